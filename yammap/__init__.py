@@ -1,0 +1,41 @@
+"""yammap: the memory-mapped file for Python on Linux.
+
+>>> import yammap
+>>> m = yammap.open("data.bin", "w+", size=1 << 20)
+>>> tokens = m.array("<u2")     # a plain ndarray over the file, no copy
+>>> m.append(b"more")           # grows under the live array
+1048576
+>>> m.close()                   # safe as well: the array stays valid
+"""
+
+try:
+    from . import _core  # noqa: F401
+except ModuleNotFoundError as error:
+    if error.name != "yammap._core":
+        raise
+    raise ImportError(
+        f"yammap is not compiled here: {__path__[0]} is its source tree. "
+        "Install it (pip install .) and run Python from another directory, or with -P."
+    ) from None
+
+from . import _flags
+from ._core import Mapping
+from ._errors import BusError, ShortRead
+from ._file import Mmap
+from ._flags import *  # noqa: F403
+from ._open import anonymous, create, open, open_array, open_file
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "BusError",
+    "Mapping",
+    "Mmap",
+    "ShortRead",
+    "anonymous",
+    "create",
+    "open",
+    "open_array",
+    "open_file",
+    *_flags.__all__,
+]

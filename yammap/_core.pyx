@@ -1,0 +1,1475 @@
+"""The mapping: bytes, offsets and errno over the Linux system calls.
+
+One address range of a `Mapping`, called a region, looks like this::
+
+    file      0 .. origin                        origin + size = end of file
+                   |================================|
+    memory    |....|================================|- - - - - - - - - - - - - -|
+            base  data                         data + size                 base + span
+              page-aligned    the mapping's bytes      reserve, past the end of file
+
+A growable mapping maps past the end of the file. The reserve costs address space and
+nothing else, the pages come into being when the file grows, and so growth moves no
+byte: views handed out before see it. Only when the reserve is used up and cannot be
+extended in place is the file mapped a second time, as a new generation. Generations
+share the page cache, so older views stay coherent with it.
+
+Who may free an address
+    A `Region` unmaps itself when its last holder goes. Holders are the mapping, each
+    export (its `Py_buffer.obj` is the region, not the mapping) and each copy in
+    flight. Closing is therefore letting go, and pins are references. A region that
+    was lent out through the mapping's own buffer stays until the mapping object is
+    freed, since ``np.ndarray(buffer=m)`` keeps the object and drops the export.
+
+Who may change what
+    ``mutex`` serialises everything that changes the size or uses the descriptor, so no
+    descriptor is used after it was closed. It is held across system calls, without
+    the GIL, and no Python object is created under it: on CPython 3.11 that can run
+    the collector, and so a finaliser that closes this very mapping. Copies take no
+    lock. They snapshot ``(region, length, shrinks)`` in a critical section, and when
+    ``shrinks`` has changed once they are done, a truncation of our own overtook them
+    and they run again: a truncation never waits for a reader.
+"""
+
+cimport cython
+from cpython.buffer cimport PyBUF_FORMAT, PyBUF_ND, PyBUF_SIMPLE, PyBUF_STRIDES, \
+    PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from cpython.memoryview cimport PyMemoryView_FromObject
+from libc.errno cimport EAGAIN, EBADF, EFAULT, EFBIG, EINTR, EISDIR, ENODEV, ENOMEM, EOPNOTSUPP, errno
+from libc.stdint cimport INT64_MAX, int64_t, uint64_t, uintptr_t
+from libc.string cimport strerror
+
+from ._mman cimport *
+
+from io import UnsupportedOperation
+
+from ._errors import BusError, ShortRead
+
+__all__ = ["CONSTANTS", "Mapping"]
+
+
+cdef extern from "Python.h":
+    long long PyLong_AsLongLongAndOverflow(object value, int *overflow) except? -1
+
+
+cdef extern from "_fault.h" nogil:
+    int fault_install()
+    const void *fault_copy(void *target, const void *source, size_t length)
+    const void *fault_call(void (*function)(void *) noexcept nogil, void *argument,
+                           const void *start, size_t length)
+
+
+cdef extern from "_constants.h":
+    struct constant:
+        const char *name
+        long value
+    const constant *constants
+
+
+cdef dict read_constants():
+    cdef int i = 0
+    values = {}
+    while constants[i].name != NULL:
+        values[constants[i].name.decode()] = constants[i].value
+        i += 1
+    return values
+
+
+CONSTANTS = read_constants()
+
+cdef int64_t PAGE = sysconf(_SC_PAGESIZE)
+
+# The default reserve. A gigabyte for each of the 65530 mappings Linux allows a process
+# fits twice into its 128 TiB, and three times the size makes a file grow fourfold
+# before it needs a new generation; more than a tebibyte would only crowd the others.
+cdef int64_t LEAST_RESERVE = 1 << 30
+cdef int64_t MOST_RESERVE = 1 << 40
+
+# Far beyond what any filesystem holds, and far enough from overflow to add a reserve.
+cdef int64_t MOST_SIZE = 1 << 62
+
+
+# -- Arguments: each is converted before the mapping's state is read, since converting
+#    can run Python code that changes it.
+
+cdef int64_t as_offset(object value, str what) except -1:
+    cdef int overflow
+    cdef long long result = PyLong_AsLongLongAndOverflow(value, &overflow)
+    if overflow > 0:
+        raise ValueError(f"{what} {value} is beyond the largest file offset, {INT64_MAX}")
+    if overflow < 0 or result < 0:
+        raise ValueError(f"{what} must not be negative: {value}")
+    return result
+
+
+cdef int get_source(object data, Py_buffer *source) except -1:
+    try:
+        return PyObject_GetBuffer(data, source, PyBUF_SIMPLE)
+    except BufferError as error:
+        raise TypeError(f"a C-contiguous buffer is needed: {error}") from None
+
+
+cdef int get_target(object buffer, Py_buffer *target) except -1:
+    try:
+        return PyObject_GetBuffer(buffer, target, PyBUF_WRITABLE)
+    except (BufferError, ValueError) as error:
+        raise TypeError(f"a writable, C-contiguous buffer is needed, not "
+                        f"{type(buffer).__name__!r}: {error}") from None
+
+
+# -- The one range check.
+
+cdef inline Py_ssize_t clip(int64_t offset, int64_t length, int64_t size) noexcept nogil:
+    """How many of the `length` bytes from `offset` lie before `size`."""
+    if offset >= size:
+        return 0
+    return size - offset if length > size - offset else length
+
+
+cdef inline int code_of(int result) noexcept nogil:
+    """0, or errno where a system call returned -1."""
+    return errno if result == -1 else 0
+
+
+cdef struct Pages:
+    char *start
+    size_t length
+
+
+cdef inline Pages pages_of(char *data, int64_t offset, int64_t length) noexcept nogil:
+    """The whole pages around `length` bytes at `data + offset`; at least one."""
+    cdef Pages pages
+    cdef int64_t lead = <uintptr_t> (data + offset) % PAGE
+    pages.start = data + offset - lead
+    pages.length = round_up(lead + max(length, 1))
+    return pages
+
+
+cdef inline int64_t round_up(int64_t length) noexcept nogil:
+    return (length + PAGE - 1) // PAGE * PAGE
+
+
+@cython.final
+cdef class Region:
+    """A range of addresses, unmapped when nobody holds it any more."""
+    cdef char *base
+    cdef size_t span
+    cdef char *data
+    cdef Py_ssize_t exports     # live buffers, each of which holds a reference
+    cdef bint lent              # a holder of the mapping object may read it unseen
+
+    def __dealloc__(self):
+        if self.base != NULL:
+            with nogil:
+                munmap(self.base, self.span)
+
+    def __releasebuffer__(self, Py_buffer *info):
+        with cython.critical_section(self):
+            self.exports -= 1
+
+
+cdef char *UNSIGNED_BYTES = b"B"
+
+
+cdef int export(Py_buffer *info, int flags, Region region, char *start,
+                Py_ssize_t length, bint readonly) except -1:
+    """Fill in `info` (PEP 3118) with the region as its owner, and count it."""
+    if readonly and flags & PyBUF_WRITABLE:
+        raise BufferError("the mapping is read-only")
+    info.obj = region
+    info.buf = start
+    info.len = length
+    info.readonly = readonly
+    info.itemsize = 1
+    info.format = UNSIGNED_BYTES if flags & PyBUF_FORMAT else NULL
+    info.ndim = 1
+    info.shape = &info.len if flags & PyBUF_ND else NULL
+    info.strides = &info.itemsize if flags & PyBUF_STRIDES == PyBUF_STRIDES else NULL
+    info.suboffsets = NULL
+    info.internal = NULL
+    with cython.critical_section(region):
+        region.exports += 1
+    return 0
+
+
+@cython.final
+cdef class View:
+    """Exports a part of a region without lending the mapping it belongs to."""
+    cdef Region region
+    cdef char *start
+    cdef Py_ssize_t length
+    cdef bint readonly
+
+    def __getbuffer__(self, Py_buffer *info, int flags):
+        export(info, flags, self.region, self.start, self.length, self.readonly)
+
+
+cdef inline const void *copy(char *memory, char *buffer, int64_t length,
+                             bint writing) noexcept nogil:
+    """Copy one way or the other; returns the address that faulted, or NULL."""
+    if writing:
+        return fault_copy(memory, buffer, length)
+    return fault_copy(buffer, memory, length)
+
+
+# Pages that were touched a moment ago, by address, process-wide. Reading them again
+# cannot wait for a disk, so a small read among them keeps the GIL: giving it up would
+# cost more than the copy. An entry is the page's number and the tick it was touched in,
+# one word, so that threads without a GIL see both or neither; it is only a hint.
+cdef uint64_t touched_pages[1024]
+
+
+cdef inline uint64_t tick() noexcept nogil:
+    """Time in sixteenths of a second, modulo 2**16."""
+    cdef timespec now
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &now)
+    return (<uint64_t> now.tv_sec * 16 + (<uint64_t> now.tv_nsec >> 26)) & 0xffff
+
+
+cdef inline bint touched(uint64_t page, uint64_t now) noexcept nogil:
+    return touched_pages[page % 1024] == page << 16 | now
+
+
+cdef inline bint is_hot(const char *address, int64_t length) noexcept nogil:
+    """Whether the bytes lie in one or two pages touched in this tick."""
+    cdef uint64_t first = <uintptr_t> address >> 12
+    cdef uint64_t last = (<uintptr_t> address + length - 1) >> 12
+    cdef uint64_t now
+    if length > 4096 or length == 0:
+        return False
+    now = tick()
+    return touched(first, now) and (first == last or touched(last, now))
+
+
+cdef inline void set_hot(const char *address, int64_t length) noexcept nogil:
+    cdef uint64_t first = <uintptr_t> address >> 12
+    cdef uint64_t last = (<uintptr_t> address + length - 1) >> 12
+    cdef uint64_t now
+    if 0 < length <= 4096:
+        now = tick()
+        touched_pages[first % 1024] = first << 16 | now
+        touched_pages[last % 1024] = last << 16 | now
+
+
+cdef bint covers(Region region, const void *address) noexcept nogil:
+    return <uintptr_t> address - <uintptr_t> region.base < region.span
+
+
+cdef char zeros[65536]
+
+
+cdef int write_all(int fd, const char *source, int64_t length, int64_t offset,
+                   int64_t *done) noexcept nogil:
+    """pwrite(2), or write(2) at offset -1, until it is `done`; returns an errno value."""
+    cdef Py_ssize_t count
+    while done[0] < length:
+        if offset == -1:
+            count = write(fd, source + done[0], length - done[0])
+        else:
+            count = pwrite(fd, source + done[0], length - done[0], offset + done[0])
+        if count == -1 and errno != EINTR:
+            return errno
+        done[0] += max(count, 0)
+    return 0
+
+
+cdef int write_zeros(int fd, int64_t offset, int64_t length) noexcept nogil:
+    cdef int64_t done, total = 0
+    cdef int code = 0
+    while code == 0 and total < length:
+        done = 0
+        code = write_all(fd, zeros, min(length - total, <int64_t> sizeof(zeros)),
+                         offset + total, &done)
+        total += done
+    return code
+
+
+cdef struct Search:
+    const char *hay
+    size_t hay_length
+    const char *needle
+    size_t needle_length
+    const char *found
+
+
+cdef void search(void *argument) noexcept nogil:
+    cdef Search *s = <Search *> argument
+    s.found = <const char *> memmem(s.hay, s.hay_length, s.needle, s.needle_length)
+
+
+# Advice that throws data away, or kills. It must not come in by an innocent number.
+cdef tuple DESTRUCTIVE = (MADV_FREE, MADV_REMOVE, MADV_HWPOISON)
+cdef tuple LASTING = (MADV_NORMAL, MADV_RANDOM, MADV_SEQUENTIAL)
+
+
+cdef class Mapping:
+    """A file's bytes in memory, by offset.
+
+    This is the part of `Mmap` that knows bytes, offsets and errno, and nothing of
+    modes, positions and arrays. `yammap.open` makes it; on its own it takes over an
+    open descriptor, and learns from it what may be done.
+
+    Parameters
+    ----------
+    fd : int
+        Descriptor of a regular file or memfd, open for reading. The mapping owns it
+        from the call on, and closes it when construction fails.
+    name : object
+        What errors call the file, usually its path.
+    private : bool, default False
+        Copy on write: changes stay in memory and never reach the file.
+    offset : int, default 0
+        File offset, in bytes, of the mapping's first byte; any alignment.
+    length : int, optional
+        Bytes to map. Such a window has a fixed size. By default the mapping goes to
+        the end of the file and grows with it.
+    reserve : int, optional
+        Address space, in bytes, to set aside for growth. By default three times the
+        size, at least 1 GiB and at most 1 TiB.
+    preallocate : bool, default True
+        Allocate disk blocks when the file grows, so that a full disk is an `OSError`
+        then and no bus error later.
+
+    Raises
+    ------
+    OSError
+        When a system call fails, or the file is not a regular one.
+    ValueError
+        When the window does not lie in the file.
+    """
+    cdef Region region          # None: closed
+    cdef list elders            # regions before this one that may have holders
+    cdef Py_ssize_t length      # bytes in the mapping
+    cdef Py_ssize_t shrinks     # how often this object has cut the file
+    cdef int64_t origin         # file offset of byte 0
+    cdef int64_t reserve        # -1: by the default rule
+    cdef int fd
+    cdef int prot
+    cdef int flags
+    cdef int advice
+    cdef bint growable
+    cdef bint preallocate
+    cdef cython.pymutex mutex
+
+    cdef readonly object name
+    """object: what the file was opened by: a path, or a descriptor."""
+
+    cdef readonly bint appending
+    """bool: the file takes bytes only at its end (``O_APPEND``)."""
+
+    def __cinit__(self):
+        self.fd = -1
+        self.elders = []
+
+    def __init__(self, fd, name, *, private=False, offset=0, length=None, reserve=None,
+                 preallocate=True):
+        if self.name is not None:
+            raise RuntimeError("a mapping is initialised only once")
+        self.fd = fd
+        self.name = name
+        try:
+            self.set_up(private, offset, length, reserve, preallocate)
+        except BaseException:
+            self.close()
+            raise
+
+    def __dealloc__(self):
+        if self.fd != -1:
+            with nogil:
+                close(self.fd)
+
+    # -- Setting up
+
+    cdef int set_up(self, private, offset, length, reserve, preallocate) except -1:
+        cdef Region region = Region.__new__(Region)
+        self.origin = as_offset(offset, "offset")
+        self.reserve = -1 if reserve is None else as_offset(reserve, "reserve")
+        self.preallocate = preallocate
+        self.growable = length is None and not private
+        self.advice = MADV_NORMAL
+        self.learn_access(private)
+        self.learn_length(length)
+        self.check(code_of(fault_install()))
+        self.check(self.map_region(self.length, region))
+        self.region = region
+        return 0
+
+    cdef int learn_access(self, bint private) except -1:
+        cdef int status = fcntl(self.fd, F_GETFL)
+        self.check(code_of(status))
+        if status & O_ACCMODE == O_WRONLY:
+            raise ValueError(f"{self.name!r} is open for writing only, and a mapping must "
+                             f"read: use O_RDWR")
+        cdef bint writable = status & O_ACCMODE != O_RDONLY
+        self.appending = writable and status & O_APPEND and not private
+        self.flags = MAP_PRIVATE if private else MAP_SHARED
+        self.prot = PROT_READ
+        if private or (writable and not self.appending):
+            self.prot |= PROT_WRITE
+        return 0
+
+    cdef int learn_length(self, object length) except -1:
+        cdef file_stat status
+        self.check(code_of(fstat(self.fd, &status)))
+        if S_ISDIR(status.st_mode):
+            self.check(EISDIR)
+        if not S_ISREG(status.st_mode):
+            raise OSError(ENODEV, "only regular files can be mapped, and this is none",
+                          self.name)
+        cdef int64_t rest = status.st_size - self.origin
+        if rest < 0:
+            raise ValueError(f"offset {self.origin} is past the end of {self.name!r} "
+                             f"({status.st_size} bytes)")
+        self.length = rest if length is None else as_offset(length, "length")
+        if self.length > rest:
+            raise ValueError(f"length {length} at offset {self.origin} is past the end of "
+                             f"{self.name!r} ({status.st_size} bytes)")
+        return 0
+
+    # -- Regions
+
+    cdef int64_t room_for(self, int64_t length) noexcept nogil:
+        """Address space to set aside beyond `length` bytes."""
+        if not self.growable:
+            return 0
+        if self.reserve != -1:
+            return max(0, self.reserve - length)
+        return max(LEAST_RESERVE, min(3 * length, MOST_RESERVE))
+
+    cdef int map_region(self, int64_t length, Region region) noexcept nogil:
+        """Map the file into the empty `region`; returns an errno value.
+
+        Where the reserve cannot be had (RLIMIT_AS, MCL_FUTURE, a crowded address
+        space) the mapping is exact, and growth slower.
+        """
+        cdef int64_t lead = self.origin % PAGE
+        cdef int64_t exact = round_up(max(lead + length, 1))
+        cdef int64_t span = exact + round_up(self.room_for(length))
+        cdef void *base = self.map_pages(span)
+        if base == MAP_FAILED and (errno == ENOMEM or errno == EAGAIN):
+            span = exact
+            base = self.map_pages(span)
+        if base == MAP_FAILED:
+            return errno
+        region.base = <char *> base
+        region.span = span
+        region.data = region.base + lead
+        if self.advice != MADV_NORMAL:
+            madvise(base, span, self.advice)
+        return 0
+
+    cdef void *map_pages(self, int64_t span) noexcept nogil:
+        return mmap(NULL, span, self.prot, self.flags, self.fd, self.origin // PAGE * PAGE)
+
+    cdef int ensure_room(self, int64_t length, Region spare) noexcept nogil:
+        """Have address space for `length` bytes, mapped into `spare` if need be."""
+        cdef int64_t needed = round_up(self.origin % PAGE + length)
+        cdef int64_t span = needed + round_up(self.room_for(length))
+        if needed <= <int64_t> self.region.span:
+            return 0
+        if mremap(self.region.base, self.region.span, span, 0) != MAP_FAILED:
+            self.region.span = span
+            return 0
+        return self.map_region(length, spare)
+
+    cdef int adopt(self, Region spare, int64_t length) except -1:
+        """Make `length` the size, in `spare` if anything was mapped there."""
+        cdef Region old = self.region
+        if spare.base != NULL:
+            self.elders.append(old)
+            self.forget_elders(False)
+        with cython.critical_section(self):
+            if spare.base != NULL:
+                self.region = spare
+            self.length = length
+        return 0
+
+    cdef int forget_elders(self, bint closing) except -1:
+        """Let go of the regions nobody but the exports themselves can look at."""
+        cdef Region region
+        cdef Py_ssize_t i
+        for i in range(len(self.elders) - 1, -1, -1):
+            region = self.elders[i]
+            if not region.lent and (closing or region.exports == 0):
+                self.elders.pop(i)
+        return 0
+
+    cdef Region current(self):
+        """The region, held; ValueError when the mapping is closed."""
+        cdef Region region
+        with cython.critical_section(self):
+            region = self.region
+        if region is None:
+            raise ValueError(f"the mapping of {self.name!r} is closed")
+        return region
+
+    cdef Region select(self, object offset, object length, int64_t *start, int64_t *count):
+        """The region, and in it the validated bytes of a method's arguments."""
+        start[0] = as_offset(offset, "offset")
+        count[0] = 0 if length is None else as_offset(length, "length")
+        cdef Region region = self.current()
+        cdef int64_t size = self.length
+        if start[0] > size or clip(start[0], count[0], size) < count[0]:
+            raise ValueError(f"{count[0]} bytes at offset {start[0]} are not all in "
+                             f"{self.name!r}, which has {size} bytes here")
+        if length is None:
+            count[0] = size - start[0]
+        return region
+
+    cdef int check(self, int code) except -1:
+        """The one errno check: raise the OSError of `code`, unless it is 0."""
+        if code and self.region is None and self.fd == -1:
+            self.current()      # closed by another thread in between
+        if code:
+            raise OSError(code, strerror(code).decode(), self.name)
+        return 0
+
+    cdef int require(self, int prot) except -1:
+        self.current()
+        if prot & ~self.prot:
+            raise UnsupportedOperation(f"{self.name!r} is mapped read-only")
+        return 0
+
+    # -- Copies
+
+    cdef Py_ssize_t transfer(self, char *buffer, int64_t offset, int64_t length,
+                             bint writing) except -1:
+        """Copy between `buffer` and the bytes there are; returns how many there were."""
+        cdef Region region
+        cdef Py_ssize_t size, shrinks
+        cdef char *memory
+        cdef int64_t count, last_repair = -1
+        cdef const void *fault
+        while True:
+            with cython.critical_section(self):
+                region = self.region
+                size = self.length
+                shrinks = self.shrinks
+            if region is None:
+                self.current()
+            count = clip(offset, length, size)
+            memory = region.data + offset
+            if not writing and is_hot(memory, count):
+                fault = copy(memory, buffer, count, writing)
+            else:
+                with nogil:
+                    fault = copy(memory, buffer, count, writing)
+                set_hot(memory, count)
+            if shrinks != self.shrinks:
+                if writing:
+                    self.scrub()
+                continue
+            if fault == NULL:
+                return count
+            last_repair = self.repair(region, buffer, offset, count, fault, writing,
+                                      last_repair)
+
+    cdef int64_t repair(self, Region region, char *buffer, int64_t offset, int64_t count,
+                        const void *fault, bint writing, int64_t last) except -1:
+        """Find out why a copy faulted, and raise it.
+
+        Returns the position of the fault, where a system call could do what the memory
+        could not: then the page is there now, and the copy is to be tried again. It
+        must get further than `last` time.
+        """
+        cdef int64_t good = count, end
+        cdef int code
+        if not covers(region, fault):
+            self.raise_bus_error(EFAULT, offset, 0, writing, "in the caller's buffer")
+        with nogil:
+            # memmove goes in any order, so the prefix is settled by copying it alone.
+            while fault != NULL:
+                good = max(0, <const char *> fault - region.data - offset)
+                fault = copy(region.data + offset, buffer, good, writing)
+        code = self.probe(offset + good, buffer + good, writing, &end)
+        if code == 0 and good > last:
+            return good
+        good = clip(offset, good, end)
+        self.raise_bus_error(code or EFAULT, offset + good, good, writing,
+                             self.cause_of(code, end))
+
+    cdef int probe(self, int64_t offset, char *byte, bint writing, int64_t *end):
+        """Do to one byte by system call what memory refused: 0, or the errno value.
+
+        EFAULT stands for bytes past the end of the file, which is put into `end`.
+        """
+        cdef file_stat status
+        cdef char scratch
+        cdef Py_ssize_t done
+        cdef int code
+        with self.mutex:
+            with nogil:
+                code = code_of(fstat(self.fd, &status))
+                end[0] = status.st_size - self.origin if code == 0 else 0
+                if code == 0 and offset >= end[0]:
+                    code = EFAULT
+                elif code == 0:
+                    if writing and self.flags == MAP_SHARED:
+                        done = pwrite(self.fd, byte, 1, self.origin + offset)
+                    else:
+                        done = pread(self.fd, &scratch, 1, self.origin + offset)
+                    code = errno if done == -1 else 0
+        if self.region is None:
+            self.current()
+        return code
+
+    cdef str cause_of(self, int code, int64_t end):
+        if code == EFAULT:
+            return (f"the file shrank from {self.origin + self.length} to "
+                    f"{self.origin + max(0, end)} bytes")
+        return strerror(code).decode() if code else "the page cannot be mapped"
+
+    cdef int raise_bus_error(self, int code, int64_t offset, int64_t count, bint writing,
+                             str cause) except -1:
+        access = "write" if writing else "read"
+        error = BusError(code, f"bus error, {access} at offset {offset}: {cause}", self.name)
+        error.offset = offset
+        error.access = access
+        error.count = count
+        raise error
+
+    def read_at(self, buffer, offset):
+        """Fill `buffer` with the bytes at `offset`.
+
+        Parameters
+        ----------
+        buffer : buffer
+            Writable, C-contiguous; all its bytes are filled.
+        offset : int
+            Position of the first byte, in bytes.
+
+        Returns
+        -------
+        int
+            The number of bytes read: the length of `buffer`.
+
+        Raises
+        ------
+        ShortRead
+            When the mapping ends before; ``count`` bytes have been read.
+        BusError
+            When the file was cut short or cannot be read.
+        TypeError
+            When `buffer` is read-only or not contiguous.
+        ValueError
+            When `offset` is negative, or the mapping closed.
+
+        Examples
+        --------
+        >>> import yammap
+        >>> m = yammap.anonymous(4096)
+        >>> m.write_at(b"token", 100)
+        5
+        >>> buffer = bytearray(5)
+        >>> m.read_at(buffer, 100), buffer
+        (5, bytearray(b'token'))
+        """
+        cdef Py_buffer target
+        cdef int64_t start = as_offset(offset, "offset")
+        cdef Py_ssize_t count, length
+        get_target(buffer, &target)
+        length = target.len
+        try:
+            count = self.transfer(<char *> target.buf, start, length, False)
+        finally:
+            PyBuffer_Release(&target)
+        if count < length:
+            error = ShortRead(f"{length} bytes at offset {start} wanted, and {self.name!r} "
+                              f"has only {count}")
+            error.count = count
+            raise error
+        return count
+
+    def pread(self, size, offset):
+        """Return up to `size` bytes from `offset`, fewer at the end, as pread(2) does.
+
+        Parameters
+        ----------
+        size : int
+            Number of bytes.
+        offset : int
+            Position of the first byte, in bytes.
+
+        Returns
+        -------
+        bytes
+            A copy of the bytes; empty at and past the end.
+
+        Raises
+        ------
+        BusError
+            When the file was cut short or cannot be read.
+        ValueError
+            When an argument is negative, or the mapping closed.
+
+        Examples
+        --------
+        >>> import yammap
+        >>> yammap.anonymous(6).pread(100, 4)
+        b'\\x00\\x00'
+        """
+        cdef int64_t length = as_offset(size, "size")
+        cdef int64_t start = as_offset(offset, "offset")
+        length = clip(start, length, self.length)
+        result = PyBytes_FromStringAndSize(NULL, length)
+        cdef Py_ssize_t count = self.transfer(PyBytes_AS_STRING(result), start, length, False)
+        return result if count == length else result[:count]
+
+    def write_at(self, data, offset):
+        """Write all of `data` at `offset`, growing the file where it must.
+
+        The file's size becomes ``max(size, offset + len(data))``. Bytes between the old
+        end and `offset` are zeros.
+
+        Parameters
+        ----------
+        data : buffer
+            C-contiguous bytes.
+        offset : int
+            Position of the first byte, in bytes.
+
+        Returns
+        -------
+        int
+            The number of bytes written: the length of `data`.
+
+        Raises
+        ------
+        BusError
+            When the file was cut short, or the disk is full or bad.
+        OSError
+            When the file cannot grow. Its size and bytes are then as they were.
+        io.UnsupportedOperation
+            When the mapping is read-only or in append mode.
+        ValueError
+            When `offset` is negative, a mapping of fixed size would have to grow, or
+            the mapping is closed.
+
+        Examples
+        --------
+        >>> import yammap
+        >>> m = yammap.anonymous(0)
+        >>> m.write_at(b"tail", 4), m.size(), m.pread(8, 0)
+        (4, 8, b'\\x00\\x00\\x00\\x00tail')
+        """
+        cdef Py_buffer source
+        cdef int64_t start = as_offset(offset, "offset")
+        cdef Py_ssize_t length
+        get_source(data, &source)
+        length = source.len
+        try:
+            self.require_positional()
+            if clip(start, length, self.length) < length:
+                self.transfer(<char *> source.buf, start,
+                              self.extend(<char *> source.buf, start, length), True)
+            else:
+                self.transfer(<char *> source.buf, start, length, True)
+        finally:
+            PyBuffer_Release(&source)
+        return length
+
+    def append(self, data):
+        """Write all of `data` at the end of the file, growing it.
+
+        In append mode this is one write(2) to a descriptor with ``O_APPEND``, so many
+        processes may append to one file and no record is torn. Call `refresh` to see
+        theirs.
+
+        Parameters
+        ----------
+        data : buffer
+            C-contiguous bytes.
+
+        Returns
+        -------
+        int
+            The position of the first byte written.
+
+        Raises
+        ------
+        OSError
+            When the file cannot grow. Its size and bytes are then as they were.
+        io.UnsupportedOperation
+            When the mapping is read-only or of fixed size.
+
+        Examples
+        --------
+        >>> import yammap
+        >>> m = yammap.anonymous(3)
+        >>> m.append(b"record"), m.size()
+        (3, 9)
+        """
+        cdef Py_buffer source
+        get_source(data, &source)
+        try:
+            return self.extend_at_end(<char *> source.buf, source.len)
+        finally:
+            PyBuffer_Release(&source)
+
+    def find(self, sub, start=0, end=None):
+        """Return the position of the first `sub` that lies in ``[start, end)``.
+
+        Parameters
+        ----------
+        sub : buffer
+            The bytes to look for.
+        start : int, default 0
+            Where to begin, in bytes.
+        end : int, optional
+            Where to stop, in bytes; by default the end of the mapping.
+
+        Returns
+        -------
+        int
+            The position, or -1 when `sub` is not there.
+
+        Raises
+        ------
+        BusError
+            When the file was cut short or cannot be read.
+        ValueError
+            When a position is negative, or the mapping closed.
+
+        Examples
+        --------
+        >>> import yammap
+        >>> m = yammap.anonymous(10)
+        >>> m.write_at(b"needle", 2)
+        6
+        >>> m.find(b"dle"), m.find(b"dle", 6)
+        (5, -1)
+        """
+        cdef Py_buffer needle
+        cdef int64_t first = as_offset(start, "start")
+        cdef int64_t last = INT64_MAX if end is None else as_offset(end, "end")
+        get_source(sub, &needle)
+        try:
+            return self.search_from(&needle, first, last)
+        finally:
+            PyBuffer_Release(&needle)
+
+    cdef int64_t search_from(self, Py_buffer *needle, int64_t first, int64_t last) except -2:
+        cdef Region region = self.current()
+        cdef int64_t size = min(last, self.length), end
+        cdef Search what
+        cdef const void *fault
+        cdef int code
+        if first > size:
+            return -1
+        what.hay, what.hay_length = region.data + first, size - first
+        what.needle, what.needle_length = <const char *> needle.buf, needle.len
+        with nogil:
+            fault = fault_call(search, &what, what.hay, what.hay_length)
+        if fault != NULL:
+            first = max(first, <const char *> fault - region.data)
+            code = self.probe(first, NULL, False, &end)
+            self.raise_bus_error(code or EFAULT, first, 0, False, self.cause_of(code, end))
+        return what.found - region.data if what.found != NULL else -1
+
+    # -- Size
+
+    cdef int require_positional(self) except -1:
+        if self.appending:
+            raise UnsupportedOperation(f"{self.name!r} is in append mode, and takes bytes "
+                                       f"only at its end")
+        return self.require(PROT_WRITE)
+
+    cdef int require_growable(self) except -1:
+        if not self.appending:
+            self.require(PROT_WRITE)
+        self.current()
+        if not self.growable:
+            raise ValueError(f"this mapping of {self.name!r} has a fixed size of "
+                             f"{self.length} bytes: it is copy-on-write or a window")
+        return 0
+
+    cdef Py_ssize_t extend(self, const char *source, int64_t offset,
+                           int64_t length) except -1:
+        """Write what of the range lies past the end; returns how much lies before."""
+        cdef Region spare = Region.__new__(Region)
+        cdef int64_t inside
+        cdef int code = EBADF
+        self.require_growable()
+        if offset > MOST_SIZE or clip(self.origin + offset, length, MOST_SIZE) < length:
+            self.check(EFBIG)
+        with self.mutex:
+            inside = clip(offset, length, self.length)
+            if self.region is not None:
+                with nogil:
+                    code = self.ensure_room(offset + length, spare)
+                    if code == 0:
+                        code = self.lengthen(source + inside, offset + inside,
+                                             length - inside)
+                if code == 0:
+                    self.adopt(spare, max(self.length, offset + length))
+        self.check(code)
+        return inside
+
+    cdef int64_t extend_at_end(self, const char *source, int64_t length) except -1:
+        cdef Region spare = Region.__new__(Region)
+        cdef int64_t start
+        cdef int code = EBADF
+        self.require_growable()
+        with self.mutex:
+            start = self.length
+            if self.region is not None:
+                with nogil:
+                    if self.appending:
+                        code = self.append_record(source, length, &start, spare)
+                    else:
+                        code = self.ensure_room(start + length, spare)
+                        if code == 0:
+                            code = self.lengthen(source, start, length)
+                if code == 0:
+                    self.adopt(spare, max(self.length, start + length))
+        self.check(code)
+        return start
+
+    cdef int append_record(self, const char *source, int64_t length, int64_t *start,
+                           Region spare) noexcept nogil:
+        """O_APPEND: the kernel picks the position, and the descriptor remembers it."""
+        cdef int64_t done = 0
+        cdef int code = write_all(self.fd, source, length, -1, &done)
+        start[0] = lseek(self.fd, 0, SEEK_CUR) - self.origin - done
+        if code == 0:
+            code = self.ensure_room(start[0] + length, spare)
+        if code:
+            self.cut_back(start[0] + done, start[0])
+        return code
+
+    cdef int lengthen(self, const char *source, int64_t start, int64_t length) noexcept nogil:
+        """Make the file end with `length` bytes at `start`, at or past its end.
+
+        All or nothing; returns an errno value. pwrite(2) extends and fills the page
+        cache in one call, and reports a full disk: the mapping sees the bytes at once.
+        """
+        cdef int64_t old = self.length, done = 0
+        cdef int code = 0
+        if start > old:
+            code = self.allocate(old, start - old)
+        if code == 0:
+            code = write_all(self.fd, source, length, self.origin + start, &done)
+        if code:
+            self.cut_back(start + done, old)
+        return code
+
+    cdef int allocate(self, int64_t start, int64_t length) noexcept nogil:
+        """Extend the file with zeros, on blocks of its own unless told otherwise."""
+        cdef int code
+        if not self.preallocate:
+            return self.extend_sparse(start + length)
+        code = code_of(fallocate(self.fd, 0, self.origin + start, length))
+        while code == EINTR:
+            code = code_of(fallocate(self.fd, 0, self.origin + start, length))
+        # A filesystem without fallocate(2): written zeros are allocated as well.
+        if code == EOPNOTSUPP:
+            code = write_zeros(self.fd, self.origin + start, length)
+        return code
+
+    cdef int extend_sparse(self, int64_t length) noexcept nogil:
+        """Not before looking: ftruncate(2) would cut what another process appended."""
+        cdef file_stat status
+        cdef int code = code_of(fstat(self.fd, &status))
+        if code == 0 and status.st_size < self.origin + length:
+            code = code_of(ftruncate(self.fd, self.origin + length))
+        return code
+
+    cdef void cut_back(self, int64_t reached, int64_t length) noexcept nogil:
+        """Undo a growth that failed at `reached`, unless the file goes on behind it."""
+        cdef file_stat status
+        if fstat(self.fd, &status) == 0 and status.st_size <= self.origin + reached:
+            ftruncate(self.fd, self.origin + length)
+
+    def resize(self, size):
+        """Set the file's size, so that the mapping has `size` bytes.
+
+        Growing never moves a byte: live views stay valid. New bytes are zeros.
+
+        Parameters
+        ----------
+        size : int
+            The new size, in bytes; 0 is allowed.
+
+        Raises
+        ------
+        BufferError
+            When the mapping would become smaller under live views.
+        OSError
+            When the file cannot get that size. It is then as it was.
+        io.UnsupportedOperation
+            When the mapping is read-only.
+        ValueError
+            When `size` is negative, or the mapping closed or of fixed size.
+
+        Notes
+        -----
+        Whoever holds the mapping object itself instead of an export of it, as
+        ``np.ndarray(buffer=m)`` does, is not known to be there. Its memory past the new
+        end stays readable, as zeros, and is cut off from the file.
+
+        Examples
+        --------
+        >>> import yammap
+        >>> m = yammap.anonymous(100)
+        >>> view = memoryview(m)
+        >>> m.resize(200)
+        >>> m.size(), len(view)
+        (200, 100)
+        >>> m.resize(50)
+        Traceback (most recent call last):
+        BufferError: 'memfd:yammap' cannot become smaller: 1 of its views is alive
+        """
+        cdef int64_t length = as_offset(size, "size")
+        self.require_growable()
+        if length >= self.length:
+            self.extend(NULL, length, 0)
+        else:
+            self.shrink(length)
+
+    cdef int shrink(self, int64_t length) except -1:
+        cdef Region spare = Region.__new__(Region)
+        cdef Py_ssize_t exports = 0
+        cdef int code = EBADF
+        with self.mutex:
+            if self.region is not None:
+                exports = self.count_exports()
+                code = self.cut(length, spare) if exports == 0 else 0
+        if exports:
+            raise BufferError(f"{self.name!r} cannot become smaller: {exports} of its views "
+                              f"{'is' if exports == 1 else 'are'} alive")
+        return self.check(code)
+
+    cdef Py_ssize_t count_exports(self) except -1:
+        cdef Region region
+        cdef Py_ssize_t exports = self.region.exports
+        for region in self.elders:
+            exports += region.exports
+        return exports
+
+    cdef int cut(self, int64_t length, Region spare) except -1:
+        """Shorten the file to `length`; returns an errno value.
+
+        A region that was lent out is left to its unseen holders first, since it will
+        have no file behind its tail.
+        """
+        cdef Py_ssize_t old = self.length
+        cdef Region region
+        cdef int code = 0
+        if self.region.lent:
+            with nogil:
+                code = self.map_region(old, spare)
+            if code:
+                return code
+        with cython.critical_section(self):
+            self.shrinks += 1       # before the bytes go: see the module's docstring
+        self.adopt(spare, length)
+        with nogil:
+            code = code_of(ftruncate(self.fd, self.origin + length))
+        if code:
+            self.adopt(Region.__new__(Region), old)
+            return code
+        for region in self.elders:
+            self.blank(region, length)
+        return 0
+
+    cdef void blank(self, Region region, int64_t length) noexcept nogil:
+        """Put zeros where a region has no file any more.
+
+        A failure leaves the tail to the file, where touching it is a bus error.
+        """
+        cdef size_t kept = round_up(self.origin % PAGE + length)
+        if region.lent and kept < region.span:
+            mmap(region.base + kept, region.span - kept, self.prot,
+                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0)
+
+    cdef int scrub(self) except -1:
+        """Zero what a write that a truncation overtook left behind the end of the file.
+
+        The last page reaches past it, and not every filesystem clears that part when
+        the file grows again.
+        """
+        cdef Region region
+        cdef Py_ssize_t tail
+        with self.mutex:
+            region = self.region
+            if region is not None:
+                with nogil:
+                    tail = round_up(self.origin + self.length) - self.origin - self.length
+                    fault_copy(region.data + self.length, zeros, tail)
+        return 0
+
+    def refresh(self):
+        """Take over the size that the file has now, changed perhaps by somebody else.
+
+        Returns
+        -------
+        int
+            The size of the mapping, in bytes.
+
+        Raises
+        ------
+        ValueError
+            When the mapping is closed or of fixed size.
+
+        Examples
+        --------
+        >>> import os, yammap
+        >>> m = yammap.create("shared.log", 10)
+        >>> os.truncate("shared.log", 20)
+        >>> m.size(), m.refresh(), m.size()
+        (10, 20, 20)
+        >>> m.close()
+        """
+        cdef Region spare = Region.__new__(Region)
+        cdef file_stat status
+        cdef int64_t end = 0
+        cdef int code = EBADF
+        self.current()
+        if not self.growable:
+            raise ValueError(f"this mapping of {self.name!r} has a fixed size")
+        with self.mutex:
+            if self.region is not None:
+                with nogil:
+                    code = code_of(fstat(self.fd, &status))
+                    if code == 0:
+                        end = max(0, status.st_size - self.origin)
+                        code = self.ensure_room(end, spare)
+                if code == 0:
+                    with cython.critical_section(self):
+                        self.shrinks += end < self.length
+                    self.adopt(spare, end)
+        self.check(code)
+        return end
+
+    def size(self):
+        """Return the number of bytes in the mapping.
+
+        Returns
+        -------
+        int
+            The size in bytes, as of the last change through this object or `refresh`.
+
+        Raises
+        ------
+        ValueError
+            When the mapping is closed.
+
+        Examples
+        --------
+        >>> import yammap
+        >>> yammap.anonymous(4096).size()
+        4096
+        """
+        self.current()
+        return self.length
+
+    # -- Pages
+
+    def sync(self, offset=0, length=None, *, wait=True):
+        """Write changed bytes to the disk.
+
+        Parameters
+        ----------
+        offset : int, default 0
+            Position of the first byte, in bytes; any alignment.
+        length : int, optional
+            Number of bytes; by default all to the end.
+        wait : bool, default True
+            Return when the bytes are on the disk (msync(2) with ``MS_SYNC``). Else only
+            start writing (sync_file_range(2); ``MS_ASYNC`` does nothing on Linux).
+
+        Raises
+        ------
+        OSError
+            When the kernel reports that bytes could not be written.
+        ValueError
+            When the range is not in the mapping, or the mapping is closed.
+
+        Examples
+        --------
+        >>> import yammap
+        >>> with yammap.create("synced.bin", 10_000) as m:
+        ...     count = m.write_at(b"precious", 5000)
+        ...     m.sync(5000, count)
+        """
+        cdef int64_t start, count
+        cdef Region region = self.select(offset, length, &start, &count)
+        cdef Pages pages = pages_of(region.data, start, count)
+        cdef int code = EBADF
+        if self.flags == MAP_PRIVATE:
+            return
+        if wait:
+            with nogil:
+                code = code_of(msync(pages.start, pages.length, MS_SYNC))
+        else:
+            with self.mutex:
+                if self.fd != -1:
+                    with nogil:
+                        code = code_of(sync_file_range(self.fd, self.origin + start, count,
+                                                       SYNC_FILE_RANGE_WRITE))
+        self.check(code)
+
+    def madvise(self, advice, offset=0, length=None):
+        """Tell the kernel how a range will be used, as madvise(2).
+
+        Parameters
+        ----------
+        advice : int
+            One of the ``MADV_*`` constants. Those that throw data away are refused.
+        offset : int, default 0
+            Position of the first byte, in bytes; any alignment.
+        length : int, optional
+            Number of bytes; by default all to the end.
+
+        Raises
+        ------
+        OSError
+            When the kernel does not know the advice or cannot follow it.
+        ValueError
+            When the advice is destructive, the range is not in the mapping, or the
+            mapping is closed.
+
+        Notes
+        -----
+        ``MADV_NORMAL``, ``MADV_RANDOM`` and ``MADV_SEQUENTIAL`` for the whole mapping
+        hold for what it will grow by, too.
+
+        Examples
+        --------
+        >>> import yammap
+        >>> m = yammap.anonymous(10_000)
+        >>> m.madvise(yammap.MADV_RANDOM)
+        >>> m.madvise(yammap.MADV_REMOVE)
+        Traceback (most recent call last):
+        ValueError: advice 9 destroys data
+        """
+        cdef int64_t start, count
+        cdef int code, number = advice
+        cdef Region region = self.select(offset, length, &start, &count)
+        cdef Pages pages = pages_of(region.data, start, count)
+        if number in DESTRUCTIVE or (number == MADV_DONTNEED and self.flags == MAP_PRIVATE):
+            raise ValueError(f"advice {number} destroys data")
+        if number in LASTING and start == 0 and length is None:
+            self.advice = number
+            pages.start, pages.length = region.base, region.span
+        with nogil:
+            code = code_of(madvise(pages.start, pages.length, number))
+        self.check(code)
+
+    def resident(self, offset=0, length=None):
+        """Tell which pages are in memory, as mincore(2).
+
+        Parameters
+        ----------
+        offset : int, default 0
+            Position of the first byte, in bytes; any alignment.
+        length : int, optional
+            Number of bytes; by default all to the end.
+
+        Returns
+        -------
+        bytes
+            One byte a page: 1 when it is in the page cache, else 0.
+
+        Raises
+        ------
+        OSError
+            When the kernel does not tell.
+        ValueError
+            When the range is not in the mapping, or the mapping is closed.
+
+        Examples
+        --------
+        >>> import mmap, yammap
+        >>> m = yammap.anonymous(3 * mmap.PAGESIZE)
+        >>> m.write_at(b"touched", mmap.PAGESIZE)
+        7
+        >>> m.resident()
+        b'\\x00\\x01\\x00'
+        """
+        cdef int64_t start, count
+        cdef Region region = self.select(offset, length, &start, &count)
+        cdef Pages pages = pages_of(region.data, start, count)
+        if count == 0:
+            return b""
+        result = PyBytes_FromStringAndSize(NULL, pages.length // PAGE)
+        cdef unsigned char *vector = <unsigned char *> PyBytes_AS_STRING(result)
+        cdef size_t i
+        cdef int code
+        with nogil:
+            code = code_of(mincore(pages.start, pages.length, vector))
+            for i in range(pages.length // PAGE):
+                vector[i] &= 1
+        self.check(code)
+        return result
+
+    def lock(self, offset=0, length=None):
+        """Keep a range in memory, as mlock(2).
+
+        Parameters
+        ----------
+        offset : int, default 0
+            Position of the first byte, in bytes; any alignment.
+        length : int, optional
+            Number of bytes; by default all to the end.
+
+        Raises
+        ------
+        OSError
+            When the pages cannot be had, or ``RLIMIT_MEMLOCK`` does not allow so many.
+        ValueError
+            When the range is not in the mapping, or the mapping is closed.
+
+        Examples
+        --------
+        >>> import yammap
+        >>> m = yammap.anonymous(4096)
+        >>> m.lock()
+        >>> m.unlock()
+        """
+        cdef int64_t start, count
+        cdef Region region = self.select(offset, length, &start, &count)
+        cdef Pages pages = pages_of(region.data, start, count)
+        cdef int code = 0
+        if count:
+            with nogil:
+                code = code_of(mlock(pages.start, pages.length))
+        self.check(code)
+
+    def unlock(self, offset=0, length=None):
+        """Undo `lock`, as munlock(2).
+
+        Parameters
+        ----------
+        offset : int, default 0
+            Position of the first byte, in bytes; any alignment.
+        length : int, optional
+            Number of bytes; by default all to the end.
+
+        Raises
+        ------
+        ValueError
+            When the range is not in the mapping, or the mapping is closed.
+        """
+        cdef int64_t start, count
+        cdef Region region = self.select(offset, length, &start, &count)
+        cdef Pages pages = pages_of(region.data, start, count)
+        cdef int code
+        with nogil:
+            code = code_of(munlock(pages.start, pages.length))
+        self.check(code)
+
+    # -- Handing out and letting go
+
+    def view(self, offset=0, length=None):
+        """Return a range as a memoryview, without a copy.
+
+        Unlike ``memoryview(m)``, which does the same for the whole mapping, the view is
+        all that keeps the memory: once it and its children are gone, a closed mapping
+        is unmapped.
+
+        Parameters
+        ----------
+        offset : int, default 0
+            Position of the first byte, in bytes.
+        length : int, optional
+            Number of bytes; by default all to the end.
+
+        Returns
+        -------
+        memoryview
+            Of format ``"B"``; writable when the mapping is. It outlives `close`.
+
+        Raises
+        ------
+        ValueError
+            When the range is not in the mapping, or the mapping is closed.
+
+        Examples
+        --------
+        >>> import yammap
+        >>> m = yammap.anonymous(100)
+        >>> m.view(10, 3)[:] = b"abc"
+        >>> m.pread(5, 9)
+        b'\\x00abc\\x00'
+        """
+        cdef int64_t start, count
+        cdef View view = View.__new__(View)
+        view.region = self.select(offset, length, &start, &count)
+        view.start = view.region.data + start
+        view.length = count
+        view.readonly = self.readonly
+        return PyMemoryView_FromObject(view)
+
+    def __getbuffer__(self, Py_buffer *info, int flags):
+        cdef Region region = self.current()
+        export(info, flags, region, region.data, self.length, self.readonly)
+        region.lent = True
+
+    @property
+    def readonly(self):
+        """bool: the memory cannot be written, and so neither can views."""
+        return not self.prot & PROT_WRITE
+
+    @property
+    def closed(self):
+        """bool: `close` was called."""
+        return self.region is None
+
+    def fileno(self):
+        """Return the descriptor of the file, which the mapping keeps open.
+
+        Returns
+        -------
+        int
+            The descriptor.
+
+        Raises
+        ------
+        ValueError
+            When the mapping is closed.
+
+        Examples
+        --------
+        >>> import os, yammap
+        >>> with yammap.create("described.bin", 10) as m:
+        ...     os.fstat(m.fileno()).st_size
+        10
+        """
+        self.current()
+        return self.fd
+
+    def close(self):
+        """Let go of the file and the memory. Closing twice does nothing.
+
+        Views and copies in flight keep their memory until they are gone.
+
+        Raises
+        ------
+        OSError
+            When the kernel reports an error at closing. The mapping is closed then.
+
+        Examples
+        --------
+        >>> import numpy as np, yammap
+        >>> m = yammap.anonymous(4)
+        >>> a = np.frombuffer(m, np.uint8)
+        >>> m.close()
+        >>> a
+        array([0, 0, 0, 0], dtype=uint8)
+        """
+        cdef Region region
+        cdef int code = 0
+        with self.mutex:
+            with cython.critical_section(self):
+                region, self.region = self.region, None
+            if region is not None:
+                self.elders.append(region)
+            self.forget_elders(True)
+            if self.fd != -1:
+                with nogil:
+                    code = code_of(close(self.fd))
+                self.fd = -1
+        if code:
+            raise OSError(code, strerror(code).decode(), self.name)

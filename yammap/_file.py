@@ -1,0 +1,453 @@
+"""`Mmap`: a mapping as a file object, and as arrays."""
+
+import io
+import os
+import threading
+
+import numpy as np
+
+from ._array import array_of
+from ._core import Mapping
+from ._errors import ShortRead
+from ._flags import Advice, Whence
+
+__all__ = ["Mmap"]
+
+
+class Mmap(Mapping):
+    """A memory-mapped file: a file object, a buffer, and the source of arrays.
+
+    `yammap.open`, `yammap.open_file`, `yammap.create` and `yammap.anonymous` make one.
+    It has all of `io.RawIOBase`, works in a ``with`` statement, and may be used by many
+    threads: positions, growth and closing are serialised, copies run in parallel.
+
+    Parameters
+    ----------
+    fd : int
+        Descriptor of a regular file or memfd, open for reading. The mapping owns it
+        from the call on. What its flags allow, reading, writing or appending, the
+        mapping allows.
+    name : object
+        What errors and `name` call the file, usually its path.
+    private : bool, default False
+        Copy on write: changes stay in memory and never reach the file.
+    offset, length : int, optional
+        Window into the file, in bytes, at any alignment. Without `length` it goes to the
+        end of the file and grows with it.
+    reserve : int, optional
+        Address space, in bytes, to set aside for growth.
+    preallocate : bool, default True
+        Allocate disk blocks when the file grows.
+    populate : bool, default False
+        Read the whole mapping into memory now (``MADV_POPULATE_READ``).
+    advice : int, optional
+        A ``MADV_*`` constant for the whole mapping.
+
+    Raises
+    ------
+    OSError
+        When a system call fails, or the file is not a regular one.
+    ValueError
+        When the window does not lie in the file.
+
+    See Also
+    --------
+    yammap.open : By path and mode, the usual way.
+
+    Examples
+    --------
+    >>> import yammap
+    >>> with yammap.open("notes.txt", "w+") as m:
+    ...     m.write(b"first line\\nsecond line\\n")
+    ...     m.seek(0)
+    ...     list(m)
+    23
+    0
+    [b'first line\\n', b'second line\\n']
+    """
+
+    __slots__ = ("__weakref__", "_position", "_serial")
+
+    def __init__(
+        self,
+        fd,
+        name,
+        *,
+        private=False,
+        offset=0,
+        length=None,
+        reserve=None,
+        preallocate=True,
+        populate=False,
+        advice=None,
+    ):
+        self._position = 0
+        # Reentrant, since a signal handler may use the file its own thread is using.
+        self._serial = threading.RLock()
+        super().__init__(
+            fd,
+            name,
+            private=private,
+            offset=offset,
+            length=length,
+            reserve=reserve,
+            preallocate=preallocate,
+        )
+        try:
+            self._prepare(populate, advice)
+        except BaseException:
+            self.close()
+            raise
+
+    def _prepare(self, populate, advice):
+        if advice is not None:
+            self.madvise(advice)
+        if populate and self.size():
+            self.madvise(Advice.POPULATE_READ)
+
+    # -- What kind of file this is
+
+    @property
+    def mode(self):
+        """str: the mode as `io.FileIO` spells it: ``"rb"``, ``"rb+"`` or ``"ab+"``."""
+        if self.appending:
+            return "ab+"
+        return "rb" if self.readonly else "rb+"
+
+    def readable(self):
+        """Return True: a mapping can always be read."""
+        self.size()
+        return True
+
+    def writable(self):
+        """Return whether `write` is possible."""
+        self.size()
+        return self.appending or not self.readonly
+
+    def seekable(self):
+        """Return True: a mapping can always be sought."""
+        self.size()
+        return True
+
+    def isatty(self):
+        """Return False: a mapping is never a terminal."""
+        self.size()
+        return False
+
+    def __repr__(self):
+        kind = f"{type(self).__module__.partition('.')[0]}.{type(self).__qualname__}"
+        if self.closed:
+            return f"<{kind} name={self.name!r} closed>"
+        return f"<{kind} name={self.name!r} mode={self.mode!r} size={self.size()}>"
+
+    def __enter__(self):
+        self.size()
+        return self
+
+    def __exit__(self, *exc_info):
+        self.close()
+
+    # -- The position
+
+    def tell(self):
+        """Return the position of the next `read` or `write`, in bytes."""
+        self.size()
+        return self._position
+
+    def seek(self, offset, whence=Whence.SET, /):
+        """Move the position.
+
+        Parameters
+        ----------
+        offset : int
+            Bytes from where `whence` says.
+        whence : int, default SEEK_SET
+            ``SEEK_SET`` start, ``SEEK_CUR`` position, ``SEEK_END`` end; ``SEEK_DATA``
+            and ``SEEK_HOLE`` the next data or hole at or after `offset`, as lseek(2).
+
+        Returns
+        -------
+        int
+            The new position.
+
+        Raises
+        ------
+        OSError
+            When there is no data or hole after `offset`.
+        ValueError
+            When the position would lie before the start or past the end, `whence` is
+            unknown, or the mapping is closed.
+
+        Examples
+        --------
+        >>> import yammap
+        >>> m = yammap.anonymous(100)
+        >>> m.seek(-10, yammap.SEEK_END)
+        90
+        """
+        with self._serial:
+            position = self._sought(offset, whence)
+            if not 0 <= position <= self.size():
+                raise ValueError(
+                    f"position {position} is not in {self.name!r}, "
+                    f"which goes from 0 to {self.size()}"
+                )
+            self._position = position
+            return position
+
+    def _sought(self, offset, whence):
+        if whence == Whence.SET:
+            return offset
+        if whence == Whence.CUR:
+            return self._position + offset
+        if whence == Whence.END:
+            return self.size() + offset
+        if whence in (Whence.DATA, Whence.HOLE):
+            return os.lseek(self.fileno(), self.origin + offset, whence) - self.origin
+        raise ValueError(f"unknown whence {whence!r}")
+
+    # -- Reading
+
+    def read(self, size=-1, /):
+        """Read up to `size` bytes from the position, and move it.
+
+        Parameters
+        ----------
+        size : int or None, default -1
+            Number of bytes; all to the end when negative or None.
+
+        Returns
+        -------
+        bytes
+            The bytes; empty at the end.
+
+        Raises
+        ------
+        BusError
+            When the file was cut short or cannot be read. The position stays.
+        ValueError
+            When the mapping is closed.
+        """
+        with self._serial:
+            if size is None or size < 0:
+                size = self.size()
+            data = self.pread(size, self._position)
+            self._position += len(data)
+            return data
+
+    def readall(self):
+        """Read all bytes from the position to the end, and move it."""
+        return self.read()
+
+    def readinto(self, buffer, /):
+        """Read into `buffer` as much as there is, and move the position.
+
+        Parameters
+        ----------
+        buffer : buffer
+            Writable, C-contiguous.
+
+        Returns
+        -------
+        int
+            Bytes read; 0 at the end.
+
+        Raises
+        ------
+        BusError
+            When the file was cut short or cannot be read. The position stays.
+        TypeError
+            When `buffer` is read-only or not contiguous.
+        ValueError
+            When the mapping is closed.
+        """
+        with self._serial:
+            try:
+                count = self.read_at(buffer, self._position)
+            except ShortRead as short:
+                count = short.count
+            self._position += count
+            return count
+
+    def readline(self, size=-1, /):
+        r"""Read up to and with the next ``b"\n"``, at most `size` bytes.
+
+        Parameters
+        ----------
+        size : int or None, default -1
+            Most bytes to read; no limit when negative or None.
+
+        Returns
+        -------
+        bytes
+            The line; empty at the end.
+
+        Raises
+        ------
+        BusError
+            When the file was cut short or cannot be read. The position stays.
+        ValueError
+            When the mapping is closed.
+        """
+        with self._serial:
+            end = self.size()
+            if size is not None and size >= 0:
+                end = min(end, self._position + size)
+            newline = self.find(b"\n", self._position, end)
+            return self.read(max(0, (newline + 1 or end) - self._position))
+
+    def readlines(self, hint=-1, /):
+        """Return the lines from the position on, until `hint` bytes have been read."""
+        lines, total = [], 0
+        for line in self:
+            lines.append(line)
+            total += len(line)
+            if hint is not None and 0 < hint <= total:
+                break
+        return lines
+
+    def __iter__(self):
+        self.size()
+        return self
+
+    def __next__(self):
+        line = self.readline()
+        if not line:
+            raise StopIteration
+        return line
+
+    # -- Writing
+
+    def write(self, data, /):
+        """Write all of `data` at the position, and move it; the file grows as it must.
+
+        In append mode the bytes go to the end, whatever the position was.
+
+        Parameters
+        ----------
+        data : buffer
+            C-contiguous bytes.
+
+        Returns
+        -------
+        int
+            The length of `data` in bytes.
+
+        Raises
+        ------
+        BusError
+            When the file was cut short, or the disk is full or bad.
+        OSError
+            When the file cannot grow. Its size and bytes are then as they were.
+        io.UnsupportedOperation
+            When the mapping is read-only.
+        ValueError
+            When a mapping of fixed size would have to grow, or the mapping is closed.
+        """
+        with self._serial:
+            if self.appending:
+                start = self.append(data)
+                count = memoryview(data).nbytes
+                self._position = start + count
+            else:
+                count = self.write_at(data, self._position)
+                self._position += count
+            return count
+
+    def writelines(self, lines, /):
+        """Write each of an iterable of buffers."""
+        for line in lines:
+            self.write(line)
+
+    def truncate(self, size=None, /):
+        """Set the size of the file. The position stays, even past the end.
+
+        Parameters
+        ----------
+        size : int, optional
+            The new size, in bytes; by default the position.
+
+        Returns
+        -------
+        int
+            The new size.
+
+        Raises
+        ------
+        BufferError
+            When the mapping would become smaller under live views.
+        OSError
+            When the file cannot get that size. It is then as it was.
+        io.UnsupportedOperation
+            When the mapping is read-only.
+        ValueError
+            When `size` is negative, or the mapping closed or of fixed size.
+
+        Examples
+        --------
+        >>> import yammap
+        >>> m = yammap.anonymous(100)
+        >>> m.truncate(0), m.size()
+        (0, 0)
+        """
+        with self._serial:
+            size = self._position if size is None else size
+            self.resize(size)
+            return size
+
+    def flush(self):
+        """Write all changed bytes to the disk: `sync`, under its io name."""
+        self.sync()
+
+    # -- Arrays
+
+    def array(self, dtype=np.uint8, shape=None, offset=0, order="C"):
+        """Return a part of the mapping as a plain ndarray, without a copy.
+
+        The array outlives `close` and any growth. While it lives the mapping cannot be
+        made smaller.
+
+        Parameters
+        ----------
+        dtype : dtype_like, default numpy.uint8
+            Element type; structured types are fine, object types are not.
+        shape : int or tuple of int, optional
+            Elements a dimension. One may be -1, and is then inferred; by default one
+            dimension of all elements up to the end.
+        offset : int, default 0
+            Position of the first element, in bytes; any alignment.
+        order : {"C", "F"}, default "C"
+            Row-major or column-major.
+
+        Returns
+        -------
+        numpy.ndarray
+            Writeable when the mapping is.
+
+        Raises
+        ------
+        TypeError
+            When `dtype` holds Python objects.
+        ValueError
+            When the array does not fit, an inferred dimension does not come out even,
+            or the mapping is closed.
+
+        Examples
+        --------
+        >>> import yammap
+        >>> m = yammap.anonymous(24)
+        >>> a = m.array("<i4", (-1, 2))
+        >>> a[1] = 7, 8
+        >>> a
+        array([[0, 0],
+               [7, 8],
+               [0, 0]], dtype=int32)
+        >>> m.pread(4, 8)
+        b'\\x07\\x00\\x00\\x00'
+        """
+        return array_of(self.view(offset), dtype, shape, order)
+
+
+# By registration: a C extension type cannot inherit from it, and the isinstance checks
+# of the standard library and of pandas only need to know.
+io.RawIOBase.register(Mmap)

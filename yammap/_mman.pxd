@@ -1,0 +1,62 @@
+"""The system calls and constants the core uses, as the C headers declare them."""
+
+from libc.stdint cimport int64_t
+
+
+cdef extern from "<sys/mman.h>" nogil:
+    void *MAP_FAILED
+    int PROT_READ, PROT_WRITE
+    int MAP_SHARED, MAP_PRIVATE, MAP_FIXED, MAP_ANONYMOUS, MAP_NORESERVE
+    int MADV_NORMAL, MADV_RANDOM, MADV_SEQUENTIAL, MADV_DONTNEED, MADV_FREE, MADV_REMOVE
+    int MADV_HWPOISON
+    int MS_SYNC
+    void *mmap(void *address, size_t length, int prot, int flags, int fd, int64_t offset)
+    int munmap(void *address, size_t length)
+    void *mremap(void *address, size_t old_length, size_t new_length, int flags)
+    int mprotect(void *address, size_t length, int prot)
+    int msync(void *address, size_t length, int flags)
+    int madvise(void *address, size_t length, int advice)
+    int mincore(void *address, size_t length, unsigned char *vector)
+    int mlock(const void *address, size_t length)
+    int munlock(const void *address, size_t length)
+
+
+cdef extern from "<sys/stat.h>" nogil:
+    ctypedef struct file_stat "struct stat":
+        int64_t st_size
+        unsigned int st_mode
+    int fstat(int fd, file_stat *result)
+    bint S_ISREG(unsigned int mode)
+    bint S_ISDIR(unsigned int mode)
+
+
+cdef extern from "<fcntl.h>" nogil:
+    int F_GETFL, O_ACCMODE, O_RDONLY, O_WRONLY, O_APPEND
+    int FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE
+    unsigned int SYNC_FILE_RANGE_WRITE
+    int fcntl(int fd, int command, ...)
+    int fallocate(int fd, int mode, int64_t offset, int64_t length)
+    int sync_file_range(int fd, int64_t offset, int64_t length, unsigned int flags)
+
+
+cdef extern from "<unistd.h>" nogil:
+    int _SC_PAGESIZE, SEEK_CUR
+    long sysconf(int name)
+    int close(int fd)
+    int ftruncate(int fd, int64_t length)
+    int64_t lseek(int fd, int64_t offset, int whence)
+    Py_ssize_t pread(int fd, void *buffer, size_t length, int64_t offset)
+    Py_ssize_t pwrite(int fd, const void *buffer, size_t length, int64_t offset)
+    Py_ssize_t write(int fd, const void *buffer, size_t length)
+
+
+cdef extern from "<string.h>" nogil:
+    void *memmem(const void *hay, size_t hay_length, const void *needle, size_t length)
+
+
+cdef extern from "<time.h>" nogil:
+    struct timespec:
+        int64_t tv_sec
+        int64_t tv_nsec
+    int CLOCK_MONOTONIC_COARSE
+    int clock_gettime(int clock, timespec *result)

@@ -1,0 +1,283 @@
+"""Ways to get an `Mmap`: by path and mode, by flags, new, in memory, as an array."""
+
+import errno
+import math
+import os
+import stat
+
+import numpy as np
+
+from ._array import shape_of
+from ._file import Mmap
+
+__all__ = ["anonymous", "create", "open", "open_array", "open_file"]
+
+_MODES = {
+    "r": os.O_RDONLY,
+    "r+": os.O_RDWR,
+    "w+": os.O_RDWR | os.O_CREAT | os.O_TRUNC,
+    "x+": os.O_RDWR | os.O_CREAT | os.O_EXCL,
+    "a+": os.O_RDWR | os.O_CREAT | os.O_APPEND,
+    "c": os.O_RDONLY,
+}
+
+
+def open(file, mode="r", *, size=None, perm=0o666, **options):
+    """Map a file.
+
+    Parameters
+    ----------
+    file : path-like or int
+        Path, or a descriptor, of which the mapping makes a duplicate of its own.
+    mode : str, default "r"
+        ``"r"`` read; ``"r+"`` read and write; ``"w+"`` the same on a new, empty file;
+        ``"x+"`` the same, and the file must not exist; ``"a+"`` read, and write at the
+        end only; ``"c"`` read and write in memory only (copy on write). A ``"b"`` may
+        be in it, as in ``"rb+"``.
+    size : int, optional
+        With ``"w+"`` and ``"x+"``: the size of the new file, in bytes.
+    perm : int, default 0o666
+        Permission bits of a new file, less the process's umask.
+    **options
+        `offset`, `length`, `reserve`, `preallocate`, `populate` and `advice`, as of
+        `Mmap`.
+
+    Returns
+    -------
+    Mmap
+        The mapped file, positioned at the start.
+
+    Raises
+    ------
+    OSError
+        When the file cannot be opened or mapped; ``errno`` and ``filename`` tell.
+    ValueError
+        When the mode is unknown, or the window does not lie in the file.
+
+    Examples
+    --------
+    >>> import yammap
+    >>> with yammap.open("hello.txt", "w+") as m:
+    ...     m.write(b"hello")
+    5
+    >>> with yammap.open("hello.txt") as m:
+    ...     m.read()
+    b'hello'
+    """
+    flags = _flags_of(mode)
+    if size is not None and not flags & (os.O_TRUNC | os.O_EXCL):
+        raise ValueError(f"size is that of a new file, and mode {mode!r} makes none")
+    options["private"] = mode.replace("b", "") == "c"
+    fd = os.dup(file) if isinstance(file, int) else _open_fd(file, flags, perm)
+    return _map(fd, file, size, options)
+
+
+def open_file(name, flags=os.O_RDONLY, perm=0o666, **options):
+    """Map a file opened with the flags of open(2).
+
+    Parameters
+    ----------
+    name : path-like
+        Path of the file.
+    flags : int, default os.O_RDONLY
+        ``os.O_*`` flags. ``O_RDWR`` makes the mapping writable, with ``O_APPEND`` at the
+        end only. ``O_CLOEXEC`` is always added.
+    perm : int, default 0o666
+        Permission bits of a new file, less the process's umask.
+    **options
+        `private`, `offset`, `length`, `reserve`, `preallocate`, `populate` and
+        `advice`, as of `Mmap`.
+
+    Returns
+    -------
+    Mmap
+        The mapped file.
+
+    Raises
+    ------
+    OSError
+        When the file cannot be opened or mapped.
+    ValueError
+        When `flags` are write-only: a mapping must read.
+
+    Examples
+    --------
+    >>> import os, yammap
+    >>> with yammap.open_file("flags.bin", os.O_RDWR | os.O_CREAT) as m:
+    ...     m.write(b"abc")
+    3
+    """
+    return _map(_open_fd(name, flags, perm), name, None, options)
+
+
+def create(name, size, flags=os.O_RDWR | os.O_CREAT, perm=0o666, **options):
+    """Map a file of exactly `size` bytes, with disk blocks allocated for them.
+
+    Parameters
+    ----------
+    name : path-like
+        Path of the file. One that exists keeps its bytes up to `size`, unless `flags`
+        have ``O_TRUNC``.
+    size : int
+        Size of the file, in bytes.
+    flags : int, default os.O_RDWR | os.O_CREAT
+        ``os.O_*`` flags.
+    perm : int, default 0o666
+        Permission bits of a new file, less the process's umask.
+    **options
+        `reserve`, `preallocate`, `populate` and `advice`, as of `Mmap`.
+
+    Returns
+    -------
+    Mmap
+        The mapped file.
+
+    Raises
+    ------
+    OSError
+        When the file cannot be opened or mapped, or the disk has no room for it.
+    ValueError
+        When `size` is negative, or `flags` do not allow writing.
+
+    Examples
+    --------
+    >>> import yammap
+    >>> with yammap.create("ten.bin", 10) as m:
+    ...     m.read()
+    b'\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00'
+    """
+    return _map(_open_fd(name, flags, perm), name, size, options)
+
+
+def anonymous(size, name="yammap", **options):
+    """Map memory that has no file on any disk: a memfd, see memfd_create(2).
+
+    It can all a file can: grow, be inherited by a fork, and be mapped by another process
+    that is given its descriptor.
+
+    Parameters
+    ----------
+    size : int
+        Size in bytes; all zeros.
+    name : str, default "yammap"
+        What /proc calls it.
+    **options
+        `reserve`, `preallocate`, `populate` and `advice`, as of `Mmap`.
+
+    Returns
+    -------
+    Mmap
+        The mapped memory. It is freed with its last user.
+
+    Raises
+    ------
+    OSError
+        When there is not enough memory.
+    ValueError
+        When `size` is negative.
+
+    Examples
+    --------
+    >>> import yammap
+    >>> yammap.anonymous(1 << 20).array("f8", (-1, 1024)).shape
+    (128, 1024)
+    """
+    # Memory is given out page by page as files' blocks are not: allocating it here
+    # would take at once what the caller may never touch.
+    options.setdefault("preallocate", False)
+    return _map(os.memfd_create(name), f"memfd:{name}", size, options)
+
+
+def open_array(path, dtype=np.uint8, mode="r", shape=None, offset=0, order="C", **options):
+    """Map a file and return it as a plain ndarray, in one call.
+
+    Parameters
+    ----------
+    path : path-like or int
+        Path or descriptor of the file.
+    dtype : dtype_like, default numpy.uint8
+        Element type.
+    mode : str, default "r"
+        As of `open`. ``"w+"`` and ``"x+"`` make a new file, just as long as the array
+        needs.
+    shape : int or tuple of int, optional
+        Elements a dimension; one may be -1, to be inferred from the file's size.
+    offset : int, default 0
+        Position of the first element in the file, in bytes.
+    order : {"C", "F"}, default "C"
+        Row-major or column-major.
+    **options
+        `perm`, `preallocate`, `populate` and `advice`, as of `open`.
+
+    Returns
+    -------
+    numpy.ndarray
+        The array. It is all that keeps the memory, and no descriptor stays open.
+
+    Raises
+    ------
+    OSError
+        When the file cannot be opened or mapped.
+    TypeError
+        When `dtype` holds Python objects.
+    ValueError
+        When the array does not fit, or a new file's shape is not given.
+
+    Examples
+    --------
+    >>> import yammap
+    >>> tokens = yammap.open_array("tokens.bin", "<u2", "w+", shape=1000)
+    >>> tokens[:3] = 1, 2, 3
+    >>> yammap.open_array("tokens.bin", "<u2")[:4]
+    array([1, 2, 3, 0], dtype=uint16)
+    """
+    if _flags_of(mode) & (os.O_TRUNC | os.O_EXCL):
+        options["size"] = offset + _bytes_of_new(dtype, shape)
+    with open(path, mode, **options) as m:
+        return m.array(dtype, shape, offset, order)
+
+
+def _bytes_of_new(dtype, shape):
+    if shape is None:
+        raise ValueError("a new file's shape must be given")
+    dtype = np.dtype(dtype)
+    return math.prod(shape_of(math.inf, dtype, shape)) * dtype.itemsize
+
+
+def _flags_of(mode):
+    try:
+        return _MODES[mode.replace("b", "", 1)]
+    except (AttributeError, KeyError):
+        known = ", ".join(_MODES)
+        raise ValueError(f"mode must be one of {known}, not {mode!r}") from None
+
+
+def _open_fd(path, flags, perm):
+    if flags & os.O_ACCMODE == os.O_WRONLY:
+        raise ValueError(f"flags {flags:#o} are write-only, and a mapping must read: O_RDWR")
+    _refuse_to_wait(path)
+    return os.open(path, flags | os.O_CLOEXEC, perm)
+
+
+def _refuse_to_wait(path):
+    """Opening a FIFO waits for its other end, perhaps for ever, so look before.
+
+    ``O_NONBLOCK`` would do as well, but makes a file with a lease fail (fcntl(2)).
+    """
+    try:
+        status = os.stat(path)
+    except OSError:
+        return
+    if stat.S_ISFIFO(status.st_mode):
+        raise OSError(errno.ENODEV, "a FIFO cannot be mapped", path)
+
+
+def _map(fd, name, size, options):
+    m = Mmap(fd, name, **options)
+    try:
+        if size is not None:
+            m.resize(size)
+    except BaseException:
+        m.close()
+        raise
+    return m
