@@ -8,15 +8,13 @@
 >>> m.close()                   # safe as well: the array stays valid
 """
 
-try:
-    from . import _core  # noqa: F401
-except ModuleNotFoundError as error:
-    if error.name != "yammap._core":
-        raise
+import importlib.util
+
+if importlib.util.find_spec("yammap._core") is None:
     raise ImportError(
         f"yammap is not compiled here: {__path__[0]} is its source tree. "
         "Install it (pip install .) and run Python from another directory, or with -P."
-    ) from None
+    )
 
 from . import _flags
 from ._core import Mapping
@@ -37,5 +35,5 @@ __all__ = [
     "open",
     "open_array",
     "open_file",
-    *_flags.__all__,
 ]
+__all__ += _flags.__all__

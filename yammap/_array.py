@@ -1,18 +1,29 @@
 """Arrays over a buffer: dtype, shape and order. Knows nothing of files."""
 
+from __future__ import annotations
+
 import math
+import operator
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike, NDArray
+
+Shape = int | tuple[int, ...]
 
 __all__ = ["array_of", "shape_of"]
 
 
-def shape_of(available, dtype, shape):
+def shape_of(
+    available: float, dtype: np.dtype[Any], shape: Shape | None
+) -> tuple[int, ...]:
     """Return the full shape of an array in a number of bytes.
 
     Parameters
     ----------
-    available : int
+    available : int or math.inf
         Bytes the array may cover.
     dtype : numpy.dtype
         Element type.
@@ -35,31 +46,44 @@ def shape_of(available, dtype, shape):
         raise TypeError(f"dtype {dtype} holds references to Python objects, not bytes")
     if dtype.itemsize == 0:
         raise ValueError(f"dtype {dtype} has no size")
-    shape = (-1,) if shape is None else tuple(np.atleast_1d(shape).tolist())
-    if shape.count(-1) > 1 or any(n < -1 for n in shape):
-        raise ValueError(f"shape {shape} has more than one unknown or a negative dimension")
-    if -1 in shape:
-        return _infer(available, dtype, shape)
-    wanted = math.prod(shape) * dtype.itemsize
+    full = _as_tuple(shape)
+    if full.count(-1) > 1 or any(n < -1 for n in full):
+        raise ValueError(f"shape {full} has more than one unknown or a negative dimension")
+    if -1 in full:
+        return _infer(available, dtype, full)
+    wanted = math.prod(full) * dtype.itemsize
     if wanted > available:
         raise ValueError(
-            f"an array of shape {shape} and dtype {dtype} takes {wanted} bytes, "
+            f"an array of shape {full} and dtype {dtype} takes {wanted} bytes, "
             f"and there are {available}"
         )
-    return shape
+    return full
 
 
-def _infer(available, dtype, shape):
+def _as_tuple(shape: Shape | None) -> tuple[int, ...]:
+    if shape is None:
+        return (-1,)
+    try:
+        return (operator.index(shape),)  # type: ignore[arg-type]
+    except TypeError:
+        return tuple(operator.index(n) for n in shape)  # type: ignore[union-attr]
+
+
+def _infer(
+    available: float, dtype: np.dtype[Any], shape: tuple[int, ...]
+) -> tuple[int, ...]:
     row = dtype.itemsize * math.prod(n for n in shape if n != -1)
     if row == 0 or available % row:
         raise ValueError(
             f"{available} bytes do not divide into rows of {row} bytes "
             f"(shape {shape}, dtype {dtype})"
         )
-    return tuple(available // row if n == -1 else n for n in shape)
+    return tuple(int(available // row) if n == -1 else n for n in shape)
 
 
-def array_of(buffer, dtype, shape, order):
+def array_of(
+    buffer: memoryview, dtype: DTypeLike, shape: Shape | None, order: Literal["C", "F"]
+) -> NDArray[Any]:
     """Return a plain ndarray over the start of `buffer`, without a copy.
 
     It is made by ``np.asarray``, not by ``np.ndarray(buffer=)``: so it holds the export

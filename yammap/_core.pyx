@@ -36,7 +36,8 @@ from cpython.buffer cimport PyBUF_FORMAT, PyBUF_ND, PyBUF_SIMPLE, PyBUF_STRIDES,
     PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.memoryview cimport PyMemoryView_FromObject
-from libc.errno cimport EAGAIN, EBADF, EFAULT, EFBIG, EINTR, EISDIR, ENODEV, ENOMEM, EOPNOTSUPP, errno
+from libc.errno cimport EAGAIN, EBADF, EFAULT, EFBIG, EINTR, EISDIR, ENODEV, ENOMEM, \
+    EOPNOTSUPP, errno
 from libc.stdint cimport INT64_MAX, int64_t, uint64_t, uintptr_t
 from libc.string cimport strerror
 
@@ -366,7 +367,7 @@ cdef class Mapping:
 
     def __init__(self, fd, name, *, private=False, offset=0, length=None, reserve=None,
                  preallocate=True):
-        if self.name is not None:
+        if self.flags:
             raise RuntimeError("a mapping is initialised only once")
         self.fd = fd
         self.name = name
@@ -497,14 +498,20 @@ cdef class Mapping:
                 self.elders.pop(i)
         return 0
 
-    cdef Region current(self):
-        """The region, held; ValueError when the mapping is closed."""
+    cdef Region snapshot(self, Py_ssize_t *length, Py_ssize_t *shrinks):
+        """The region, held, with what belongs to it; ValueError when closed."""
         cdef Region region
         with cython.critical_section(self):
             region = self.region
+            length[0] = self.length
+            shrinks[0] = self.shrinks
         if region is None:
             raise ValueError(f"the mapping of {self.name!r} is closed")
         return region
+
+    cdef Region current(self):
+        cdef Py_ssize_t length, shrinks
+        return self.snapshot(&length, &shrinks)
 
     cdef Region select(self, object offset, object length, int64_t *start, int64_t *count):
         """The region, and in it the validated bytes of a method's arguments."""
@@ -544,12 +551,7 @@ cdef class Mapping:
         cdef int64_t count, last_repair = -1
         cdef const void *fault
         while True:
-            with cython.critical_section(self):
-                region = self.region
-                size = self.length
-                shrinks = self.shrinks
-            if region is None:
-                self.current()
+            region = self.snapshot(&size, &shrinks)
             count = clip(offset, length, size)
             memory = region.data + offset
             if not writing and is_hot(memory, count):
@@ -612,8 +614,7 @@ cdef class Mapping:
                     else:
                         done = pread(self.fd, &scratch, 1, self.origin + offset)
                     code = errno if done == -1 else 0
-        if self.region is None:
-            self.current()
+        self.current()
         return code
 
     cdef str cause_of(self, int code, int64_t end):
@@ -625,7 +626,8 @@ cdef class Mapping:
     cdef int raise_bus_error(self, int code, int64_t offset, int64_t count, bint writing,
                              str cause) except -1:
         access = "write" if writing else "read"
-        error = BusError(code, f"bus error, {access} at offset {offset}: {cause}", self.name)
+        text = f"bus error, {access} at offset {offset}: {cause}"
+        error = BusError(code, text, self.name)
         error.offset = offset
         error.access = access
         error.count = count
@@ -715,7 +717,8 @@ cdef class Mapping:
         cdef int64_t start = as_offset(offset, "offset")
         length = clip(start, length, self.length)
         result = PyBytes_FromStringAndSize(NULL, length)
-        cdef Py_ssize_t count = self.transfer(PyBytes_AS_STRING(result), start, length, False)
+        cdef char *target = PyBytes_AS_STRING(result)
+        cdef Py_ssize_t count = self.transfer(target, start, length, False)
         return result if count == length else result[:count]
 
     def write_at(self, data, offset):
@@ -851,23 +854,30 @@ cdef class Mapping:
         finally:
             PyBuffer_Release(&needle)
 
-    cdef int64_t search_from(self, Py_buffer *needle, int64_t first, int64_t last) except -2:
-        cdef Region region = self.current()
-        cdef int64_t size = min(last, self.length), end
+    cdef int64_t search_from(self, Py_buffer *needle, int64_t first,
+                             int64_t last) except -2:
+        cdef Region region
+        cdef Py_ssize_t size, shrinks
         cdef Search what
         cdef const void *fault
-        cdef int code
-        if first > size:
-            return -1
-        what.hay, what.hay_length = region.data + first, size - first
         what.needle, what.needle_length = <const char *> needle.buf, needle.len
-        with nogil:
-            fault = fault_call(search, &what, what.hay, what.hay_length)
-        if fault != NULL:
-            first = max(first, <const char *> fault - region.data)
-            code = self.probe(first, NULL, False, &end)
-            self.raise_bus_error(code or EFAULT, first, 0, False, self.cause_of(code, end))
-        return what.found - region.data if what.found != NULL else -1
+        while True:
+            region = self.snapshot(&size, &shrinks)
+            if first > min(last, size):
+                return -1
+            what.hay, what.hay_length = region.data + first, min(last, size) - first
+            with nogil:
+                fault = fault_call(search, &what, what.hay, what.hay_length)
+            if shrinks != self.shrinks:
+                continue
+            if fault != NULL:
+                self.report_search(<const char *> fault - region.data)
+            return what.found - region.data if what.found != NULL else -1
+
+    cdef int report_search(self, int64_t offset) except -1:
+        cdef int64_t end
+        cdef int code = self.probe(offset, NULL, False, &end)
+        self.raise_bus_error(code or EFAULT, offset, 0, False, self.cause_of(code, end))
 
     # -- Size
 
@@ -933,6 +943,8 @@ cdef class Mapping:
         """O_APPEND: the kernel picks the position, and the descriptor remembers it."""
         cdef int64_t done = 0
         cdef int code = write_all(self.fd, source, length, -1, &done)
+        if length == 0:
+            return 0
         start[0] = lseek(self.fd, 0, SEEK_CUR) - self.origin - done
         if code == 0:
             code = self.ensure_room(start[0] + length, spare)
@@ -940,7 +952,8 @@ cdef class Mapping:
             self.cut_back(start[0] + done, start[0])
         return code
 
-    cdef int lengthen(self, const char *source, int64_t start, int64_t length) noexcept nogil:
+    cdef int lengthen(self, const char *source, int64_t start,
+                      int64_t length) noexcept nogil:
         """Make the file end with `length` bytes at `start`, at or past its end.
 
         All or nothing; returns an errno value. pwrite(2) extends and fills the page
@@ -949,14 +962,14 @@ cdef class Mapping:
         cdef int64_t old = self.length, done = 0
         cdef int code = 0
         if start > old:
-            code = self.allocate(old, start - old)
+            code = self.allocate_zeros(old, start - old)
         if code == 0:
             code = write_all(self.fd, source, length, self.origin + start, &done)
         if code:
             self.cut_back(start + done, old)
         return code
 
-    cdef int allocate(self, int64_t start, int64_t length) noexcept nogil:
+    cdef int allocate_zeros(self, int64_t start, int64_t length) noexcept nogil:
         """Extend the file with zeros, on blocks of its own unless told otherwise."""
         cdef int code
         if not self.preallocate:
@@ -965,12 +978,16 @@ cdef class Mapping:
         # against 2.1 us and a page fault to come. From two pages on it is the reverse.
         if length <= PAGE:
             return write_zeros(self.fd, self.origin + start, length)
-        code = code_of(fallocate(self.fd, 0, self.origin + start, length))
-        while code == EINTR:
-            code = code_of(fallocate(self.fd, 0, self.origin + start, length))
+        code = self.change_blocks(0, start, length)
         # A filesystem without fallocate(2): written zeros are allocated as well.
         if code == EOPNOTSUPP:
             code = write_zeros(self.fd, self.origin + start, length)
+        return code
+
+    cdef int change_blocks(self, int mode, int64_t start, int64_t length) noexcept nogil:
+        cdef int code = EINTR
+        while code == EINTR:
+            code = code_of(fallocate(self.fd, mode, self.origin + start, length))
         return code
 
     cdef int extend_sparse(self, int64_t length) noexcept nogil:
@@ -984,7 +1001,8 @@ cdef class Mapping:
     cdef void cut_back(self, int64_t reached, int64_t length) noexcept nogil:
         """Undo a growth that failed at `reached`, unless the file goes on behind it."""
         cdef file_stat status
-        if fstat(self.fd, &status) == 0 and status.st_size <= self.origin + reached:
+        if (fstat(self.fd, &status) == 0
+                and self.origin + length < status.st_size <= self.origin + reached):
             ftruncate(self.fd, self.origin + length)
 
     def resize(self, size):
@@ -1042,8 +1060,8 @@ cdef class Mapping:
                 exports = self.count_exports()
                 code = self.cut(length, spare) if exports == 0 else 0
         if exports:
-            raise BufferError(f"{self.name!r} cannot become smaller: {exports} of its views "
-                              f"{'is' if exports == 1 else 'are'} alive")
+            raise BufferError(f"{self.name!r} cannot become smaller: {exports} of its "
+                              f"views {'is' if exports == 1 else 'are'} alive")
         return self.check(code)
 
     cdef Py_ssize_t count_exports(self) except -1:
@@ -1104,6 +1122,85 @@ cdef class Mapping:
                     tail = round_up(self.origin + self.length) - self.origin - self.length
                     fault_copy(region.data + self.length, zeros, tail)
         return 0
+
+    def allocate(self, offset=0, length=None):
+        """Allocate disk blocks for a range, so that writing to it needs no more room.
+
+        Holes become zeros that have a place on the disk (fallocate(2)); bytes stay.
+
+        Parameters
+        ----------
+        offset : int, default 0
+            Position of the first byte, in bytes; any alignment.
+        length : int, optional
+            Number of bytes; by default all to the end.
+
+        Raises
+        ------
+        OSError
+            When the disk is full, or the filesystem cannot do it.
+        io.UnsupportedOperation
+            When the mapping is read-only, in append mode or copy-on-write.
+        ValueError
+            When the range is not in the mapping, or the mapping is closed.
+
+        Examples
+        --------
+        >>> import os, yammap
+        >>> with yammap.open("holes.bin", "w+", size=1 << 20, preallocate=False) as m:
+        ...     m.allocate(0, 1 << 16)
+        ...     os.stat("holes.bin").st_blocks * 512
+        65536
+        """
+        self.fallocate_range(0, offset, length)
+
+    def punch_hole(self, offset=0, length=None):
+        """Give the disk blocks of a range back; its bytes become zeros.
+
+        The size stays, and views see the zeros (fallocate(2), ``PUNCH_HOLE``).
+
+        Parameters
+        ----------
+        offset : int, default 0
+            Position of the first byte, in bytes; any alignment.
+        length : int, optional
+            Number of bytes; by default all to the end.
+
+        Raises
+        ------
+        OSError
+            When the filesystem cannot do it.
+        io.UnsupportedOperation
+            When the mapping is read-only, in append mode or copy-on-write.
+        ValueError
+            When the range is not in the mapping, or the mapping is closed.
+
+        Examples
+        --------
+        >>> import yammap
+        >>> m = yammap.anonymous(10_000)
+        >>> m.write_at(b"secret", 5000)
+        6
+        >>> m.punch_hole(5000, 3)
+        >>> m.pread(6, 5000)
+        b'\\x00\\x00\\x00ret'
+        """
+        self.fallocate_range(FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, length)
+
+    cdef int fallocate_range(self, int mode, object offset, object length) except -1:
+        cdef int64_t start, count
+        cdef int code = EBADF
+        self.require_positional()
+        if self.flags == MAP_PRIVATE:
+            raise UnsupportedOperation(f"{self.name!r} is mapped copy-on-write")
+        self.select(offset, length, &start, &count)
+        if count == 0:
+            return 0
+        with self.mutex:
+            if self.fd != -1:
+                with nogil:
+                    code = self.change_blocks(mode, start, count)
+        return self.check(code)
 
     def refresh(self):
         """Take over the size that the file has now, changed perhaps by somebody else.
@@ -1405,17 +1502,20 @@ cdef class Mapping:
         view.region = self.select(offset, length, &start, &count)
         view.start = view.region.data + start
         view.length = count
-        view.readonly = self.readonly
+        view.readonly = self.is_readonly()
         return PyMemoryView_FromObject(view)
 
     def __getbuffer__(self, Py_buffer *info, int flags):
         cdef Region region = self.current()
-        export(info, flags, region, region.data, self.length, self.readonly)
+        export(info, flags, region, region.data, self.length, self.is_readonly())
         region.lent = True
 
     @property
     def readonly(self):
         """bool: the memory cannot be written, and so neither can views."""
+        return self.is_readonly()
+
+    cdef bint is_readonly(self) noexcept nogil:
         return not self.prot & PROT_WRITE
 
     @property

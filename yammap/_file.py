@@ -1,8 +1,11 @@
 """`Mmap`: a mapping as a file object, and as arrays."""
 
+from __future__ import annotations
+
 import io
 import os
 import threading
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -11,11 +14,21 @@ from ._core import Mapping
 from ._errors import ShortRead
 from ._flags import Advice, Whence
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from types import TracebackType
+    from typing import Self
+
+    from numpy.typing import DTypeLike, NDArray
+    from typing_extensions import Buffer
+
+    from ._array import Shape
+
 __all__ = ["Mmap"]
 
 
 class Mmap(Mapping):
-    """A memory-mapped file: a file object, a buffer, and the source of arrays.
+    r"""A memory-mapped file: a file object, a buffer, and the source of arrays.
 
     `yammap.open`, `yammap.open_file`, `yammap.create` and `yammap.anonymous` make one.
     It has all of `io.RawIOBase`, works in a ``with`` statement, and may be used by many
@@ -58,29 +71,29 @@ class Mmap(Mapping):
     --------
     >>> import yammap
     >>> with yammap.open("notes.txt", "w+") as m:
-    ...     m.write(b"first line\\nsecond line\\n")
+    ...     m.write(b"first line\nsecond line\n")
     ...     m.seek(0)
     ...     list(m)
     23
     0
-    [b'first line\\n', b'second line\\n']
+    [b'first line\n', b'second line\n']
     """
 
     __slots__ = ("__weakref__", "_position", "_serial")
 
     def __init__(
         self,
-        fd,
-        name,
+        fd: int,
+        name: Any,
         *,
-        private=False,
-        offset=0,
-        length=None,
-        reserve=None,
-        preallocate=True,
-        populate=False,
-        advice=None,
-    ):
+        private: bool = False,
+        offset: int = 0,
+        length: int | None = None,
+        reserve: int | None = None,
+        preallocate: bool = True,
+        populate: bool = False,
+        advice: int | None = None,
+    ) -> None:
         self._position = 0
         # Reentrant, since a signal handler may use the file its own thread is using.
         self._serial = threading.RLock()
@@ -99,7 +112,7 @@ class Mmap(Mapping):
             self.close()
             raise
 
-    def _prepare(self, populate, advice):
+    def _prepare(self, populate: bool, advice: int | None) -> None:
         if advice is not None:
             self.madvise(advice)
         if populate and self.size():
@@ -108,53 +121,58 @@ class Mmap(Mapping):
     # -- What kind of file this is
 
     @property
-    def mode(self):
+    def mode(self) -> str:
         """str: the mode as `io.FileIO` spells it: ``"rb"``, ``"rb+"`` or ``"ab+"``."""
         if self.appending:
             return "ab+"
         return "rb" if self.readonly else "rb+"
 
-    def readable(self):
+    def readable(self) -> bool:
         """Return True: a mapping can always be read."""
         self.size()
         return True
 
-    def writable(self):
+    def writable(self) -> bool:
         """Return whether `write` is possible."""
         self.size()
         return self.appending or not self.readonly
 
-    def seekable(self):
+    def seekable(self) -> bool:
         """Return True: a mapping can always be sought."""
         self.size()
         return True
 
-    def isatty(self):
+    def isatty(self) -> bool:
         """Return False: a mapping is never a terminal."""
         self.size()
         return False
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         kind = f"{type(self).__module__.partition('.')[0]}.{type(self).__qualname__}"
         if self.closed:
             return f"<{kind} name={self.name!r} closed>"
         return f"<{kind} name={self.name!r} mode={self.mode!r} size={self.size()}>"
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         self.size()
         return self
 
-    def __exit__(self, *exc_info):
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
         self.close()
 
     # -- The position
 
-    def tell(self):
+    def tell(self) -> int:
         """Return the position of the next `read` or `write`, in bytes."""
         self.size()
         return self._position
 
-    def seek(self, offset, whence=Whence.SET, /):
+    def seek(self, offset: int, whence: int = Whence.SET, /) -> int:
         """Move the position.
 
         Parameters
@@ -195,7 +213,7 @@ class Mmap(Mapping):
             self._position = position
             return position
 
-    def _sought(self, offset, whence):
+    def _sought(self, offset: int, whence: int) -> int:
         if whence == Whence.SET:
             return offset
         if whence == Whence.CUR:
@@ -208,7 +226,7 @@ class Mmap(Mapping):
 
     # -- Reading
 
-    def read(self, size=-1, /):
+    def read(self, size: int | None = -1, /) -> bytes:
         """Read up to `size` bytes from the position, and move it.
 
         Parameters
@@ -235,11 +253,11 @@ class Mmap(Mapping):
             self._position += len(data)
             return data
 
-    def readall(self):
+    def readall(self) -> bytes:
         """Read all bytes from the position to the end, and move it."""
         return self.read()
 
-    def readinto(self, buffer, /):
+    def readinto(self, buffer: Buffer, /) -> int:
         """Read into `buffer` as much as there is, and move the position.
 
         Parameters
@@ -269,7 +287,7 @@ class Mmap(Mapping):
             self._position += count
             return count
 
-    def readline(self, size=-1, /):
+    def readline(self, size: int | None = -1, /) -> bytes:
         r"""Read up to and with the next ``b"\n"``, at most `size` bytes.
 
         Parameters
@@ -296,7 +314,7 @@ class Mmap(Mapping):
             newline = self.find(b"\n", self._position, end)
             return self.read(max(0, (newline + 1 or end) - self._position))
 
-    def readlines(self, hint=-1, /):
+    def readlines(self, hint: int | None = -1, /) -> list[bytes]:
         """Return the lines from the position on, until `hint` bytes have been read."""
         lines, total = [], 0
         for line in self:
@@ -306,11 +324,11 @@ class Mmap(Mapping):
                 break
         return lines
 
-    def __iter__(self):
+    def __iter__(self) -> Self:
         self.size()
         return self
 
-    def __next__(self):
+    def __next__(self) -> bytes:
         line = self.readline()
         if not line:
             raise StopIteration
@@ -318,7 +336,7 @@ class Mmap(Mapping):
 
     # -- Writing
 
-    def write(self, data, /):
+    def write(self, data: Buffer, /) -> int:
         """Write all of `data` at the position, and move it; the file grows as it must.
 
         In append mode the bytes go to the end, whatever the position was.
@@ -354,12 +372,12 @@ class Mmap(Mapping):
                 self._position += count
             return count
 
-    def writelines(self, lines, /):
+    def writelines(self, lines: Iterable[Buffer], /) -> None:
         """Write each of an iterable of buffers."""
         for line in lines:
             self.write(line)
 
-    def truncate(self, size=None, /):
+    def truncate(self, size: int | None = None, /) -> int:
         """Set the size of the file. The position stays, even past the end.
 
         Parameters
@@ -395,14 +413,20 @@ class Mmap(Mapping):
             self.resize(size)
             return size
 
-    def flush(self):
+    def flush(self) -> None:
         """Write all changed bytes to the disk: `sync`, under its io name."""
         self.sync()
 
     # -- Arrays
 
-    def array(self, dtype=np.uint8, shape=None, offset=0, order="C"):
-        """Return a part of the mapping as a plain ndarray, without a copy.
+    def array(
+        self,
+        dtype: DTypeLike = np.uint8,
+        shape: Shape | None = None,
+        offset: int = 0,
+        order: Literal["C", "F"] = "C",
+    ) -> NDArray[Any]:
+        r"""Return a part of the mapping as a plain ndarray, without a copy.
 
         The array outlives `close` and any growth. While it lives the mapping cannot be
         made smaller.
@@ -443,7 +467,7 @@ class Mmap(Mapping):
                [7, 8],
                [0, 0]], dtype=int32)
         >>> m.pread(4, 8)
-        b'\\x07\\x00\\x00\\x00'
+        b'\x07\x00\x00\x00'
         """
         return array_of(self.view(offset), dtype, shape, order)
 

@@ -5,11 +5,13 @@ declared for type checkers in ``_flags.pyi``.
 """
 
 import enum
+from collections.abc import Iterator
+from typing import Any
 
 from ._core import CONSTANTS
 
 
-def _enum(base, name, prefix):
+def _enum(base: Any, name: str, prefix: str) -> Any:
     members = {
         constant.removeprefix(prefix): value
         for constant, value in CONSTANTS.items()
@@ -37,7 +39,7 @@ _PREFIXES = {
 }
 
 
-def _named_constants():
+def _named_constants() -> Iterator[tuple[str, int]]:
     """The constants by their C names; each is a member of its enum."""
     for constant in CONSTANTS:
         prefix = constant[: constant.index("_") + 1]

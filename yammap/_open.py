@@ -1,14 +1,27 @@
 """Ways to get an `Mmap`: by path and mode, by flags, new, in memory, as an array."""
 
+from __future__ import annotations
+
+import contextlib
 import errno
 import math
 import os
 import stat
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from ._array import shape_of
 from ._file import Mmap
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import DTypeLike, NDArray
+
+    from ._array import Shape
+
+    _Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
 __all__ = ["anonymous", "create", "open", "open_array", "open_file"]
 
@@ -22,7 +35,14 @@ _MODES = {
 }
 
 
-def open(file, mode="r", *, size=None, perm=0o666, **options):
+def open(
+    file: _Path | int,
+    mode: str = "r",
+    *,
+    size: int | None = None,
+    perm: int = 0o666,
+    **options: Any,
+) -> Mmap:
     """Map a file.
 
     Parameters
@@ -72,7 +92,9 @@ def open(file, mode="r", *, size=None, perm=0o666, **options):
     return _map(fd, file, size, options)
 
 
-def open_file(name, flags=os.O_RDONLY, perm=0o666, **options):
+def open_file(
+    name: _Path, flags: int = os.O_RDONLY, perm: int = 0o666, **options: Any
+) -> Mmap:
     """Map a file opened with the flags of open(2).
 
     Parameters
@@ -110,8 +132,14 @@ def open_file(name, flags=os.O_RDONLY, perm=0o666, **options):
     return _map(_open_fd(name, flags, perm), name, None, options)
 
 
-def create(name, size, flags=os.O_RDWR | os.O_CREAT, perm=0o666, **options):
-    """Map a file of exactly `size` bytes, with disk blocks allocated for them.
+def create(
+    name: _Path,
+    size: int,
+    flags: int = os.O_RDWR | os.O_CREAT,
+    perm: int = 0o666,
+    **options: Any,
+) -> Mmap:
+    r"""Map a file of exactly `size` bytes, with disk blocks allocated for them.
 
     Parameters
     ----------
@@ -144,12 +172,23 @@ def create(name, size, flags=os.O_RDWR | os.O_CREAT, perm=0o666, **options):
     >>> import yammap
     >>> with yammap.create("ten.bin", 10) as m:
     ...     m.read()
-    b'\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00'
+    b'\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00'
     """
-    return _map(_open_fd(name, flags, perm), name, size, options)
+    m = Mmap(_open_fd(name, flags, perm), name, **options)
+    with _closing_on_error(m):
+        kept = min(m.size(), size)
+        m.resize(size)
+        if options.get("preallocate", True) and _has_holes(m):
+            m.allocate(0, kept)
+    return m
 
 
-def anonymous(size, name="yammap", **options):
+def _has_holes(m: Mmap) -> bool:
+    status = os.fstat(m.fileno())
+    return status.st_blocks * 512 < status.st_size
+
+
+def anonymous(size: int, name: str = "yammap", **options: Any) -> Mmap:
     """Map memory that has no file on any disk: a memfd, see memfd_create(2).
 
     It can all a file can: grow, be inherited by a fork, and be mapped by another process
@@ -188,7 +227,15 @@ def anonymous(size, name="yammap", **options):
     return _map(os.memfd_create(name), f"memfd:{name}", size, options)
 
 
-def open_array(path, dtype=np.uint8, mode="r", shape=None, offset=0, order="C", **options):
+def open_array(
+    path: _Path | int,
+    dtype: DTypeLike = np.uint8,
+    mode: str = "r",
+    shape: Shape | None = None,
+    offset: int = 0,
+    order: Literal["C", "F"] = "C",
+    **options: Any,
+) -> NDArray[Any]:
     """Map a file and return it as a plain ndarray, in one call.
 
     Parameters
@@ -237,14 +284,14 @@ def open_array(path, dtype=np.uint8, mode="r", shape=None, offset=0, order="C", 
         return m.array(dtype, shape, offset, order)
 
 
-def _bytes_of_new(dtype, shape):
+def _bytes_of_new(dtype: DTypeLike, shape: Shape | None) -> int:
     if shape is None:
         raise ValueError("a new file's shape must be given")
-    dtype = np.dtype(dtype)
-    return math.prod(shape_of(math.inf, dtype, shape)) * dtype.itemsize
+    element = np.dtype(dtype)
+    return math.prod(shape_of(math.inf, element, shape)) * element.itemsize
 
 
-def _flags_of(mode):
+def _flags_of(mode: str) -> int:
     try:
         return _MODES[mode.replace("b", "", 1)]
     except (AttributeError, KeyError):
@@ -252,14 +299,14 @@ def _flags_of(mode):
         raise ValueError(f"mode must be one of {known}, not {mode!r}") from None
 
 
-def _open_fd(path, flags, perm):
+def _open_fd(path: _Path, flags: int, perm: int) -> int:
     if flags & os.O_ACCMODE == os.O_WRONLY:
-        raise ValueError(f"flags {flags:#o} are write-only, and a mapping must read: O_RDWR")
+        raise ValueError(f"flags {flags:#o} only write, and a mapping must read: O_RDWR")
     _refuse_to_wait(path)
     return os.open(path, flags | os.O_CLOEXEC, perm)
 
 
-def _refuse_to_wait(path):
+def _refuse_to_wait(path: _Path) -> None:
     """Opening a FIFO waits for its other end, perhaps for ever, so look before.
 
     ``O_NONBLOCK`` would do as well, but makes a file with a lease fail (fcntl(2)).
@@ -272,12 +319,18 @@ def _refuse_to_wait(path):
         raise OSError(errno.ENODEV, "a FIFO cannot be mapped", path)
 
 
-def _map(fd, name, size, options):
+def _map(fd: int, name: _Path | int, size: int | None, options: dict[str, Any]) -> Mmap:
     m = Mmap(fd, name, **options)
-    try:
+    with _closing_on_error(m):
         if size is not None:
             m.resize(size)
+    return m
+
+
+@contextlib.contextmanager
+def _closing_on_error(m: Mmap) -> Iterator[None]:
+    try:
+        yield
     except BaseException:
         m.close()
         raise
-    return m
