@@ -17,14 +17,14 @@ __all__ = ["array_of", "shape_of"]
 
 
 def shape_of(
-    available: float, dtype: np.dtype[Any], shape: Shape | None
+    available: int | None, dtype: np.dtype[Any], shape: Shape | None
 ) -> tuple[int, ...]:
     """Return the full shape of an array in a number of bytes.
 
     Parameters
     ----------
-    available : int or math.inf
-        Bytes the array may cover.
+    available : int or None
+        Bytes the array may cover; None when they are still to be made.
     dtype : numpy.dtype
         Element type.
     shape : int, tuple of int, or None
@@ -49,6 +49,10 @@ def shape_of(
     full = _as_tuple(shape)
     if full.count(-1) > 1 or any(n < -1 for n in full):
         raise ValueError(f"shape {full} has more than one unknown or a negative dimension")
+    if available is None:
+        if -1 in full:
+            raise ValueError("the shape of new data must be given in full")
+        return full
     if -1 in full:
         return _infer(available, dtype, full)
     wanted = math.prod(full) * dtype.itemsize
@@ -70,7 +74,7 @@ def _as_tuple(shape: Shape | None) -> tuple[int, ...]:
 
 
 def _infer(
-    available: float, dtype: np.dtype[Any], shape: tuple[int, ...]
+    available: int, dtype: np.dtype[Any], shape: tuple[int, ...]
 ) -> tuple[int, ...]:
     row = dtype.itemsize * math.prod(n for n in shape if n != -1)
     if row == 0 or available % row:
@@ -78,7 +82,7 @@ def _infer(
             f"{available} bytes do not divide into rows of {row} bytes "
             f"(shape {shape}, dtype {dtype})"
         )
-    return tuple(int(available // row) if n == -1 else n for n in shape)
+    return tuple(available // row if n == -1 else n for n in shape)
 
 
 def array_of(

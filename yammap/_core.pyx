@@ -1510,6 +1510,11 @@ cdef class Mapping:
         export(info, flags, region, region.data, self.length, self.is_readonly())
         region.lent = True
 
+    def __releasebuffer__(self, Py_buffer *info):
+        # Never called, since exports belong to their region. But np.frombuffer() holds on
+        # to its export only where this exists, and so can be counted.
+        pass
+
     @property
     def readonly(self):
         """bool: the memory cannot be written, and so neither can views."""

@@ -1,1 +1,356 @@
+"""``yammap demo``: a token file of the standard library's source, made and put to use.
 
+All that is timed is done by yammap, by `mmap` and by `np.memmap` in turns, each on a file
+of its own, and must come to the same bytes. The three go in this order everywhere.
+"""
+
+from __future__ import annotations
+
+import math
+import mmap
+import os
+import platform
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import sysconfig
+from collections import Counter
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+import yammap
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from numpy.typing import NDArray
+
+    Tokens = NDArray[Any]
+    Row = tuple[str, ...]
+
+__all__ = ["Vocabulary", "run", "sources"]
+
+TOKEN = np.dtype("<u2")
+WINDOW = 1025
+WINDOW_BYTES = WINDOW * TOKEN.itemsize
+WINDOWS = 20_000
+APPENDS = 500
+ROUNDS = 7
+
+
+# -- Text and tokens
+
+
+class Vocabulary:
+    """The 256 bytes and the most frequent pieces of some texts, as 16-bit numbers."""
+
+    _PIECE = re.compile(rb" ?\w+|\s+|[^\w\s]+")
+
+    def __init__(self, texts: Iterable[bytes]) -> None:
+        counts: Counter[bytes] = Counter()
+        for text in texts:
+            counts.update(self._PIECE.findall(text))
+        frequent = [piece for piece, _ in counts.most_common(1 << 16) if len(piece) > 1]
+        self.pieces = ([bytes([byte]) for byte in range(256)] + frequent)[: 1 << 16]
+        self._codes = _Codes(
+            (piece, number.to_bytes(2, "little")) for number, piece in enumerate(self.pieces)
+        )
+
+    def encode(self, text: bytes) -> Tokens:
+        """Return the tokens of a text."""
+        pieces = self._PIECE.findall(text)
+        return np.frombuffer(b"".join(map(self._codes.__getitem__, pieces)), TOKEN)
+
+    def decode(self, tokens: Tokens) -> bytes:
+        """Return the text of tokens."""
+        return b"".join(map(self.pieces.__getitem__, tokens.tolist()))
+
+
+class _Codes(dict[bytes, bytes]):
+    def __missing__(self, piece: bytes) -> bytes:
+        """Spell a piece that is too rare for a number of its own, byte by byte."""
+        return b"".join(self[piece[i : i + 1]] for i in range(len(piece)))
+
+
+def sources(root: Path) -> list[bytes]:
+    """Return the Python files under a library's folder, without those installed in it."""
+    installed = {"site-packages", "dist-packages"}
+    paths = sorted(
+        path
+        for path in root.rglob("*.py")
+        if path.is_file() and installed.isdisjoint(path.relative_to(root).parts)
+    )
+    return [path.read_bytes() for path in paths]
+
+
+# -- Measuring
+
+
+def best_times(
+    jobs: Sequence[Callable[[], object]], prepare: Callable[[int], object] = lambda _: None
+) -> list[float]:
+    """Return the best seconds of each job; they take turns, so noise spares none."""
+    best = [math.inf] * len(jobs)
+    for _ in range(ROUNDS):
+        for i, job in enumerate(jobs):
+            prepare(i)
+            start = perf_counter()
+            job()
+            best[i] = min(best[i], perf_counter() - start)
+    return best
+
+
+def require_same(results: Iterable[bytes]) -> None:
+    if len(set(results)) != 1:
+        raise RuntimeError("yammap, mmap and np.memmap came to different bytes")
+
+
+def timed_row(
+    work: str,
+    ways: Sequence[str],
+    times: Sequence[float],
+    figure: Callable[[float], str] = lambda time: f"{time * 1e6:.2f} µs",
+) -> Row:
+    cells = [f"{figure(time)}\n{way}" for time, way in zip(times, ways, strict=True)]
+    return work, *cells, f"{min(times[1:]) / times[0]:.2f}"
+
+
+# -- Writing
+
+
+def write_by_yammap(path: Path, tokens: Tokens) -> None:
+    with yammap.create(path, tokens.nbytes) as m:
+        m.write_at(tokens, 0)
+
+
+def write_by_mmap(path: Path, tokens: Tokens) -> None:
+    with open(path, "w+b") as file:
+        file.truncate(tokens.nbytes)
+        with mmap.mmap(file.fileno(), tokens.nbytes) as m:
+            m[:] = memoryview(tokens).cast("B")
+
+
+def write_by_memmap(path: Path, tokens: Tokens) -> None:
+    array = np.memmap(path, TOKEN, "w+", shape=tokens.shape)
+    array[:] = tokens
+
+
+def write(paths: Sequence[Path], tokens: Tokens) -> Row:
+    """Write the token file."""
+    writers = (write_by_yammap, write_by_mmap, write_by_memmap)
+    jobs = [partial(f, path, tokens) for f, path in zip(writers, paths, strict=True)]
+    times = best_times(jobs, lambda i: paths[i].unlink(missing_ok=True))
+    require_same(path.read_bytes() for path in paths)
+    return timed_row(
+        "write the token file",
+        ("create, write_at", "truncate, m[:]=", "mode w+, a[:]="),
+        times,
+        lambda time: f"{tokens.nbytes / time / 1e9:.2f} GB/s",
+    )
+
+
+# -- Reading
+
+
+def copy_by_yammap(m: yammap.Mmap, window: Tokens, offsets: Sequence[int]) -> Tokens:
+    buffer = memoryview(window).cast("B")
+    for offset in offsets:
+        m.read_at(buffer, offset)
+    return window
+
+
+def copy_by_mmap(m: mmap.mmap, window: Tokens, offsets: Sequence[int]) -> Tokens:
+    buffer = memoryview(window).cast("B")
+    for offset in offsets:
+        buffer[:] = m[offset : offset + WINDOW_BYTES]
+    return window
+
+
+def copy_by_memmap(array: Tokens, window: Tokens, starts: Sequence[int]) -> Tokens:
+    for start in starts:
+        window[:] = array[start : start + WINDOW]
+    return window
+
+
+def slice_array(array: Tokens, starts: Sequence[int]) -> Tokens:
+    for start in starts:
+        window = array[start : start + WINDOW]
+    return window
+
+
+def read(paths: Sequence[Path], count: int) -> tuple[Row, Row]:
+    """Read random windows of a file of `count` tokens: as copies, and without a copy."""
+    starts = np.random.default_rng(0).integers(0, count - WINDOW, WINDOWS).tolist()
+    offsets = [start * TOKEN.itemsize for start in starts]
+    m = yammap.open(paths[0])
+    with open(paths[1], "rb") as file:
+        peer = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    memmap = np.memmap(paths[2], TOKEN, "r")
+    window = np.empty(WINDOW, TOKEN)
+    copies = time_readers(
+        (partial(copy_by_yammap, m, window), offsets),
+        (partial(copy_by_mmap, peer, window), offsets),
+        (partial(copy_by_memmap, memmap, window), starts),
+    )
+    arrays = m.array(TOKEN), np.frombuffer(peer, TOKEN), memmap
+    slices = time_readers(*((partial(slice_array, array), starts) for array in arrays))
+    return (
+        timed_row("copy a random window", ("read_at", "b[:]=m[i:j]", "b[:]=a[i:j]"), copies),
+        timed_row("view it, no copy", ("array", "frombuffer", "memmap"), slices),
+    )
+
+
+def time_readers(*readers: tuple[Callable[..., Tokens], Sequence[int]]) -> list[float]:
+    """Return the seconds a window takes each reader, given its function and positions."""
+    for i in range(100):
+        require_same(read(positions[i : i + 1]).tobytes() for read, positions in readers)
+    return [time / WINDOWS for time in best_times([partial(*reader) for reader in readers])]
+
+
+# -- Appending
+
+
+def append_by_yammap(path: Path, window: Tokens) -> None:
+    with yammap.open(path, "r+") as m:
+        first = m.array(TOKEN)
+        for _ in range(APPENDS):
+            m.append(window)
+            array = m.array(TOKEN)
+    if array.ctypes.data != first.ctypes.data:
+        raise RuntimeError("the mapping moved under a live array")
+
+
+def append_by_mmap(path: Path, window: Tokens) -> None:
+    with open(path, "r+b") as file:
+        first = np.frombuffer(mmap.mmap(file.fileno(), 0), TOKEN)
+        for i in range(1, APPENDS + 1):
+            size = first.nbytes + i * WINDOW_BYTES
+            os.ftruncate(file.fileno(), size)
+            array = np.frombuffer(mmap.mmap(file.fileno(), size), TOKEN)
+            array[-WINDOW:] = window
+
+
+def append_by_memmap(path: Path, window: Tokens) -> None:
+    first = np.memmap(path, TOKEN, "r+")
+    for i in range(1, APPENDS + 1):
+        array = np.memmap(path, TOKEN, "r+", shape=(first.size + i * WINDOW,))
+        array[-WINDOW:] = window
+
+
+def append(paths: Sequence[Path], window: Tokens) -> Row:
+    """Append a window while an array lives, and make an array with the new end."""
+    size = paths[0].stat().st_size
+    with open(paths[1], "r+b") as file:
+        m = mmap.mmap(file.fileno(), 0)
+    array = np.frombuffer(m, TOKEN)
+    refusal = error_of(m.resize, array.nbytes + WINDOW_BYTES).partition(":")[0]
+    appenders = (append_by_yammap, append_by_mmap, append_by_memmap)
+    jobs = [partial(f, path, window) for f, path in zip(appenders, paths, strict=True)]
+    times = best_times(jobs, lambda i: os.truncate(paths[i], size))
+    require_same(path.read_bytes() for path in paths)
+    ways = ("append", f"{refusal}; so\nftruncate, new mmap", "new memmap")
+    return timed_row("append a window\nunder a live array", ways, [t / APPENDS for t in times])
+
+
+# -- Truncating
+
+READER = """
+import mmap, os, resource, sys
+import numpy as np
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+with open(sys.argv[1], "rb") as file:
+    m = {}
+os.truncate(sys.argv[1], len(m) // 2)
+bytes(m[-1000:])
+"""
+
+
+def truncate(paths: Sequence[Path]) -> tuple[Row, str]:
+    """Truncate a copy of the file under its reader; also return what yammap says."""
+    copies = [shutil.copyfile(path, path.with_suffix(".copy")) for path in paths]
+    with yammap.open(copies[0]) as m:
+        os.truncate(copies[0], m.size() // 2)
+        message = error_of(m.read_at, bytearray(1000), m.size() - 1000)
+    ends = (
+        message.partition(":")[0] + "\nread_at",
+        end_of("mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)", copies[1]) + "\nm[i:j]",
+        end_of("np.memmap(file, mode='r')", copies[2]) + "\na[i:j]",
+    )
+    return ("copy a window that\nwas truncated", *ends, ""), message
+
+
+def error_of(action: Callable[..., object], *arguments: object) -> str:
+    try:
+        action(*arguments)
+    except (OSError, BufferError) as error:
+        return f"{type(error).__name__}: {error}"
+    return "no error"
+
+
+def end_of(mapping: str, path: Path) -> str:
+    """Return how a process ends that reads what is truncated: ours is needed still."""
+    command = [sys.executable, "-P", "-c", READER.format(mapping), path]
+    status = subprocess.run(command, stderr=subprocess.DEVNULL).returncode  # noqa: S603
+    return f"{signal.Signals(-status).name}: killed" if status < 0 else f"exit {status}"
+
+
+# -- The report
+
+
+def run(directory: str | None = None) -> None:
+    """Do it all in a temporary directory, and print what was done."""
+    # A pipe has no width but what COLUMNS happens to say, and the table needs 80.
+    width = None if sys.stdout.isatty() else 80
+    console = Console(width=width, markup=False, emoji=False, highlight=False)
+    with (
+        TemporaryDirectory(prefix="yammap-demo-", dir=directory) as folder,
+        console.status("Some seconds ..."),
+    ):
+        report(console, [Path(folder, way) for way in ("yammap", "mmap", "memmap")])
+
+
+def report(console: Console, paths: Sequence[Path]) -> None:
+    texts = sources(Path(sysconfig.get_paths()["stdlib"]))
+    vocabulary = Vocabulary(texts)
+    tokens = np.concatenate([vocabulary.encode(text) for text in texts])
+    rows = [write(paths, tokens)]
+    require_round_trip(paths[0], vocabulary, texts)
+    console.print(
+        f"{len(texts):,} source files of Python {platform.python_version()}, "
+        f"{sum(map(len, texts)) / 1e6:.1f} MB, are now {len(tokens):,} uint16 tokens in a "
+        f"file of {tokens.nbytes / 1e6:.1f} MB. Mapped and decoded, it gives every byte back."
+    )
+    rows += [*read(paths, len(tokens)), append(paths, tokens[:WINDOW])]
+    row, message = truncate(paths)
+    console.print(table_of([*rows, row]))
+    console.print(f"What yammap raises after the truncation, and lives on:\n{message}")
+
+
+def require_round_trip(path: Path, vocabulary: Vocabulary, texts: Iterable[bytes]) -> None:
+    parts = np.array_split(yammap.open_array(path, TOKEN), 16)
+    if b"".join(map(vocabulary.decode, parts)) != b"".join(texts):
+        raise RuntimeError("the tokens in the file do not give the text back")
+
+
+def table_of(rows: Iterable[Row]) -> Table:
+    caption = (
+        f"Best of {ROUNDS} rounds in turns; a window is {WINDOW} tokens at a random place. "
+        "Last column: time of the faster peer / time of yammap; above 1 yammap is faster."
+    )
+    table = Table(box=box.SIMPLE, caption=caption, caption_justify="left", show_lines=True)
+    table.add_column("")
+    for heading in ("yammap", "mmap", "np.memmap", "peer / yammap"):
+        table.add_column(heading, justify="right")
+    for row in rows:
+        table.add_row(*row)
+    return table

@@ -148,7 +148,7 @@ class Mmap(Mapping):
         return False
 
     def __repr__(self) -> str:
-        kind = f"{type(self).__module__.partition('.')[0]}.{type(self).__qualname__}"
+        kind = type(self).__name__
         if self.closed:
             return f"<{kind} name={self.name!r} closed>"
         return f"<{kind} name={self.name!r} mode={self.mode!r} size={self.size()}>"

@@ -285,10 +285,8 @@ def open_array(
 
 
 def _bytes_of_new(dtype: DTypeLike, shape: Shape | None) -> int:
-    if shape is None:
-        raise ValueError("a new file's shape must be given")
     element = np.dtype(dtype)
-    return math.prod(shape_of(math.inf, element, shape)) * element.itemsize
+    return math.prod(shape_of(None, element, shape)) * element.itemsize
 
 
 def _flags_of(mode: str) -> int:

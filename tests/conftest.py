@@ -1,0 +1,33 @@
+"""Fixtures: a path to play with, and a child process to die in our place."""
+
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "file.bin"
+
+
+@pytest.fixture
+def child(tmp_path):
+    """Run Python source in a process of its own; returns its exit status and output.
+
+    It must exit with `status`: 0, or minus the number of the signal that killed it.
+    """
+
+    def run(source, status=0, timeout=120):
+        done = subprocess.run(
+            [sys.executable, "-P", "-W", "error", "-c", textwrap.dedent(source)],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
+        assert done.returncode == status, done.stdout + done.stderr
+        return done.stdout
+
+    return run

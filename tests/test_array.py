@@ -1,0 +1,167 @@
+"""Arrays over a mapping: dtype, shape, order, writing, and the buffer itself."""
+
+import math
+
+import numpy as np
+import pytest
+
+import yammap
+
+
+@pytest.fixture
+def m(path):
+    np.arange(24, dtype="<i4").tofile(path)
+    with yammap.open(path, "r+") as m:
+        yield m
+
+
+def test_default_is_all_bytes(m, path):
+    a = m.array()
+    assert type(a) is np.ndarray
+    assert (a.dtype, a.shape) == (np.uint8, (96,))
+    assert a.tobytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize("dtype", ["<i4", ">i4", "u2", "f8", "S3", "V6", "?", "M8[s]", "c16"])
+@pytest.mark.parametrize("offset", [0, 1, 3, 95, 96])
+def test_inferred_length_agrees_with_frombuffer(m, path, dtype, offset):
+    data = path.read_bytes()[offset:]
+    size = np.dtype(dtype).itemsize
+    if len(data) % size:
+        with pytest.raises(ValueError, match=f"{len(data)} bytes do not divide .* {size} bytes"):
+            m.array(dtype, offset=offset)
+        return
+    expected = np.frombuffer(data, dtype) if data else np.empty(0, dtype)
+    assert m.array(dtype, offset=offset).tobytes() == expected.tobytes()
+
+
+@pytest.mark.parametrize(
+    "shape", [24, (24,), (4, 6), (2, 3, 4), (5, 2), (-1,), (-1, 4), (3, -1, 2), 0, (0, 7), (),
+              np.int64(4), [2, 3]]
+)
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_shape_and_order_agree_with_reshape(m, shape, order):
+    a = m.array("<i4", shape, order=order)
+    whole = np.arange(24, dtype="<i4")
+    given = tuple(np.atleast_1d(shape)) if np.size(shape) else ()
+    count = 24 if -1 in given else math.prod(given)
+    expected = whole[:count].reshape(shape, order=order)
+    assert a.shape == expected.shape
+    assert a.strides == expected.strides
+    np.testing.assert_array_equal(a, expected)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "shape", "kind", "text"),
+    [("<i4", 25, ValueError, r"shape \(25,\) and dtype int32 takes 100 bytes.* are 96"),
+     ("<i4", (-1, 5), ValueError, "96 bytes do not divide into rows of 20 bytes"),
+     ("<i4", (-1, -1), ValueError, "more than one unknown"),
+     ("<i4", (-2, 3), ValueError, "negative"),
+     ("<i4", (-1, 0), ValueError, "do not divide"),
+     ("<i4", (2**40, 2**40), ValueError, "takes"),
+     ("<i4", 1.5, TypeError, "float"),
+     ("O", None, TypeError, "references to Python objects"),
+     ([("a", "i4"), ("b", "O")], None, TypeError, "references to Python objects"),
+     ("S0", None, ValueError, "no size"), ("no such", None, TypeError, "no such")],
+)
+def test_what_does_not_fit(m, dtype, shape, kind, text):
+    with pytest.raises(kind, match=text):
+        m.array(dtype, shape)
+
+
+@pytest.mark.parametrize("order", ["A", "K", "c", None])
+def test_unknown_order(m, order):
+    with pytest.raises(ValueError, match="order must be"):
+        m.array(order=order)
+
+
+def test_offset_outside(m):
+    with pytest.raises(ValueError, match="are not all in"):
+        m.array(offset=97)
+
+
+def test_structured(m):
+    a = m.array([("x", "<i4"), ("y", "<i4", (2,))])
+    assert a.shape == (8,)
+    assert a["y"][1].tolist() == [4, 5]
+
+
+def test_writing_reaches_the_file_both_ways(m, path):
+    a = m.array("<i4")
+    a[3] = -1
+    assert m.pread(4, 12) == b"\xff" * 4
+    assert path.read_bytes()[12:16] == b"\xff" * 4
+    m.write_at(b"\2\0\0\0", 12)
+    assert a[3] == 2
+
+
+def test_writeable_only_when_the_mapping_is(m, path):
+    assert m.array().flags.writeable
+    assert yammap.open_array(path, mode="c").flags.writeable
+    for mode in ("r", "a+"):
+        a = yammap.open_array(path, mode=mode)
+        assert not a.flags.writeable
+        with pytest.raises(ValueError, match="read-only"):
+            a[0] = 1
+        with pytest.raises(ValueError, match="WRITEABLE"):
+            a.flags.writeable = True
+
+
+def test_numpys_own_ways_in(m):
+    expected = np.arange(24, dtype="<i4")
+    for a in (np.frombuffer(m, "<i4"), np.asarray(memoryview(m)).view("<i4"),
+              np.asarray(m).view("<i4"), np.ndarray(24, "<i4", buffer=m)):
+        np.testing.assert_array_equal(a, expected)
+        assert not a.flags.owndata
+    m.write_at(b"\7\0\0\0", 0)
+    assert a[0] == 7
+
+
+def test_memoryview(m):
+    view = memoryview(m)
+    assert (view.format, view.itemsize, view.ndim, view.shape) == ("B", 1, 1, (96,))
+    assert (view.strides, view.contiguous, view.readonly) == ((1,), True, False)
+    view[0:2] = b"ab"
+    assert m.pread(2, 0) == b"ab"
+
+
+def test_memoryview_of_a_read_only_mapping(path):
+    path.write_bytes(b"abc")
+    with yammap.open(path) as m:
+        assert memoryview(m).readonly
+        with pytest.raises(TypeError, match="read-only"):
+            memoryview(m)[0] = 1
+        with pytest.raises(TypeError, match="read-write|writable"):
+            m.readinto(m)
+
+
+# -- open_array
+
+
+def test_open_array_reads(m, path):
+    np.testing.assert_array_equal(
+        yammap.open_array(path, "<i4", shape=(2, 3), offset=4, order="F"),
+        np.arange(1, 7).reshape((2, 3), order="F"),
+    )
+
+
+@pytest.mark.parametrize("mode", ["w+", "x+"])
+def test_open_array_makes_a_file_of_just_the_size(path, mode):
+    a = yammap.open_array(path, "f8", mode, shape=(3, 4), offset=10)
+    assert path.stat().st_size == 10 + 96
+    a[:] = 1.5
+    np.testing.assert_array_equal(np.fromfile(path, "f8", offset=10), np.full(12, 1.5))
+
+
+@pytest.mark.parametrize("shape", [None, -1, (3, -1)])
+def test_open_array_needs_the_shape_of_a_new_file(path, shape):
+    with pytest.raises(ValueError, match="must be given in full"):
+        yammap.open_array(path, mode="w+", shape=shape)
+    assert not path.exists()
+
+
+def test_open_array_refuses_what_the_file_has_not(m, path):
+    for mode in ("r", "r+", "c"):
+        with pytest.raises(ValueError, match="takes 100 bytes"):
+            yammap.open_array(path, "<i4", mode, shape=25)
+    assert path.stat().st_size == 96

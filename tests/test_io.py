@@ -1,0 +1,251 @@
+"""One suite for `io.FileIO` and for `Mmap`: what a raw file does, both do."""
+
+import io
+import os
+
+import pytest
+
+import yammap
+
+
+@pytest.fixture(params=[io.FileIO, yammap.open], ids=["FileIO", "Mmap"])
+def open_raw(request):
+    return request.param
+
+
+@pytest.fixture
+def raw(open_raw, path):
+    path.write_bytes(b"first\nsecond\n\nlast")
+    with open_raw(path, "r+") as file:
+        yield file
+
+
+def test_read(raw):
+    assert raw.read(3) == b"fir"
+    assert raw.read(0) == b""
+    assert raw.read(4) == b"st\ns"
+    assert raw.read() == b"econd\n\nlast"
+    assert raw.read(1) == b""
+    assert raw.read() == b""
+
+
+@pytest.mark.parametrize("size", [-1, None])
+def test_read_all(raw, size):
+    raw.seek(6)
+    assert raw.read(size) == b"second\n\nlast"
+
+
+def test_readall(raw):
+    raw.seek(14)
+    assert raw.readall() == b"last"
+    assert raw.readall() == b""
+
+
+@pytest.mark.parametrize("make", [bytearray, lambda n: memoryview(bytearray(n))])
+def test_readinto(raw, make):
+    buffer = make(10)
+    assert raw.readinto(buffer) == 10
+    assert bytes(buffer) == b"first\nseco"
+    assert raw.readinto(buffer) == 8
+    assert bytes(buffer) == b"nd\n\nlastco"
+    assert raw.readinto(buffer) == 0
+    assert raw.tell() == 18
+
+
+@pytest.mark.parametrize("target", [b"read-only", "text", 5])
+def test_readinto_refuses(raw, target):
+    with pytest.raises(TypeError):
+        raw.readinto(target)
+    assert raw.tell() == 0
+
+
+def test_readline(raw):
+    assert raw.readline() == b"first\n"
+    assert raw.readline(3) == b"sec"
+    assert raw.readline(0) == b""
+    assert raw.readline(100) == b"ond\n"
+    assert raw.readline(1) == b"\n"
+    assert raw.readline(None) == b"last"
+    assert raw.readline() == b""
+
+
+def test_readlines(raw):
+    assert raw.readlines() == [b"first\n", b"second\n", b"\n", b"last"]
+    raw.seek(0)
+    assert raw.readlines(7) == [b"first\n", b"second\n"]
+
+
+def test_iteration(raw):
+    assert list(raw) == [b"first\n", b"second\n", b"\n", b"last"]
+    assert next(raw, None) is None
+
+
+def test_write_in_the_middle(raw, path):
+    raw.seek(6)
+    assert raw.write(b"SECOND") == 6
+    assert raw.tell() == 12
+    assert path.read_bytes() == b"first\nSECOND\n\nlast"
+
+
+def test_write_across_the_end(raw, path):
+    raw.seek(-2, os.SEEK_END)
+    assert raw.write(b"XYZ") == 3
+    assert raw.write(memoryview(b"!")) == 1
+    assert path.read_bytes() == b"first\nsecond\n\nlaXYZ!"
+
+
+@pytest.mark.parametrize("data", ["text", 5, None])
+def test_write_refuses(raw, data):
+    with pytest.raises(TypeError):
+        raw.write(data)
+
+
+def test_writelines(raw, path):
+    raw.writelines([b"a", bytearray(b"bc")])
+    assert path.read_bytes()[:5] == b"abcst"
+
+
+def test_seek_and_tell(raw):
+    assert raw.tell() == 0
+    assert raw.seek(5) == raw.tell() == 5
+    assert raw.seek(2, os.SEEK_CUR) == 7
+    assert raw.seek(-2, os.SEEK_CUR) == 5
+    assert raw.seek(-4, os.SEEK_END) == 14
+    assert raw.seek(0, os.SEEK_END) == 18
+    assert raw.seek(3, os.SEEK_DATA) == 3
+    assert raw.seek(3, os.SEEK_HOLE) == 18
+
+
+def test_truncate(raw, path):
+    raw.seek(5)
+    assert raw.truncate() == 5
+    assert path.read_bytes() == b"first"
+    assert raw.truncate(7) == 7
+    assert path.read_bytes() == b"first\0\0"
+    assert raw.tell() == 5
+    assert raw.truncate(0) == 0
+    assert raw.tell() == 5
+    assert raw.read() == b""
+    assert raw.write(b"x") == 1
+    assert path.read_bytes() == b"\0\0\0\0\0x"
+
+
+def test_truncate_refuses_negative(raw, path):
+    with pytest.raises((OSError, ValueError)):
+        raw.truncate(-1)
+    assert len(path.read_bytes()) == 18
+
+
+def test_capabilities(raw):
+    assert raw.readable()
+    assert raw.writable()
+    assert raw.seekable()
+    assert not raw.isatty()
+    assert os.fstat(raw.fileno()).st_size == 18
+
+
+@pytest.mark.parametrize(
+    ("mode", "reported"), [("r", "rb"), ("r+", "rb+"), ("w+", "rb+"), ("a+", "ab+")]
+)
+def test_mode_and_name(open_raw, path, mode, reported):
+    path.touch()
+    with open_raw(path, mode) as file:
+        assert file.mode == reported
+        assert file.name == path
+
+
+def test_append(open_raw, path):
+    path.write_bytes(b"old")
+    with open_raw(path, "a+") as file:
+        assert file.write(b"new") == 3
+        file.seek(0)
+        assert file.write(b"er") == 2
+        assert file.tell() == 8
+        file.seek(0)
+        assert file.read() == b"oldnewer"
+
+
+def test_read_only(open_raw, path):
+    path.write_bytes(b"abc")
+    with open_raw(path) as file:
+        assert not file.writable()
+        with pytest.raises(io.UnsupportedOperation):
+            file.write(b"x")
+        with pytest.raises(io.UnsupportedOperation):
+            file.truncate(1)
+    assert path.read_bytes() == b"abc"
+
+
+CALLS = {
+    "read": (), "readall": (), "readinto": (bytearray(1),), "readline": (),
+    "readlines": (), "write": (b"x",), "writelines": ([b"x"],), "seek": (0,), "tell": (),
+    "truncate": (), "flush": (), "fileno": (), "isatty": (), "readable": (),
+    "writable": (), "seekable": (), "__enter__": (), "__iter__": (), "__next__": (),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_closed(raw, name):
+    assert not raw.closed
+    raw.close()
+    raw.close()
+    assert raw.closed
+    with pytest.raises(ValueError, match="closed"):
+        getattr(raw, name)(*CALLS[name])
+
+
+def test_with_closes(open_raw, path):
+    path.touch()
+    with open_raw(path) as file:
+        assert not file.closed
+    assert file.closed
+
+
+def test_missing_file(open_raw, path):
+    with pytest.raises(FileNotFoundError) as error:
+        open_raw(path)
+    assert os.fspath(error.value.filename) == os.fspath(path)
+
+
+def test_exclusive(open_raw, path):
+    with open_raw(path, "x+") as file:
+        file.write(b"mine")
+    with pytest.raises(FileExistsError):
+        open_raw(path, "x+")
+    assert path.read_bytes() == b"mine"
+
+
+def test_buffered_reader(raw):
+    with io.BufferedReader(raw, 4) as buffered:
+        assert buffered.peek()[:2] == b"fi"
+        assert buffered.read(7) == b"first\ns"
+        assert list(buffered) == [b"econd\n", b"\n", b"last"]
+
+
+def test_buffered_writer(raw, path):
+    with io.BufferedWriter(raw, 4) as buffered:
+        buffered.write(b"12")
+        buffered.write(b"345678")
+    assert raw.closed
+    assert path.read_bytes()[:9] == b"12345678c"
+
+
+def test_buffered_random(raw, path):
+    with io.BufferedRandom(raw, 8) as buffered:
+        assert buffered.read(2) == b"fi"
+        buffered.write(b"RST")
+        buffered.seek(0, os.SEEK_END)
+        buffered.write(b" line")
+        buffered.seek(0)
+        assert buffered.readline() == b"fiRST\n"
+        buffered.truncate(8)
+    assert path.read_bytes() == b"fiRST\nse"
+
+
+def test_text(raw):
+    random = io.BufferedRandom(raw)
+    with io.TextIOWrapper(random, encoding="ascii", newline="\n") as text:
+        assert text.readlines() == ["first\n", "second\n", "\n", "last"]
+        text.write(" word")
+        text.seek(0)
+        assert text.read() == "first\nsecond\n\nlast word"

@@ -1,0 +1,294 @@
+"""Ways to open: modes, flags, creation, memory, descriptors, and what is refused."""
+
+import errno
+import io
+import os
+import socket
+import weakref
+
+import pytest
+
+import yammap
+
+
+@pytest.mark.parametrize("mode", ["r", "rb", "c", "cb"])
+def test_reading_modes_need_the_file_and_leave_it(path, mode):
+    with pytest.raises(FileNotFoundError):
+        yammap.open(path, mode)
+    path.write_bytes(b"abc")
+    with yammap.open(path, mode) as m:
+        assert m.read() == b"abc"
+    assert path.read_bytes() == b"abc"
+
+
+@pytest.mark.parametrize("mode", ["r+", "rb+", "r+b"])
+def test_r_plus(path, mode):
+    with pytest.raises(FileNotFoundError):
+        yammap.open(path, mode)
+    path.write_bytes(b"abc")
+    with yammap.open(path, mode) as m:
+        m.write(b"X")
+        assert m.mode == "rb+"
+    assert path.read_bytes() == b"Xbc"
+
+
+def test_w_plus_empties(path):
+    path.write_bytes(b"abc")
+    with yammap.open(path, "w+") as m:
+        assert m.size() == 0
+    assert path.read_bytes() == b""
+
+
+@pytest.mark.parametrize("mode", ["w+", "x+"])
+def test_size_of_a_new_file(path, mode):
+    with yammap.open(path, mode, size=10_000) as m:
+        assert m.read() == bytes(10_000)
+        m.sync()
+    assert os.stat(path).st_blocks * 512 >= 10_000
+
+
+@pytest.mark.parametrize("mode", ["r", "r+", "a+", "c"])
+def test_size_belongs_to_new_files(path, mode):
+    path.write_bytes(b"abc")
+    with pytest.raises(ValueError, match="size is that of a new file"):
+        yammap.open(path, mode, size=10)
+
+
+@pytest.mark.parametrize("mode", ["", "w", "a", "x", "rw", "t", "rt", "rbb", "U", None, 3])
+def test_unknown_modes(path, mode):
+    with pytest.raises(ValueError, match=r"mode must be one of r, r\+, w\+, x\+, a\+, c"):
+        yammap.open(path, mode)
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("kind", [str, os.fsencode, lambda p: p])
+def test_kinds_of_paths(path, kind):
+    with yammap.open(kind(path), "w+") as m:
+        m.write(b"x")
+        assert m.name == kind(path)
+    assert path.read_bytes() == b"x"
+
+
+@pytest.mark.parametrize("bad", [None, 1.5, ["list"]])
+def test_not_paths(bad):
+    with pytest.raises(TypeError):
+        yammap.open(bad)
+
+
+def test_permissions(path):
+    before = os.umask(0o027)
+    try:
+        yammap.open(path, "w+").close()
+        yammap.create(path.with_name("other"), 0, perm=0o640).close()
+    finally:
+        os.umask(before)
+    assert os.stat(path).st_mode & 0o777 == 0o640
+    assert os.stat(path.with_name("other")).st_mode & 0o777 == 0o640
+
+
+# -- open_file
+
+
+def test_open_file_flags(path):
+    with pytest.raises(FileNotFoundError):
+        yammap.open_file(path)
+    with yammap.open_file(path, os.O_RDWR | os.O_CREAT | os.O_EXCL) as m:
+        m.write(b"abc")
+    with yammap.open_file(path) as m:
+        assert m.read() == b"abc"
+        assert not m.writable()
+    with yammap.open_file(path, os.O_RDWR | os.O_APPEND) as m:
+        m.write(b"d")
+        assert m.mode == "ab+"
+    with yammap.open_file(path, os.O_RDWR | os.O_TRUNC) as m:
+        assert m.size() == 0
+    with yammap.open_file(path, private=True) as m:
+        assert not m.readonly
+
+
+def test_open_file_unnamed(tmp_path):
+    with yammap.open_file(tmp_path, os.O_RDWR | os.O_TMPFILE) as m:
+        m.write(b"unnamed")
+        assert m.pread(9, 0) == b"unnamed"
+    assert os.listdir(tmp_path) == []
+
+
+def test_descriptors_are_not_inherited(path):
+    with yammap.open(path, "w+") as m, yammap.anonymous(1) as n:
+        assert not os.get_inheritable(m.fileno())
+        assert not os.get_inheritable(n.fileno())
+
+
+# -- create
+
+
+def test_create_sets_the_size_exactly(path):
+    with yammap.create(path, 10_000) as m:
+        m.write_at(b"abc", 9_997)
+        assert m.size() == 10_000
+    assert os.stat(path).st_blocks * 512 >= 10_000
+    with yammap.create(path, 9_999) as m:
+        assert m.pread(10, 9_997) == b"ab"
+    with yammap.create(path, 0) as m:
+        assert m.size() == 0
+    assert os.stat(path).st_size == 0
+
+
+def test_create_fills_the_holes_of_a_file_that_exists(path):
+    with open(path, "wb") as file:
+        file.truncate(1 << 20)
+    yammap.create(path, 1 << 20, preallocate=False).close()
+    assert os.stat(path).st_blocks == 0
+    yammap.create(path, 1 << 20).close()
+    assert os.stat(path).st_blocks * 512 >= 1 << 20
+
+
+def test_create_honours_its_flags(path):
+    with yammap.create(path, 5, os.O_RDWR | os.O_CREAT | os.O_APPEND) as m:
+        m.write(b"end")
+    assert path.read_bytes() == b"\0\0\0\0\0end"
+    with pytest.raises(FileExistsError):
+        yammap.create(path, 5, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+    with yammap.create(path, 5, os.O_RDWR | os.O_TRUNC) as m:
+        assert m.read() == bytes(5)
+    with pytest.raises(io.UnsupportedOperation):
+        yammap.create(path, 6, os.O_RDONLY)
+
+
+@pytest.mark.parametrize(
+    ("size", "kind"), [(-1, ValueError), (2**63, ValueError), ("1", TypeError)]
+)
+def test_create_refuses(path, size, kind):
+    with pytest.raises(kind):
+        yammap.create(path, size)
+
+
+# -- anonymous
+
+
+def test_anonymous():
+    with yammap.anonymous(1000, "scratch") as m:
+        assert m.name == "memfd:scratch"
+        assert "scratch" in os.readlink(f"/proc/self/fd/{m.fileno()}")
+        assert m.read() == bytes(1000)
+        m.write(b"grown")
+        assert m.size() == 1005
+
+
+# -- From a descriptor
+
+
+def test_descriptor_stays_the_callers(path):
+    with open(path, "wb+") as file:
+        file.write(b"shared")
+        file.flush()
+        with yammap.open(file.fileno(), "r+") as m:
+            assert m.name == file.fileno()
+            assert m.fileno() != file.fileno()
+            m.write(b"S")
+        assert os.pread(file.fileno(), 6, 0) == b"Shared"
+
+
+def test_descriptor_decides_what_is_allowed(path):
+    path.write_bytes(b"abc")
+    with open(path, "rb") as file, yammap.open(file.fileno()) as m:
+        assert not m.writable()
+    with open(path, "ab") as file:
+        with pytest.raises(ValueError, match="open for writing only"):
+            yammap.open(file.fileno())
+
+
+def test_bad_descriptor():
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        yammap.open(10**6)
+
+
+# -- Refused: FAULTS 47
+
+
+def test_47_fifo_does_not_wait(path):
+    os.mkfifo(path)
+    for mode in ("r", "r+"):
+        with pytest.raises(OSError, match="FIFO") as error:
+            yammap.open(path, mode)
+        assert (error.value.errno, error.value.filename) == (errno.ENODEV, path)
+
+
+@pytest.mark.parametrize("mode", ["r", "c", "r+"])
+def test_47_directory(tmp_path, mode):
+    with pytest.raises(IsADirectoryError) as error:
+        yammap.open(tmp_path, mode)
+    assert error.value.filename in (tmp_path, str(tmp_path))
+
+
+@pytest.mark.parametrize("flags", [os.O_WRONLY, os.O_WRONLY | os.O_CREAT | os.O_TRUNC])
+def test_47_write_only(path, flags):
+    path.write_bytes(b"abc")
+    with pytest.raises(ValueError, match="only write, and a mapping must read"):
+        yammap.open_file(path, flags)
+    assert path.read_bytes() == b"abc"
+
+
+def test_47_devices_sockets_pipes():
+    for device in ("/dev/null", "/dev/zero"):
+        with pytest.raises(OSError, match="only regular files") as error:
+            yammap.open(device)
+        assert (error.value.errno, error.value.filename) == (errno.ENODEV, device)
+    one, two = socket.socketpair()
+    with one, two, pytest.raises(OSError, match="only regular files"):
+        yammap.open(one.fileno())
+
+
+def test_47_proc_and_sys():
+    for name in ("/proc/self/status", "/sys/kernel/mm/transparent_hugepage/enabled"):
+        with pytest.raises(OSError, match=name) as error:
+            yammap.open(name)
+        assert error.value.errno in (errno.ENODEV, errno.EIO, errno.EINVAL)
+
+
+@pytest.mark.parametrize("mode", ["r", "r+", "a+", "c"])
+def test_47_empty_file(path, mode):
+    path.touch()
+    with yammap.open(path, mode) as m:
+        assert m.size() == 0
+        assert m.read() == b""
+        assert bytes(m) == b""
+        assert m.array().shape == (0,)
+        assert m.find(b"x") == -1
+        m.sync()
+
+
+def test_47_symlink_loop(path):
+    path.symlink_to(path)
+    with pytest.raises(OSError, match="symbolic links"):
+        yammap.open(path)
+
+
+# -- The object
+
+
+def test_initialised_only_once(path):
+    with yammap.open(path, "w+") as m, pytest.raises(RuntimeError, match="only once"):
+        m.__init__(m.fileno(), "again")
+
+
+def test_without_init_it_is_closed():
+    m = yammap.Mmap.__new__(yammap.Mmap)
+    assert m.closed
+    with pytest.raises(ValueError, match="closed"):
+        m.pread(1, 0)
+
+
+def test_subclass_and_weak_reference(path):
+    class Log(yammap.Mmap):
+        pass
+
+    log = Log(os.open(path, os.O_RDWR | os.O_CREAT), path)
+    log.extra = 1
+    reference = weakref.ref(log)
+    log.write(b"x")
+    assert repr(log) == f"<Log name={path!r} mode='rb+' size=1>"
+    log.close()
+    assert repr(log) == f"<Log name={path!r} closed>"
+    del log
+    assert reference() is None

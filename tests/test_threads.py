@@ -1,0 +1,210 @@
+"""One mapping, many threads: positions, growth and closing are serialised."""
+
+import os
+import sys
+import threading
+
+import pytest
+
+import yammap
+
+PAGE = os.sysconf("SC_PAGESIZE")
+
+
+@pytest.fixture(autouse=True)
+def eager_switching():
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+def together(*functions):
+    """Run each function in a thread of its own, all started at once; raise what fails."""
+    barrier = threading.Barrier(len(functions))
+    failures = []
+
+    def run(function):
+        barrier.wait()
+        try:
+            function()
+        except BaseException as failure:
+            failures.append(failure)
+
+    threads = [threading.Thread(target=run, args=(f,)) for f in functions]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if failures:
+        raise failures[0]
+
+
+def test_reads_take_turns_at_the_position(path):
+    records = [i.to_bytes(4, "big") for i in range(20_000)]
+    path.write_bytes(b"".join(records))
+    seen = []
+    with yammap.open(path) as m:
+        def read():
+            while record := m.read(4):
+                seen.append(record)
+
+        together(read, read, read, read)
+    assert sorted(seen) == records
+
+
+@pytest.mark.parametrize("mode", ["w+", "a+"])
+@pytest.mark.parametrize("method", ["write", "append"])
+def test_writes_at_the_end_are_all_there(path, mode, method):
+    with yammap.open(path, mode) as m:
+        def write(name):
+            for i in range(2000):
+                getattr(m, method)(b"%c%07d" % (name, i))
+
+        together(*(lambda name=name: write(name) for name in b"abcd"))
+        data = m.pread(m.size(), 0)
+    records = sorted(data[i : i + 8] for i in range(0, len(data), 8))
+    assert records == [b"%c%07d" % (name, i) for name in b"abcd" for i in range(2000)]
+
+
+def test_processes_append_to_one_log(child):
+    child("""
+        import os, yammap
+        children = []
+        for name in b"abcd":
+            pid = os.fork()
+            if pid == 0:
+                with yammap.open("log", "a+") as m:
+                    for i in range(2000):
+                        m.append(b"%c%07d" % (name, i))
+                os._exit(0)
+            children.append(pid)
+        for pid in children:
+            assert os.waitpid(pid, 0)[1] == 0
+        data = open("log", "rb").read()
+        records = sorted(data[i:i + 8] for i in range(0, len(data), 8))
+        assert records == [b"%c%07d" % (n, i) for n in b"abcd" for i in range(2000)]
+    """)
+
+
+def test_growth_under_readers_and_views(path):
+    with yammap.open(path, "w+", size=PAGE, reserve=0) as m:
+        m.write_at(b"head", 0)
+        done = threading.Event()
+
+        def grow():
+            for i in range(2, 600):
+                m.resize(i * PAGE)
+                m.write_at(b"%08d" % i, (i - 1) * PAGE)
+            done.set()
+
+        def read():
+            while not done.is_set():
+                assert m.pread(4, 0) == b"head"
+                last = m.size() // PAGE - 1
+                expected = {bytes(8), b"%08d" % (last + 1), b"head" + bytes(4)}
+                assert m.pread(8, last * PAGE) in expected
+                assert bytes(m.view(0, 4)) == b"head"
+
+        together(grow, read, read)
+
+
+def test_31_close_during_copies(path):
+    size = 8 << 20
+    for _ in range(30):
+        m = yammap.create(path, size)
+        m.write_at(b"x" * size, 0)
+
+        def read(m=m):
+            buffer = bytearray(size)
+            try:
+                while True:
+                    assert m.read_at(buffer, 0) == size
+                    assert buffer.count(b"x") == size
+            except ValueError as error:
+                assert "closed" in str(error)
+
+        started = threading.Event()
+
+        def close(m=m, started=started):
+            started.wait()
+            m.close()
+
+        together(read, read, close, started.set)
+
+
+def test_a_truncation_of_ours_overtakes_copies(path):
+    """A read sees the bytes as they were or the new end, and never zeros between."""
+    size = 256 * PAGE
+    full = b"x" * size
+    with yammap.open(path, "w+") as m:
+        m.write(full)
+        done = threading.Event()
+
+        def cut():
+            for _ in range(300):
+                m.resize(PAGE + 100)
+                m.write_at(full, 0)
+            done.set()
+
+        def read():
+            while not done.is_set():
+                data = m.pread(size, 0)
+                assert data.count(b"x") == len(data)
+
+        together(cut, read, read)
+
+
+def test_find_during_truncation(path):
+    with yammap.open(path, "w+") as m:
+        m.write(bytes(64 * PAGE))
+        done = threading.Event()
+
+        def cut():
+            for _ in range(500):
+                m.resize(PAGE)
+                m.resize(64 * PAGE)
+            done.set()
+
+        def find():
+            while not done.is_set():
+                assert m.find(b"absent") == -1
+
+        together(cut, find)
+
+
+def test_a_write_overtaken_by_a_truncation_leaves_no_trace(path):
+    size, cut = 2 * PAGE, PAGE + 100
+    with yammap.open(path, "w+") as m:
+        for _ in range(3000):
+            m.resize(0)
+            m.resize(size)
+            together(lambda: m.write_at(b"\xff" * size, 0), lambda: m.resize(cut))
+            if m.size() == cut:
+                m.resize(size)
+                assert m.pread(size, cut) == bytes(size - cut)
+            else:
+                assert m.pread(size, 0) == b"\xff" * size
+
+
+def test_copies_let_other_threads_run(path):
+    """While a copy is held up by the disk, or is just large, Python goes on."""
+    size = 256 << 20
+    with yammap.create(path, size) as m:
+        buffer = bytearray(size)
+        stop = threading.Event()
+        turns = [0]
+
+        def count():
+            while not stop.is_set():
+                turns[0] += 1
+
+        counter = threading.Thread(target=count)
+        counter.start()
+        before = turns[0]
+        for _ in range(3):
+            m.read_at(buffer, 0)
+        during = turns[0] - before
+        stop.set()
+        counter.join()
+    assert during > 0
