@@ -22,13 +22,15 @@ def test_default_is_all_bytes(m, path):
     assert a.tobytes() == path.read_bytes()
 
 
-@pytest.mark.parametrize("dtype", ["<i4", ">i4", "u2", "f8", "S3", "V6", "?", "M8[s]", "c16"])
+@pytest.mark.parametrize(
+    "dtype", ["<i4", ">i4", "u2", "f8", "S3", "V6", "?", "M8[s]", "c16"]
+)
 @pytest.mark.parametrize("offset", [0, 1, 3, 95, 96])
 def test_inferred_length_agrees_with_frombuffer(m, path, dtype, offset):
     data = path.read_bytes()[offset:]
     size = np.dtype(dtype).itemsize
     if len(data) % size:
-        with pytest.raises(ValueError, match=f"{len(data)} bytes do not divide .* {size} bytes"):
+        with pytest.raises(ValueError, match=f"{len(data)} bytes do not divide"):
             m.array(dtype, offset=offset)
         return
     expected = np.frombuffer(data, dtype) if data else np.empty(0, dtype)
@@ -36,8 +38,22 @@ def test_inferred_length_agrees_with_frombuffer(m, path, dtype, offset):
 
 
 @pytest.mark.parametrize(
-    "shape", [24, (24,), (4, 6), (2, 3, 4), (5, 2), (-1,), (-1, 4), (3, -1, 2), 0, (0, 7), (),
-              np.int64(4), [2, 3]]
+    "shape",
+    [
+        24,
+        (24,),
+        (4, 6),
+        (2, 3, 4),
+        (5, 2),
+        (-1,),
+        (-1, 4),
+        (3, -1, 2),
+        0,
+        (0, 7),
+        (),
+        np.int64(4),
+        [2, 3],
+    ],
 )
 @pytest.mark.parametrize("order", ["C", "F"])
 def test_shape_and_order_agree_with_reshape(m, shape, order):
@@ -53,16 +69,19 @@ def test_shape_and_order_agree_with_reshape(m, shape, order):
 
 @pytest.mark.parametrize(
     ("dtype", "shape", "kind", "text"),
-    [("<i4", 25, ValueError, r"shape \(25,\) and dtype int32 takes 100 bytes.* are 96"),
-     ("<i4", (-1, 5), ValueError, "96 bytes do not divide into rows of 20 bytes"),
-     ("<i4", (-1, -1), ValueError, "more than one unknown"),
-     ("<i4", (-2, 3), ValueError, "negative"),
-     ("<i4", (-1, 0), ValueError, "do not divide"),
-     ("<i4", (2**40, 2**40), ValueError, "takes"),
-     ("<i4", 1.5, TypeError, "float"),
-     ("O", None, TypeError, "references to Python objects"),
-     ([("a", "i4"), ("b", "O")], None, TypeError, "references to Python objects"),
-     ("S0", None, ValueError, "no size"), ("no such", None, TypeError, "no such")],
+    [
+        ("<i4", 25, ValueError, r"shape \(25,\) and dtype int32 takes 100 bytes.* are 96"),
+        ("<i4", (-1, 5), ValueError, "96 bytes do not divide into rows of 20 bytes"),
+        ("<i4", (-1, -1), ValueError, "more than one unknown"),
+        ("<i4", (-2, 3), ValueError, "negative"),
+        ("<i4", (-1, 0), ValueError, "do not divide"),
+        ("<i4", (2**40, 2**40), ValueError, "takes"),
+        ("<i4", 1.5, TypeError, "float"),
+        ("O", None, TypeError, "references to Python objects"),
+        ([("a", "i4"), ("b", "O")], None, TypeError, "references to Python objects"),
+        ("S0", None, ValueError, "no size"),
+        ("no such", None, TypeError, "no such"),
+    ],
 )
 def test_what_does_not_fit(m, dtype, shape, kind, text):
     with pytest.raises(kind, match=text):
@@ -109,8 +128,12 @@ def test_writeable_only_when_the_mapping_is(m, path):
 
 def test_numpys_own_ways_in(m):
     expected = np.arange(24, dtype="<i4")
-    for a in (np.frombuffer(m, "<i4"), np.asarray(memoryview(m)).view("<i4"),
-              np.asarray(m).view("<i4"), np.ndarray(24, "<i4", buffer=m)):
+    for a in (
+        np.frombuffer(m, "<i4"),
+        np.asarray(memoryview(m)).view("<i4"),
+        np.asarray(m).view("<i4"),
+        np.ndarray(24, "<i4", buffer=m),
+    ):
         np.testing.assert_array_equal(a, expected)
         assert not a.flags.owndata
     m.write_at(b"\7\0\0\0", 0)
@@ -131,7 +154,7 @@ def test_memoryview_of_a_read_only_mapping(path):
         assert memoryview(m).readonly
         with pytest.raises(TypeError, match="read-only"):
             memoryview(m)[0] = 1
-        with pytest.raises(TypeError, match="read-write|writable"):
+        with pytest.raises(TypeError, match=r"read-write|writable"):
             m.readinto(m)
 
 

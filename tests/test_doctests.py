@@ -28,6 +28,8 @@ def test_docstring(test, tmp_path, monkeypatch):
 
 def test_methods_of_the_core_have_examples():
     public = {name for name in vars(yammap.Mapping) if not name.startswith("_")}
-    without = {name for name in public if ">>>" not in getattr(yammap.Mapping, name).__doc__}
+    without = {
+        name for name in public if ">>>" not in getattr(yammap.Mapping, name).__doc__
+    }
     properties = {"name", "origin", "appending", "readonly", "closed"}
     assert without == properties | {"unlock"}

@@ -4,6 +4,7 @@ The numbers are those of the list in docs/design.md.
 """
 
 import signal
+import subprocess
 import textwrap
 
 import pytest
@@ -209,101 +210,113 @@ def test_08_truncated_in_a_loop_under_readers(faulty):
     """)
 
 
-def test_19_a_full_tmpfs_is_an_error_with_its_cause(faulty, tmp_path):
-    """A hole on a filesystem without room: the write faults, and says ENOSPC."""
+@pytest.fixture
+def small_tmpfs(tmp_path):
+    """A filesystem of 1 MiB at ``small/``."""
+    small = tmp_path / "small"
+    small.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "none", small]
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("mounting a tmpfs needs root")
+    yield
+    subprocess.run(["umount", small], check=True)
+
+
+@pytest.mark.usefixtures("small_tmpfs")
+def test_14_write_into_a_hole_of_a_full_disk(faulty):
     faulty("""
-        import subprocess
-        os.mkdir("small")
-        if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", "small"],
-                          capture_output=True).returncode:
-            print("cannot mount here")
-            sys.exit()
-        try:
-            m = yammap.open("small/file", "w+", size=4 << 20, preallocate=False)
-            m.write_at(b"fits", 0)
-            error = bus_error(m.write_at, b"x" * (4 << 20), 0)
-            assert error.errno == errno.ENOSPC and error.access == "write", error
-            assert error.filename == "small/file"
-            assert 0 < error.count <= 1 << 20 and error.count % PAGE == 0
-            assert m.pread(error.count, 0) == b"x" * error.count
-            try:
-                m.append(b"y" * (1 << 20))
-            except OSError as error:
-                assert error.errno == errno.ENOSPC
-            else:
-                raise AssertionError
-            assert m.size() == os.stat("small/file").st_size == 4 << 20
-            m.close()
-        finally:
-            subprocess.run(["umount", "small"], check=True)
+        m = yammap.open("small/file", "w+", size=4 << 20, preallocate=False)
+        m.write_at(b"fits", 0)
+        error = bus_error(m.write_at, b"x" * (4 << 20), 0)
+        assert error.errno == errno.ENOSPC and error.access == "write", error
+        assert error.filename == "small/file"
+        assert 0 < error.count <= 1 << 20 and error.count % PAGE == 0
+        assert m.pread(error.count, 0) == b"x" * error.count
     """)
 
 
-def test_17_no_room_to_create_or_grow(faulty):
+@pytest.mark.usefixtures("small_tmpfs")
+@pytest.mark.parametrize("mode", ["w+", "a+"])
+def test_17_no_room_to_grow(faulty, mode):
+    faulty(f"""
+        m = yammap.open("small/file", {mode!r})
+        m.append(b"kept" + bytes(996))
+        for grow in (lambda: m.resize(4 << 20), lambda: m.append(b"x" * (2 << 20)),
+                     lambda: m.appending or m.write_at(b"x", 4 << 20),
+                     lambda: m.appending or m.write_at(b"x" * (2 << 20), 500)):
+            try:
+                assert grow() is True
+            except OSError as error:
+                assert error.errno == errno.ENOSPC and error.filename == "small/file"
+            assert m.size() == os.stat("small/file").st_size == 1000
+            assert m.pread(1000, 0) == b"kept" + bytes(996)
+    """)
+
+
+@pytest.mark.usefixtures("small_tmpfs")
+def test_17_no_room_to_create(faulty):
     faulty("""
-        import subprocess
-        os.mkdir("small")
-        if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", "small"],
-                          capture_output=True).returncode:
-            print("cannot mount here")
-            sys.exit()
         try:
-            m = yammap.open("small/file", "w+", size=1000)
-            m.write_at(b"kept", 0)
-            for grow in (lambda: m.resize(4 << 20), lambda: m.write_at(b"x", 4 << 20),
-                         lambda: m.write_at(b"x" * (2 << 20), 500)):
-                try:
-                    grow()
-                except OSError as error:
-                    assert error.errno == errno.ENOSPC and error.filename == "small/file"
-                else:
-                    raise AssertionError
-                assert m.size() == os.stat("small/file").st_size == 1000
-                assert m.pread(1000, 0) == b"kept" + bytes(996)
-            m.close()
-        finally:
-            subprocess.run(["umount", "small"], check=True)
+            yammap.create("small/file", 4 << 20)
+        except OSError as error:
+            assert error.errno == errno.ENOSPC and error.filename == "small/file"
+        else:
+            raise AssertionError
+        assert os.stat("small/file").st_size == 0
     """)
 
 
 # -- Chaining: what is not ours goes where it went before
 
 
-TOUCH = """
-other = mmap.mmap(os.open("other", os.O_RDWR | os.O_CREAT), PAGE) if os.truncate(
-    os.open("other", os.O_RDWR | os.O_CREAT), PAGE) is None else None
+FOREIGN = """
+with open("other", "wb") as file:
+    file.truncate(PAGE)
+with open("other", "rb+") as file:
+    other = mmap.mmap(file.fileno(), PAGE)
 os.truncate("other", 0)
 """
 
 
 def test_35_a_foreign_fault_kills_as_before(faulty):
-    faulty(TOUCH + """
+    faulty(
+        FOREIGN
+        + """
 m = mapped()
 m.pread(1, 0)
 other[0]
-""", -signal.SIGBUS)
+""",
+        -signal.SIGBUS,
+    )
 
 
 def test_35_a_foreign_fault_kills_after_one_of_ours(faulty):
-    faulty(TOUCH + """
+    faulty(
+        FOREIGN
+        + """
 m = mapped()
 os.truncate("file", 0)
 bus_error(m.pread, 1, 0)
 other[0]
-""", -signal.SIGBUS)
+""",
+        -signal.SIGBUS,
+    )
 
 
 def test_35_faulthandler_still_reports_a_foreign_fault(faulty):
-    faulty(TOUCH + """
+    out = faulty(
+        FOREIGN
+        + """
 import faulthandler
-faulthandler.enable()
+faulthandler.enable(sys.stdout)
 m = mapped()
 os.truncate("file", 0)
 bus_error(m.pread, 1, 0)
-sys.stderr = sys.stdout
-faulthandler.enable(sys.stdout)
 other[0]
-""", -signal.SIGBUS)
+""",
+        -signal.SIGBUS,
+    )
+    assert "Fatal Python error: Bus error" in out
 
 
 def test_34_faulthandler_enabled_before(faulty):
@@ -319,11 +332,14 @@ def test_34_faulthandler_enabled_before(faulty):
 
 
 def test_36_a_sent_signal_kills_as_before(faulty):
-    faulty("""
+    faulty(
+        """
         m = mapped()
         m.pread(1, 0)
         os.kill(os.getpid(), signal.SIGBUS)
-    """, -signal.SIGBUS)
+    """,
+        -signal.SIGBUS,
+    )
 
 
 def test_36_a_sent_signal_reaches_the_handler_that_was_there(faulty):

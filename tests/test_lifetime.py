@@ -127,8 +127,8 @@ def test_30_growth_moves_no_view(path, reserve):
                 addresses.append(address(views[-1]))
         for offset in range(0, 1000 * PAGE, 97 * PAGE):
             m.write_at(b"seen", offset)
-            assert all(v[offset:offset + 4].tobytes() in (b"seen", b"") for v in views)
-        views[0][PAGE - 4:PAGE] = np.frombuffer(b"back", np.uint8)
+            assert all(v[offset : offset + 4].tobytes() in (b"seen", b"") for v in views)
+        views[0][PAGE - 4 : PAGE] = np.frombuffer(b"back", np.uint8)
         assert m.pread(4, PAGE - 4) == b"back"
         assert [address(v) for v in views] == addresses
         if reserve is None:

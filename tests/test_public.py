@@ -36,14 +36,22 @@ def test_version_is_that_of_the_distribution():
 def test_constants_agree_with_the_standard_library(module):
     shared = [n for n in yammap.__all__ if n.startswith(PREFIXES) and hasattr(module, n)]
     assert len(shared) > 3
-    assert {n: getattr(yammap, n) for n in shared} == {n: getattr(module, n) for n in shared}
+    for name in shared:
+        assert getattr(yammap, name) == getattr(module, name)
 
 
 @pytest.mark.parametrize(
     ("name", "value"),
     # The kernel's ABI (asm-generic), where the standard library has no names for it.
-    [("MS_ASYNC", 1), ("MS_INVALIDATE", 2), ("MS_SYNC", 4), ("MREMAP_MAYMOVE", 1),
-     ("MREMAP_FIXED", 2), ("MADV_POPULATE_READ", 22), ("MADV_COLLAPSE", 25)],
+    [
+        ("MS_ASYNC", 1),
+        ("MS_INVALIDATE", 2),
+        ("MS_SYNC", 4),
+        ("MREMAP_MAYMOVE", 1),
+        ("MREMAP_FIXED", 2),
+        ("MADV_POPULATE_READ", 22),
+        ("MADV_COLLAPSE", 25),
+    ],
 )
 def test_constants_have_the_kernels_values(name, value):
     assert getattr(yammap, name) == value
@@ -51,7 +59,7 @@ def test_constants_have_the_kernels_values(name, value):
 
 def test_constants_are_members_of_enums():
     assert yammap.MADV_RANDOM is yammap.Advice.RANDOM
-    assert yammap.PROT_READ | yammap.PROT_WRITE == yammap.Prot(3)
+    assert yammap.Prot(3) == yammap.PROT_READ | yammap.PROT_WRITE
     assert isinstance(yammap.Sync.SYNC, enum.IntFlag)
     assert pickle.loads(pickle.dumps(yammap.Whence.END)) is yammap.SEEK_END
 
@@ -67,13 +75,20 @@ def test_errors_are_picklable(path):
     error.offset, error.access, error.count = 7, "write", 3
     again = pickle.loads(pickle.dumps(error))
     assert (again.errno, again.filename, again.offset, again.access, again.count) == (
-        errno.EIO, "name", 7, "write", 3)
+        errno.EIO,
+        "name",
+        7,
+        "write",
+        3,
+    )
 
 
 def test_importing_loads_no_optional_package():
     done = subprocess.run(
         [sys.executable, "-P", "-c", "import sys, yammap; print(*sys.modules)"],
-        capture_output=True, text=True, check=True,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert not {"click", "rich"} & set(done.stdout.split())
 
@@ -86,7 +101,9 @@ def test_the_uncompiled_source_tree_says_what_is_wrong(tmp_path):
         (tree / file.name).write_bytes(file.read_bytes())
     done = subprocess.run(
         [sys.executable, "-S", "-c", "import yammap"],
-        cwd=tmp_path, capture_output=True, text=True,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 1
     assert "ImportError: yammap is not compiled here" in done.stderr

@@ -31,12 +31,14 @@ class FileModel(RuleBasedStateMachine):
         self.position = 0
         self.m = yammap.open(self.path, mode, reserve=reserve)
 
-    @rule(mode=st.sampled_from(["r", "r+", "a+"]), reserve=st.sampled_from([None, 0, 16384]))
+    @rule(
+        mode=st.sampled_from(["r", "r+", "a+"]), reserve=st.sampled_from([None, 0, 16384])
+    )
     def reopen(self, mode, reserve):
         self.m.close()
         self.m.close()
         assert all(view == self.model[: len(view)] for view in self.views)
-        self.drop_views()   # the next mapping knows nothing of them, and may truncate
+        self.drop_views()  # the next mapping knows nothing of them, and may truncate
         assert self.path.read_bytes() == self.model
         self.open(mode, reserve)
 

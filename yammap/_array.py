@@ -73,9 +73,7 @@ def _as_tuple(shape: Shape | None) -> tuple[int, ...]:
         return tuple(operator.index(n) for n in shape)  # type: ignore[union-attr]
 
 
-def _infer(
-    available: int, dtype: np.dtype[Any], shape: tuple[int, ...]
-) -> tuple[int, ...]:
+def _infer(available: int, dtype: np.dtype[Any], shape: tuple[int, ...]) -> tuple[int, ...]:
     row = dtype.itemsize * math.prod(n for n in shape if n != -1)
     if row == 0 or available % row:
         raise ValueError(
