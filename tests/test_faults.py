@@ -102,6 +102,10 @@ def test_03_a_large_copy_across_the_end(faulty):
         error = bus_error(m.read_at, buffer, 0)
         assert error.count == size - 12345
         assert buffer[:error.count] == b"z" * error.count
+        error = bus_error(m.write_at, b"w" * size, 0)
+        assert (error.count, error.offset) == (size - 12345, size - 12345)
+        assert os.stat("file").st_size == size - 12345
+        assert m.pread(error.count, 0) == b"w" * error.count
     """)
 
 
@@ -223,15 +227,18 @@ def small_tmpfs(tmp_path):
 
 
 @pytest.mark.usefixtures("small_tmpfs")
-def test_14_write_into_a_hole_of_a_full_disk(faulty):
-    faulty("""
+@pytest.mark.parametrize("touched", [True, False])
+def test_14_write_into_a_hole_of_a_full_disk(faulty, touched):
+    faulty(f"""
+        touched = {touched}
         m = yammap.open("small/file", "w+", size=4 << 20, preallocate=False)
-        m.write_at(b"fits", 0)
-        error = bus_error(m.write_at, b"x" * (4 << 20), 0)
+        m.write_at(b"fits", 0 if touched else 2 << 20)
+        error = bus_error(m.write_at, b"x" * (3 << 20), 5)
         assert error.errno == errno.ENOSPC and error.access == "write", error
         assert error.filename == "small/file"
-        assert 0 < error.count <= 1 << 20 and error.count % PAGE == 0
-        assert m.pread(error.count, 0) == b"x" * error.count
+        assert 0 < error.count < 1 << 20 and (error.count + 5) % PAGE == 0
+        assert error.offset == error.count + 5
+        assert m.pread(error.count, 5) == b"x" * error.count
     """)
 
 

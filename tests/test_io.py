@@ -151,7 +151,7 @@ def test_mode_and_name(open_raw, path, mode, reported):
     path.touch()
     with open_raw(path, mode) as file:
         assert file.mode == reported
-        assert file.name == path
+        assert os.fspath(file.name) == os.fspath(path)
 
 
 def test_append(open_raw, path):
@@ -177,10 +177,25 @@ def test_read_only(open_raw, path):
 
 
 CALLS = {
-    "read": (), "readall": (), "readinto": (bytearray(1),), "readline": (),
-    "readlines": (), "write": (b"x",), "writelines": ([b"x"],), "seek": (0,), "tell": (),
-    "truncate": (), "flush": (), "fileno": (), "isatty": (), "readable": (),
-    "writable": (), "seekable": (), "__enter__": (), "__iter__": (), "__next__": (),
+    "read": (),
+    "readall": (),
+    "readinto": (bytearray(1),),
+    "readline": (),
+    "readlines": (),
+    "write": (b"x",),
+    "writelines": ([b"x"],),
+    "seek": (0,),
+    "tell": (),
+    "truncate": (),
+    "flush": (),
+    "fileno": (),
+    "isatty": (),
+    "readable": (),
+    "writable": (),
+    "seekable": (),
+    "__enter__": (),
+    "__iter__": (),
+    "__next__": (),
 }
 
 

@@ -100,6 +100,33 @@ def test_write_at_takes_any_contiguous_buffer(m):
         m.write_at(memoryview(b"abcdef")[::2], 0)
 
 
+@pytest.mark.parametrize("offset", [0, 1, PAGE + 7])
+@pytest.mark.parametrize("hot", [[], [0], [1 << 20, 5 << 20]])
+def test_large_writes_into_pages_hot_and_cold(path, offset, hot):
+    """Pages in memory are written by memory copies, others by system calls."""
+    size = 6 << 20
+    data = os.urandom(size)
+    with yammap.create(path, size + 10_000) as m:
+        for touched in hot:
+            m.write_at(bytes(7), touched)
+        assert m.write_at(data, offset) == size
+        expected = bytes(offset) + data + bytes(10_000 - offset)
+        assert m.pread(size + 10_000, 0) == expected
+        assert m.write_at(data, 10_005) == size
+        assert m.pread(size, 10_005) == data
+        assert path.read_bytes()[10_005:] == data
+
+
+def test_large_writes_in_memory_only(path):
+    path.write_bytes(bytes(4 << 20))
+    data = os.urandom(3 << 20)
+    with yammap.open(path, "c") as m:
+        m.madvise(yammap.MADV_PAGEOUT)
+        m.write_at(data, 77)
+        assert m.pread(3 << 20, 77) == data
+    assert path.read_bytes() == bytes(4 << 20)
+
+
 # -- Offsets: FAULTS 46
 
 
@@ -235,6 +262,19 @@ def test_growth_has_blocks(path, step):
         m.resize(step)
         m.sync()
         assert os.stat(path).st_blocks * 512 >= step
+
+
+def test_blocks_ahead_of_growth_are_few(path):
+    with yammap.open(path, "w+", size=1 << 20) as m:
+        m.sync()
+        assert os.stat(path).st_blocks * 512 < (1 << 20) + PAGE + 1
+        for step in range(100):
+            m.resize((1 << 20) + step * PAGE)
+        m.sync()
+        used = os.stat(path).st_blocks * 512
+        assert m.size() <= used <= m.size() + (1 << 16) + PAGE
+        m.resize(PAGE)
+        assert os.stat(path).st_blocks * 512 <= 2 * PAGE
 
 
 def test_growth_without_preallocation_is_sparse(path):

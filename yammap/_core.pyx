@@ -87,6 +87,12 @@ cdef int64_t PAGE = sysconf(_SC_PAGESIZE)
 cdef int64_t LEAST_RESERVE = 1 << 30
 cdef int64_t MOST_RESERVE = 1 << 40
 
+# Large writes go piece by piece, each by whatever way is faster for it.
+cdef int64_t CHUNK = 1 << 20
+
+# Blocks allocated ahead of a growing file, at most, and never more than an eighth of it.
+cdef int64_t MOST_AHEAD = 1 << 16
+
 # Far beyond what any filesystem holds, and far enough from overflow to add a reserve.
 cdef int64_t MOST_SIZE = 1 << 62
 
@@ -217,8 +223,9 @@ cdef inline const void *copy(char *memory, char *buffer, int64_t length,
 # Pages that were touched a moment ago, by address, process-wide. Reading them again
 # cannot wait for a disk, so a small read among them keeps the GIL: giving it up would
 # cost more than the copy. An entry is the page's number and the tick it was touched in,
-# one word, so that threads without a GIL see both or neither; it is only a hint.
-cdef uint64_t touched_pages[1024]
+# one word, so that threads without a GIL see both or neither; it is only a hint. The
+# table covers 256 MiB: with 1024 entries, small reads all over that much missed it.
+cdef uint64_t touched_pages[65536]
 
 
 cdef inline uint64_t tick() noexcept nogil:
@@ -229,7 +236,7 @@ cdef inline uint64_t tick() noexcept nogil:
 
 
 cdef inline bint touched(uint64_t page, uint64_t now) noexcept nogil:
-    return touched_pages[page % 1024] == page << 16 | now
+    return touched_pages[page % 65536] == page << 16 | now
 
 
 cdef inline bint is_hot(const char *address, int64_t length) noexcept nogil:
@@ -249,8 +256,8 @@ cdef inline void set_hot(const char *address, int64_t length) noexcept nogil:
     cdef uint64_t now
     if 0 < length <= 4096:
         now = tick()
-        touched_pages[first % 1024] = first << 16 | now
-        touched_pages[last % 1024] = last << 16 | now
+        touched_pages[first % 65536] = first << 16 | now
+        touched_pages[last % 65536] = last << 16 | now
 
 
 cdef bint covers(Region region, const void *address) noexcept nogil:
@@ -344,6 +351,7 @@ cdef class Mapping:
     cdef Py_ssize_t length      # bytes in the mapping
     cdef Py_ssize_t shrinks     # how often this object has cut the file
     cdef int64_t reserve        # -1: by the default rule
+    cdef int64_t allocated      # where the blocks allocated ahead end
     cdef int fd
     cdef int prot
     cdef int flags
@@ -543,8 +551,11 @@ cdef class Mapping:
     # -- Copies
 
     cdef Py_ssize_t transfer(self, char *buffer, int64_t offset, int64_t length,
-                             bint writing) except -1:
-        """Copy between `buffer` and the bytes there are; returns how many there were."""
+                             bint writing, int64_t done=0) except -1:
+        """Copy between `buffer` and the bytes there are; returns how many there were.
+
+        The first `done` bytes have been copied before.
+        """
         cdef Region region
         cdef Py_ssize_t size, shrinks
         cdef char *memory
@@ -552,13 +563,13 @@ cdef class Mapping:
         cdef const void *fault
         while True:
             region = self.snapshot(&size, &shrinks)
-            count = clip(offset, length, size)
-            memory = region.data + offset
+            count = max(done, clip(offset, length, size))
+            memory = region.data + offset + done
             if not writing and is_hot(memory, count):
                 fault = copy(memory, buffer, count, writing)
             else:
                 with nogil:
-                    fault = copy(memory, buffer, count, writing)
+                    fault = copy(memory, buffer + done, count - done, writing)
                 set_hot(memory, count)
             if shrinks != self.shrinks:
                 if writing:
@@ -765,14 +776,50 @@ cdef class Mapping:
         length = source.len
         try:
             self.require_positional()
-            if clip(start, length, self.length) < length:
-                self.transfer(<char *> source.buf, start,
-                              self.extend(<char *> source.buf, start, length), True)
-            else:
-                self.transfer(<char *> source.buf, start, length, True)
+            self.store(<char *> source.buf, start, length)
         finally:
             PyBuffer_Release(&source)
         return length
+
+    cdef int store(self, char *source, int64_t offset, int64_t length) except -1:
+        """Write all, what lies past the end first, since that may fail."""
+        cdef int64_t inside = length, done = 0, reached
+        if clip(offset, length, self.length) < length:
+            inside = self.extend(source, offset, length)
+        while inside - done >= CHUNK:
+            reached = done + CHUNK
+            if not self.store_cold(source, offset, done):
+                self.transfer(source, offset, reached, True, done)
+            done = reached
+        self.transfer(source, offset, inside, True, done)
+        return 0
+
+    cdef bint store_cold(self, char *source, int64_t offset, int64_t done) except -1:
+        """Write a chunk that is not in memory by pwrite(2); False where it is.
+
+        Memory takes a page fault for each such page, the system call none: a new file
+        is written 1.4 times as fast. The mutex keeps out truncations, after which the
+        call would extend the file again; other writers the kernel keeps out itself.
+        """
+        cdef file_stat status
+        cdef unsigned char first = 1
+        cdef int64_t start = offset + done, count = 0
+        cdef int code = 0
+        if self.flags == MAP_PRIVATE:
+            return False
+        with self.mutex:
+            if self.region is not None:
+                with nogil:
+                    mincore(pages_of(self.region.data, start, 1).start, 1, &first)
+                    if (not first & 1 and clip(start, CHUNK, self.length) == CHUNK
+                            and fstat(self.fd, &status) == 0
+                            and clip(self.origin + start, CHUNK, status.st_size) == CHUNK):
+                        code = write_all(self.fd, source + done, CHUNK, self.origin + start,
+                                         &count)
+        if code:
+            done += count
+            self.raise_bus_error(code, offset + done, done, True, self.cause_of(code, 0))
+        return count == CHUNK
 
     def append(self, data):
         """Write all of `data` at the end of the file, growing it.
@@ -974,15 +1021,25 @@ cdef class Mapping:
         cdef int code
         if not self.preallocate:
             return self.extend_sparse(start + length)
-        # One page is cheaper to write than to allocate: 1.6 us and then in memory,
-        # against 2.1 us and a page fault to come. From two pages on it is the reverse.
-        if length <= PAGE:
-            return write_zeros(self.fd, self.origin + start, length)
+        self.allocate_ahead(start + length)
         code = self.change_blocks(0, start, length)
         # A filesystem without fallocate(2): written zeros are allocated as well.
         if code == EOPNOTSUPP:
             code = write_zeros(self.fd, self.origin + start, length)
         return code
+
+    cdef void allocate_ahead(self, int64_t end) noexcept nogil:
+        """Make many small growths cheap: 0.5 us each on ext4, alone 2.0 us.
+
+        A hint that may fail. Its blocks past the end of the file are not given back at
+        closing: truncating to the same size would cut what another process appends at
+        that moment. So they are few.
+        """
+        cdef int64_t ahead = min(MOST_AHEAD, end // 8)
+        if end > self.allocated and PAGE <= ahead and end - self.length <= ahead:
+            self.allocated = end + ahead
+            fallocate(self.fd, FALLOC_FL_KEEP_SIZE, self.origin + self.length,
+                      self.allocated - self.length)
 
     cdef int change_blocks(self, int mode, int64_t start, int64_t length) noexcept nogil:
         cdef int code = EINTR
@@ -1087,6 +1144,7 @@ cdef class Mapping:
                 return code
         with cython.critical_section(self):
             self.shrinks += 1       # before the bytes go: see the module's docstring
+        self.allocated = 0
         self.adopt(spare, length)
         with nogil:
             code = code_of(ftruncate(self.fd, self.origin + length))

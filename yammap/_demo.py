@@ -45,7 +45,7 @@ WINDOW = 1025
 WINDOW_BYTES = WINDOW * TOKEN.itemsize
 WINDOWS = 20_000
 APPENDS = 500
-ROUNDS = 7
+ROUNDS = 11
 
 
 # -- Text and tokens
@@ -63,7 +63,7 @@ class Vocabulary:
         frequent = [piece for piece, _ in counts.most_common(1 << 16) if len(piece) > 1]
         self.pieces = ([bytes([byte]) for byte in range(256)] + frequent)[: 1 << 16]
         self._codes = _Codes(
-            (piece, number.to_bytes(2, "little")) for number, piece in enumerate(self.pieces)
+            (piece, token.to_bytes(2, "little")) for token, piece in enumerate(self.pieces)
         )
 
     def encode(self, text: bytes) -> Tokens:
@@ -90,6 +90,8 @@ def sources(root: Path) -> list[bytes]:
         for path in root.rglob("*.py")
         if path.is_file() and installed.isdisjoint(path.relative_to(root).parts)
     )
+    if not paths:
+        sys.exit(f"yammap demo: there is no source file of Python in {root}")
     return [path.read_bytes() for path in paths]
 
 
@@ -115,14 +117,39 @@ def require_same(results: Iterable[bytes]) -> None:
         raise RuntimeError("yammap, mmap and np.memmap came to different bytes")
 
 
-def timed_row(
+def microseconds(seconds: float) -> str:
+    return f"{seconds * 1e6:.2f} µs"
+
+
+def row_of(
     work: str,
     ways: Sequence[str],
     times: Sequence[float],
-    figure: Callable[[float], str] = lambda time: f"{time * 1e6:.2f} µs",
+    figure: Callable[[float], str] = microseconds,
 ) -> Row:
     cells = [f"{figure(time)}\n{way}" for time, way in zip(times, ways, strict=True)]
     return work, *cells, f"{min(times[1:]) / times[0]:.2f}"
+
+
+def time_writers(
+    paths: Sequence[Path],
+    tokens: Tokens,
+    writers: Iterable[Callable[[Path, Tokens], None]],
+    prepare: Callable[[Path], object],
+) -> list[float]:
+    """Return the seconds each writer takes, on its own one of the files."""
+    jobs = [partial(f, path, tokens) for f, path in zip(writers, paths, strict=True)]
+    times = best_times(jobs, lambda i: prepare(paths[i]))
+    require_same(path.read_bytes() for path in paths)
+    return times
+
+
+def time_readers(*readers: tuple[Callable[..., Tokens], Sequence[int]]) -> list[float]:
+    """Return the seconds a window takes each reader, which comes with its positions."""
+    for i in range(100):
+        require_same(read(where[i : i + 1]).tobytes() for read, where in readers)
+    times = best_times([partial(read, where) for read, where in readers])
+    return [time / WINDOWS for time in times]
 
 
 # -- Writing
@@ -130,30 +157,27 @@ def timed_row(
 
 def write_by_yammap(path: Path, tokens: Tokens) -> None:
     with yammap.create(path, tokens.nbytes) as m:
-        m.write_at(tokens, 0)
+        m.write_at(tokens.data, 0)
 
 
 def write_by_mmap(path: Path, tokens: Tokens) -> None:
     with open(path, "w+b") as file:
         file.truncate(tokens.nbytes)
         with mmap.mmap(file.fileno(), tokens.nbytes) as m:
-            m[:] = memoryview(tokens).cast("B")
+            m[:] = tokens.data.cast("B")
 
 
 def write_by_memmap(path: Path, tokens: Tokens) -> None:
-    array = np.memmap(path, TOKEN, "w+", shape=tokens.shape)
-    array[:] = tokens
+    np.memmap(path, TOKEN, "w+", shape=tokens.shape)[:] = tokens
 
 
 def write(paths: Sequence[Path], tokens: Tokens) -> Row:
     """Write the token file."""
     writers = (write_by_yammap, write_by_mmap, write_by_memmap)
-    jobs = [partial(f, path, tokens) for f, path in zip(writers, paths, strict=True)]
-    times = best_times(jobs, lambda i: paths[i].unlink(missing_ok=True))
-    require_same(path.read_bytes() for path in paths)
-    return timed_row(
-        "write the token file",
-        ("create, write_at", "truncate, m[:]=", "mode w+, a[:]="),
+    times = time_writers(paths, tokens, writers, lambda path: path.unlink(missing_ok=True))
+    return row_of(
+        f"write {tokens.nbytes / 1e6:.1f} MB",
+        ("create, write_at", "truncate, m[:]=", "w+, a[:]="),
         times,
         lambda time: f"{tokens.nbytes / time / 1e9:.2f} GB/s",
     )
@@ -162,21 +186,24 @@ def write(paths: Sequence[Path], tokens: Tokens) -> Row:
 # -- Reading
 
 
-def copy_by_yammap(m: yammap.Mmap, window: Tokens, offsets: Sequence[int]) -> Tokens:
-    buffer = memoryview(window).cast("B")
+def copy_by_yammap(m: yammap.Mmap, offsets: Sequence[int]) -> Tokens:
+    window = np.empty(WINDOW, TOKEN)
+    buffer = window.data.cast("B")
     for offset in offsets:
         m.read_at(buffer, offset)
     return window
 
 
-def copy_by_mmap(m: mmap.mmap, window: Tokens, offsets: Sequence[int]) -> Tokens:
-    buffer = memoryview(window).cast("B")
+def copy_by_mmap(m: mmap.mmap, offsets: Sequence[int]) -> Tokens:
+    window = np.empty(WINDOW, TOKEN)
+    buffer = window.data.cast("B")
     for offset in offsets:
         buffer[:] = m[offset : offset + WINDOW_BYTES]
     return window
 
 
-def copy_by_memmap(array: Tokens, window: Tokens, starts: Sequence[int]) -> Tokens:
+def copy_by_memmap(array: Tokens, starts: Sequence[int]) -> Tokens:
+    window = np.empty(WINDOW, TOKEN)
     for start in starts:
         window[:] = array[start : start + WINDOW]
     return window
@@ -188,7 +215,7 @@ def slice_array(array: Tokens, starts: Sequence[int]) -> Tokens:
     return window
 
 
-def read(paths: Sequence[Path], count: int) -> tuple[Row, Row]:
+def read(paths: Sequence[Path], count: int) -> list[Row]:
     """Read random windows of a file of `count` tokens: as copies, and without a copy."""
     starts = np.random.default_rng(0).integers(0, count - WINDOW, WINDOWS).tolist()
     offsets = [start * TOKEN.itemsize for start in starts]
@@ -196,25 +223,17 @@ def read(paths: Sequence[Path], count: int) -> tuple[Row, Row]:
     with open(paths[1], "rb") as file:
         peer = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     memmap = np.memmap(paths[2], TOKEN, "r")
-    window = np.empty(WINDOW, TOKEN)
     copies = time_readers(
-        (partial(copy_by_yammap, m, window), offsets),
-        (partial(copy_by_mmap, peer, window), offsets),
-        (partial(copy_by_memmap, memmap, window), starts),
+        (partial(copy_by_yammap, m), offsets),
+        (partial(copy_by_mmap, peer), offsets),
+        (partial(copy_by_memmap, memmap), starts),
     )
-    arrays = m.array(TOKEN), np.frombuffer(peer, TOKEN), memmap
-    slices = time_readers(*((partial(slice_array, array), starts) for array in arrays))
-    return (
-        timed_row("copy a random window", ("read_at", "b[:]=m[i:j]", "b[:]=a[i:j]"), copies),
-        timed_row("view it, no copy", ("array", "frombuffer", "memmap"), slices),
-    )
-
-
-def time_readers(*readers: tuple[Callable[..., Tokens], Sequence[int]]) -> list[float]:
-    """Return the seconds a window takes each reader, given its function and positions."""
-    for i in range(100):
-        require_same(read(positions[i : i + 1]).tobytes() for read, positions in readers)
-    return [time / WINDOWS for time in best_times([partial(*reader) for reader in readers])]
+    arrays = (m.array(TOKEN), np.frombuffer(peer, TOKEN), memmap)
+    views = time_readers(*((partial(slice_array, array), starts) for array in arrays))
+    return [
+        row_of("copy a window\ninto a buffer", ("read_at", "m[i:j]", "a[i:j]"), copies),
+        row_of("slice a window\nof an array", ("array", "frombuffer", "memmap"), views),
+    ]
 
 
 # -- Appending
@@ -224,7 +243,7 @@ def append_by_yammap(path: Path, window: Tokens) -> None:
     with yammap.open(path, "r+") as m:
         first = m.array(TOKEN)
         for _ in range(APPENDS):
-            m.append(window)
+            m.append(window.data)
             array = m.array(TOKEN)
     if array.ctypes.data != first.ctypes.data:
         raise RuntimeError("the mapping moved under a live array")
@@ -232,19 +251,17 @@ def append_by_yammap(path: Path, window: Tokens) -> None:
 
 def append_by_mmap(path: Path, window: Tokens) -> None:
     with open(path, "r+b") as file:
-        first = np.frombuffer(mmap.mmap(file.fileno(), 0), TOKEN)
-        for i in range(1, APPENDS + 1):
-            size = first.nbytes + i * WINDOW_BYTES
-            os.ftruncate(file.fileno(), size)
-            array = np.frombuffer(mmap.mmap(file.fileno(), size), TOKEN)
-            array[-WINDOW:] = window
+        size = path.stat().st_size
+        for i in range(APPENDS):
+            os.pwrite(file.fileno(), window.data, size + i * WINDOW_BYTES)
+            np.frombuffer(mmap.mmap(file.fileno(), 0), TOKEN)
 
 
 def append_by_memmap(path: Path, window: Tokens) -> None:
-    first = np.memmap(path, TOKEN, "r+")
-    for i in range(1, APPENDS + 1):
-        array = np.memmap(path, TOKEN, "r+", shape=(first.size + i * WINDOW,))
-        array[-WINDOW:] = window
+    with open(path, "a+b", buffering=0) as file:
+        for _ in range(APPENDS):
+            file.write(window.data)
+            np.memmap(file, TOKEN, "r")
 
 
 def append(paths: Sequence[Path], window: Tokens) -> Row:
@@ -255,15 +272,14 @@ def append(paths: Sequence[Path], window: Tokens) -> Row:
     array = np.frombuffer(m, TOKEN)
     refusal = error_of(m.resize, array.nbytes + WINDOW_BYTES).partition(":")[0]
     appenders = (append_by_yammap, append_by_mmap, append_by_memmap)
-    jobs = [partial(f, path, window) for f, path in zip(appenders, paths, strict=True)]
-    times = best_times(jobs, lambda i: os.truncate(paths[i], size))
-    require_same(path.read_bytes() for path in paths)
-    ways = ("append", f"{refusal}; so\nftruncate, new mmap", "new memmap")
-    return timed_row("append a window\nunder a live array", ways, [t / APPENDS for t in times])
+    times = time_writers(paths, window, appenders, lambda path: os.truncate(path, size))
+    ways = ("append", f"{refusal};\nwritten, mapped anew", "written, mapped anew")
+    return row_of("append a window\nunder an array", ways, [t / APPENDS for t in times])
 
 
 # -- Truncating
 
+# It leaves no core dump behind.
 READER = """
 import mmap, os, resource, sys
 import numpy as np
@@ -276,32 +292,32 @@ bytes(m[-1000:])
 
 
 def truncate(paths: Sequence[Path]) -> tuple[Row, str]:
-    """Truncate a copy of the file under its reader; also return what yammap says."""
-    copies = [shutil.copyfile(path, path.with_suffix(".copy")) for path in paths]
+    """Truncate a copy of each file under its reader; also return what yammap said."""
+    copies = [shutil.copyfile(path, f"{path}.copy") for path in paths]
     with yammap.open(copies[0]) as m:
         os.truncate(copies[0], m.size() // 2)
         message = error_of(m.read_at, bytearray(1000), m.size() - 1000)
     ends = (
-        message.partition(":")[0] + "\nread_at",
-        end_of("mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)", copies[1]) + "\nm[i:j]",
-        end_of("np.memmap(file, mode='r')", copies[2]) + "\na[i:j]",
+        message.partition(":")[0],
+        end_of("mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)", copies[1]),
+        end_of('np.memmap(file, mode="r")', copies[2]),
     )
-    return ("copy a window that\nwas truncated", *ends, ""), message
+    return ("copy what was\ntruncated", *ends, ""), message
 
 
 def error_of(action: Callable[..., object], *arguments: object) -> str:
     try:
         action(*arguments)
-    except (OSError, BufferError) as error:
+    except (BufferError, yammap.BusError) as error:
         return f"{type(error).__name__}: {error}"
     return "no error"
 
 
-def end_of(mapping: str, path: Path) -> str:
-    """Return how a process ends that reads what is truncated: ours is needed still."""
+def end_of(mapping: str, path: str) -> str:
+    """Return how a process ends that reads what was truncated from a peer's mapping."""
     command = [sys.executable, "-P", "-c", READER.format(mapping), path]
     status = subprocess.run(command, stderr=subprocess.DEVNULL).returncode  # noqa: S603
-    return f"{signal.Signals(-status).name}: killed" if status < 0 else f"exit {status}"
+    return f"{signal.Signals(-status).name},\nkilled" if status < 0 else f"exit {status}"
 
 
 # -- The report
@@ -312,44 +328,36 @@ def run(directory: str | None = None) -> None:
     # A pipe has no width but what COLUMNS happens to say, and the table needs 80.
     width = None if sys.stdout.isatty() else 80
     console = Console(width=width, markup=False, emoji=False, highlight=False)
-    with (
-        TemporaryDirectory(prefix="yammap-demo-", dir=directory) as folder,
-        console.status("Some seconds ..."),
-    ):
+    with TemporaryDirectory(prefix="yammap-demo-", dir=directory) as folder:
         report(console, [Path(folder, way) for way in ("yammap", "mmap", "memmap")])
 
 
 def report(console: Console, paths: Sequence[Path]) -> None:
-    texts = sources(Path(sysconfig.get_paths()["stdlib"]))
+    texts = sources(Path(sysconfig.get_path("stdlib")))
+    what = f"{len(texts):,} source files of Python {platform.python_version()}"
+    console.print(f"Read {what}: {sum(map(len, texts)) / 1e6:.1f} MB.")
     vocabulary = Vocabulary(texts)
     tokens = np.concatenate([vocabulary.encode(text) for text in texts])
+    console.print(f"Made {len(tokens):,} uint16 tokens of them.")
     rows = [write(paths, tokens)]
-    require_round_trip(paths[0], vocabulary, texts)
-    console.print(
-        f"{len(texts):,} source files of Python {platform.python_version()}, "
-        f"{sum(map(len, texts)) / 1e6:.1f} MB, are now {len(tokens):,} uint16 tokens in a "
-        f"file of {tokens.nbytes / 1e6:.1f} MB. Mapped and decoded, it gives every byte back."
-    )
-    rows += [*read(paths, len(tokens)), append(paths, tokens[:WINDOW])]
-    row, message = truncate(paths)
-    console.print(table_of([*rows, row]))
-    console.print(f"What yammap raises after the truncation, and lives on:\n{message}")
-
-
-def require_round_trip(path: Path, vocabulary: Vocabulary, texts: Iterable[bytes]) -> None:
-    parts = np.array_split(yammap.open_array(path, TOKEN), 16)
+    parts = np.array_split(yammap.open_array(paths[0], TOKEN), 16)
     if b"".join(map(vocabulary.decode, parts)) != b"".join(texts):
         raise RuntimeError("the tokens in the file do not give the text back")
+    console.print("Written, mapped and decoded, the tokens gave every byte back.")
+    rows += [*read(paths, len(tokens)), append(paths, tokens[:WINDOW])]
+    end, message = truncate(paths)
+    console.print(table_of([*rows, end]))
+    console.print(f"\nThe truncation, to this process, was an exception:\n{message}")
 
 
 def table_of(rows: Iterable[Row]) -> Table:
     caption = (
-        f"Best of {ROUNDS} rounds in turns; a window is {WINDOW} tokens at a random place. "
-        "Last column: time of the faster peer / time of yammap; above 1 yammap is faster."
+        f"A window is {WINDOW} tokens, read at random places. Best of {ROUNDS} rounds in "
+        "turns.\nRatio: time of the faster peer / time of yammap; above 1 yammap is faster."
     )
-    table = Table(box=box.SIMPLE, caption=caption, caption_justify="left", show_lines=True)
-    table.add_column("")
-    for heading in ("yammap", "mmap", "np.memmap", "peer / yammap"):
+    table = Table(box=box.SIMPLE, show_lines=True, caption=caption, caption_justify="left")
+    table.add_column()
+    for heading in ("yammap", "mmap", "np.memmap", "ratio"):
         table.add_column(heading, justify="right")
     for row in rows:
         table.add_row(*row)

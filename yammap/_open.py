@@ -88,8 +88,9 @@ def open(
     if size is not None and not flags & (os.O_TRUNC | os.O_EXCL):
         raise ValueError(f"size is that of a new file, and mode {mode!r} makes none")
     options["private"] = mode.replace("b", "") == "c"
-    fd = os.dup(file) if isinstance(file, int) else _open_fd(file, flags, perm)
-    return _map(fd, file, size, options)
+    if isinstance(file, int):
+        return _map(os.dup(file), file, size, options)
+    return _map(_open_fd(file, flags, perm), os.fspath(file), size, options)
 
 
 def open_file(
@@ -129,7 +130,7 @@ def open_file(
     ...     m.write(b"abc")
     3
     """
-    return _map(_open_fd(name, flags, perm), name, None, options)
+    return _map(_open_fd(name, flags, perm), os.fspath(name), None, options)
 
 
 def create(
@@ -174,7 +175,7 @@ def create(
     ...     m.read()
     b'\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00'
     """
-    m = Mmap(_open_fd(name, flags, perm), name, **options)
+    m = Mmap(_open_fd(name, flags, perm), os.fspath(name), **options)
     with _closing_on_error(m):
         kept = min(m.size(), size)
         m.resize(size)
@@ -314,10 +315,12 @@ def _refuse_to_wait(path: _Path) -> None:
     except OSError:
         return
     if stat.S_ISFIFO(status.st_mode):
-        raise OSError(errno.ENODEV, "a FIFO cannot be mapped", path)
+        raise OSError(errno.ENODEV, "a FIFO cannot be mapped", os.fspath(path))
 
 
-def _map(fd: int, name: _Path | int, size: int | None, options: dict[str, Any]) -> Mmap:
+def _map(
+    fd: int, name: str | bytes | int, size: int | None, options: dict[str, Any]
+) -> Mmap:
     m = Mmap(fd, name, **options)
     with _closing_on_error(m):
         if size is not None:
