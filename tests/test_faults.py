@@ -1,6 +1,6 @@
 """A file cut short, and the like, is an exception. Each case in a process of its own.
 
-The numbers are those of the list in docs/design.md.
+The numbers are those of the cases in docs/design.md.
 """
 
 import signal
@@ -8,6 +8,8 @@ import subprocess
 import textwrap
 
 import pytest
+
+pytestmark = pytest.mark.no_sanitizer
 
 SETUP = """
 import ctypes, errno, mmap, os, signal, sys, threading

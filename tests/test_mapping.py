@@ -526,6 +526,7 @@ def test_populate(path):
         assert m.resident() == b""
 
 
+@pytest.mark.no_sanitizer
 def test_lock_and_its_limit(child):
     child("""
         import errno, os, resource, yammap
@@ -580,6 +581,7 @@ def test_find_agrees_with_bytes(m, sub, start, end):
 # -- Limits
 
 
+@pytest.mark.no_sanitizer
 def test_without_a_reserve_growth_maps_anew(child):
     # RLIMIT_AS leaves no room for the default reserve of 1 GiB.
     child("""
