@@ -109,7 +109,19 @@ def test_28_views_in_a_process_that_would_crash(child):
     """)
 
 
-# -- Growth: I2
+def test_28_an_unseen_holder_in_a_process_that_would_crash(child):
+    child("""
+        import gc, numpy as np, yammap
+        m = yammap.create("file", 1 << 20)
+        m.write_at(b"alive", 0)
+        lost = np.ndarray(1 << 20, "u1", buffer=m)
+        m.close()
+        gc.collect()
+        assert lost[:5].tobytes() == b"alive" and lost[-1] == 0
+    """)
+
+
+# -- Growth
 
 
 def address(a):

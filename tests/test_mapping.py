@@ -172,14 +172,27 @@ def test_46_offsets_that_overflow_when_added(m):
     assert m.size() == 16384
 
 
-def test_46_an_index_is_converted_before_the_mapping_is_read(m):
+INDEXED = {
+    "read_at": lambda m, index: m.read_at(bytearray(1), index),
+    "pread size": lambda m, index: m.pread(index, 0),
+    "pread offset": lambda m, index: m.pread(1, index),
+    "write_at": lambda m, index: m.write_at(b"x", index),
+    "resize": lambda m, index: m.resize(index),
+    "find": lambda m, index: m.find(b"x", 0, index),
+    "view": lambda m, index: m.view(0, index),
+    "sync": lambda m, index: m.sync(index),
+}
+
+
+@pytest.mark.parametrize("call", INDEXED.values(), ids=INDEXED)
+def test_46_an_index_is_converted_before_the_mapping_is_read(m, call):
     class Closing:
         def __index__(self):
             m.close()
             return 0
 
     with pytest.raises(ValueError, match="closed"):
-        m.pread(1, Closing())
+        call(m, Closing())
 
 
 RANGES = ["sync", "view", "resident", "lock", "unlock", "allocate", "punch_hole"]

@@ -187,24 +187,32 @@ def test_a_write_overtaken_by_a_truncation_leaves_no_trace(path):
                 assert m.pread(size, 0) == b"\xff" * size
 
 
-def test_copies_let_other_threads_run(path):
-    """While a copy is held up by the disk, or is just large, Python goes on."""
-    size = 256 << 20
-    with yammap.create(path, size) as m:
-        buffer = bytearray(size)
-        stop = threading.Event()
-        turns = [0]
+CALLS = {
+    "read_at": lambda m, buffer: m.read_at(buffer, 0),
+    "pread": lambda m, buffer: m.pread(len(buffer), 0),
+    "write_at": lambda m, buffer: m.write_at(buffer, 0),
+    "append": lambda m, buffer: m.append(buffer),
+    "find": lambda m, _: m.find(b"absent"),
+    "sync": lambda m, _: m.sync(),
+}
 
-        def count():
-            while not stop.is_set():
-                turns[0] += 1
 
-        counter = threading.Thread(target=count)
-        counter.start()
-        before = turns[0]
-        for _ in range(3):
-            m.read_at(buffer, 0)
-        during = turns[0] - before
-        stop.set()
-        counter.join()
-    assert during > 0
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_another_thread_runs_meanwhile(path, call):
+    """Only a call that gives the GIL up lets the other thread in: nothing else does."""
+    sys.setswitchinterval(1000)
+    buffer = bytearray(32 << 20)
+    start, ran = threading.Event(), []
+    other = threading.Thread(target=lambda: (start.wait(), ran.append(True)))
+    other.start()
+    with yammap.create(path, len(buffer)) as m:
+        m.write_at(buffer, 0)
+        start.set()
+        assert not ran
+        for _ in range(50):
+            call(m, buffer)
+            if ran:
+                break
+        alone = not ran  # closing gives the GIL up, too
+    other.join()
+    assert not alone

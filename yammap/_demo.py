@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    Tokens = NDArray[Any]
-    Row = tuple[str, ...]
+    _Tokens = NDArray[Any]
+    _Row = tuple[str, ...]
 
 __all__ = ["Vocabulary", "run", "sources"]
 
@@ -66,12 +66,12 @@ class Vocabulary:
             (piece, token.to_bytes(2, "little")) for token, piece in enumerate(self.pieces)
         )
 
-    def encode(self, text: bytes) -> Tokens:
+    def encode(self, text: bytes) -> _Tokens:
         """Return the tokens of a text."""
         pieces = self._PIECE.findall(text)
         return np.frombuffer(b"".join(map(self._codes.__getitem__, pieces)), TOKEN)
 
-    def decode(self, tokens: Tokens) -> bytes:
+    def decode(self, tokens: _Tokens) -> bytes:
         """Return the text of tokens."""
         return b"".join(map(self.pieces.__getitem__, tokens.tolist()))
 
@@ -126,15 +126,15 @@ def row_of(
     ways: Sequence[str],
     times: Sequence[float],
     figure: Callable[[float], str] = microseconds,
-) -> Row:
+) -> _Row:
     cells = [f"{figure(time)}\n{way}" for time, way in zip(times, ways, strict=True)]
     return work, *cells, f"{min(times[1:]) / times[0]:.2f}"
 
 
 def time_writers(
     paths: Sequence[Path],
-    tokens: Tokens,
-    writers: Iterable[Callable[[Path, Tokens], None]],
+    tokens: _Tokens,
+    writers: Iterable[Callable[[Path, _Tokens], None]],
     prepare: Callable[[Path], object],
 ) -> list[float]:
     """Return the seconds each writer takes, on its own one of the files."""
@@ -144,7 +144,7 @@ def time_writers(
     return times
 
 
-def time_readers(*readers: tuple[Callable[..., Tokens], Sequence[int]]) -> list[float]:
+def time_readers(*readers: tuple[Callable[..., _Tokens], Sequence[int]]) -> list[float]:
     """Return the seconds a window takes each reader, which comes with its positions."""
     for i in range(100):
         require_same(read(where[i : i + 1]).tobytes() for read, where in readers)
@@ -155,23 +155,23 @@ def time_readers(*readers: tuple[Callable[..., Tokens], Sequence[int]]) -> list[
 # -- Writing
 
 
-def write_by_yammap(path: Path, tokens: Tokens) -> None:
+def write_by_yammap(path: Path, tokens: _Tokens) -> None:
     with yammap.create(path, tokens.nbytes) as m:
         m.write_at(tokens.data, 0)
 
 
-def write_by_mmap(path: Path, tokens: Tokens) -> None:
+def write_by_mmap(path: Path, tokens: _Tokens) -> None:
     with open(path, "w+b") as file:
         file.truncate(tokens.nbytes)
         with mmap.mmap(file.fileno(), tokens.nbytes) as m:
             m[:] = tokens.data.cast("B")
 
 
-def write_by_memmap(path: Path, tokens: Tokens) -> None:
+def write_by_memmap(path: Path, tokens: _Tokens) -> None:
     np.memmap(path, TOKEN, "w+", shape=tokens.shape)[:] = tokens
 
 
-def write(paths: Sequence[Path], tokens: Tokens) -> Row:
+def write(paths: Sequence[Path], tokens: _Tokens) -> _Row:
     """Write the token file."""
     writers = (write_by_yammap, write_by_mmap, write_by_memmap)
     times = time_writers(paths, tokens, writers, lambda path: path.unlink(missing_ok=True))
@@ -186,7 +186,7 @@ def write(paths: Sequence[Path], tokens: Tokens) -> Row:
 # -- Reading
 
 
-def copy_by_yammap(m: yammap.Mmap, offsets: Sequence[int]) -> Tokens:
+def copy_by_yammap(m: yammap.Mmap, offsets: Sequence[int]) -> _Tokens:
     window = np.empty(WINDOW, TOKEN)
     buffer = window.data.cast("B")
     for offset in offsets:
@@ -194,7 +194,7 @@ def copy_by_yammap(m: yammap.Mmap, offsets: Sequence[int]) -> Tokens:
     return window
 
 
-def copy_by_mmap(m: mmap.mmap, offsets: Sequence[int]) -> Tokens:
+def copy_by_mmap(m: mmap.mmap, offsets: Sequence[int]) -> _Tokens:
     window = np.empty(WINDOW, TOKEN)
     buffer = window.data.cast("B")
     for offset in offsets:
@@ -202,20 +202,20 @@ def copy_by_mmap(m: mmap.mmap, offsets: Sequence[int]) -> Tokens:
     return window
 
 
-def copy_by_memmap(array: Tokens, starts: Sequence[int]) -> Tokens:
+def copy_by_memmap(array: _Tokens, starts: Sequence[int]) -> _Tokens:
     window = np.empty(WINDOW, TOKEN)
     for start in starts:
         window[:] = array[start : start + WINDOW]
     return window
 
 
-def slice_array(array: Tokens, starts: Sequence[int]) -> Tokens:
+def slice_array(array: _Tokens, starts: Sequence[int]) -> _Tokens:
     for start in starts:
         window = array[start : start + WINDOW]
     return window
 
 
-def read(paths: Sequence[Path], count: int) -> list[Row]:
+def read(paths: Sequence[Path], count: int) -> list[_Row]:
     """Read random windows of a file of `count` tokens: as copies, and without a copy."""
     starts = np.random.default_rng(0).integers(0, count - WINDOW, WINDOWS).tolist()
     offsets = [start * TOKEN.itemsize for start in starts]
@@ -239,7 +239,7 @@ def read(paths: Sequence[Path], count: int) -> list[Row]:
 # -- Appending
 
 
-def append_by_yammap(path: Path, window: Tokens) -> None:
+def append_by_yammap(path: Path, window: _Tokens) -> None:
     with yammap.open(path, "r+") as m:
         first = m.array(TOKEN)
         for _ in range(APPENDS):
@@ -249,7 +249,7 @@ def append_by_yammap(path: Path, window: Tokens) -> None:
         raise RuntimeError("the mapping moved under a live array")
 
 
-def append_by_mmap(path: Path, window: Tokens) -> None:
+def append_by_mmap(path: Path, window: _Tokens) -> None:
     with open(path, "r+b") as file:
         size = path.stat().st_size
         for i in range(APPENDS):
@@ -257,14 +257,14 @@ def append_by_mmap(path: Path, window: Tokens) -> None:
             np.frombuffer(mmap.mmap(file.fileno(), 0), TOKEN)
 
 
-def append_by_memmap(path: Path, window: Tokens) -> None:
+def append_by_memmap(path: Path, window: _Tokens) -> None:
     with open(path, "a+b", buffering=0) as file:
         for _ in range(APPENDS):
             file.write(window.data)
             np.memmap(file, TOKEN, "r")
 
 
-def append(paths: Sequence[Path], window: Tokens) -> Row:
+def append(paths: Sequence[Path], window: _Tokens) -> _Row:
     """Append a window while an array lives, and make an array with the new end."""
     size = paths[0].stat().st_size
     with open(paths[1], "r+b") as file:
@@ -291,7 +291,7 @@ bytes(m[-1000:])
 """
 
 
-def truncate(paths: Sequence[Path]) -> tuple[Row, str]:
+def truncate(paths: Sequence[Path]) -> tuple[_Row, str]:
     """Truncate a copy of each file under its reader; also return what yammap said."""
     copies = [shutil.copyfile(path, f"{path}.copy") for path in paths]
     with yammap.open(copies[0]) as m:
@@ -350,7 +350,7 @@ def report(console: Console, paths: Sequence[Path]) -> None:
     console.print(f"\nThe truncation, to this process, was an exception:\n{message}")
 
 
-def table_of(rows: Iterable[Row]) -> Table:
+def table_of(rows: Iterable[_Row]) -> Table:
     caption = (
         f"A window is {WINDOW} tokens, read at random places. Best of {ROUNDS} rounds in "
         "turns.\nRatio: time of the faster peer / time of yammap; above 1 yammap is faster."

@@ -1,0 +1,199 @@
+"""Take each guard out, build, and see its test fail: ``python tests/mutants.py``.
+
+A test that passes without what it tests proves nothing. Needs what builds and tests the
+package in the running environment (meson-python, meson, ninja, cython, pytest, hypothesis).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A replacement in one file of the package, and the test that must notice."""
+
+    what: str
+    file: str
+    old: str
+    new: str
+    test: str
+
+
+MUTANTS = [
+    Mutant(
+        "no fault is ours",
+        "_fault.c",
+        "if (guard != NULL && info->si_code > 0",
+        "if (0 && guard != NULL && info->si_code > 0",
+        "test_faults.py::test_01_read_past_a_shrunk_end",
+    ),
+    Mutant(
+        "foreign faults are not chained",
+        "_fault.c",
+        "chain(signo, info, context);\n    errno",
+        "(void)chain;\n    errno",
+        "test_faults.py::test_36_a_sent_signal_reaches_the_handler_that_was_there",
+    ),
+    Mutant(
+        "the count of a fault is not exact",
+        "_core.pyx",
+        "good = clip(offset, good, end)",
+        "pass",
+        "test_faults.py::test_03_copy_across_the_end_counts_exactly",
+    ),
+    Mutant(
+        "a lent region is not kept",
+        "_core.pyx",
+        "region.lent = True",
+        "region.lent = False",
+        "test_lifetime.py::test_28_an_unseen_holder_in_a_process_that_would_crash",
+    ),
+    Mutant(
+        "closing does not wait for copies",
+        "_core.pyx",
+        "                self.elders.append(region)\n            self.forget_elders(True)",
+        "                munmap(region.base, region.span); region.base = NULL",
+        "test_threads.py::test_31_close_during_copies",
+    ),
+    Mutant(
+        "growth may move",
+        "_core.pyx",
+        "span, 0) != MAP_FAILED",
+        "span, 1) != MAP_FAILED",
+        "test_lifetime.py::test_30_growth_moves_no_view",
+    ),
+    Mutant(
+        "the range check overflows",
+        "_core.pyx",
+        "return size - offset if length > size - offset else length",
+        "return size - offset if offset + length > size else length",
+        "test_mapping.py::test_46_ranges_outside",
+    ),
+    Mutant(
+        "the state is read before the arguments",
+        "_core.pyx",
+        '        start[0] = as_offset(offset, "offset")\n'
+        '        count[0] = 0 if length is None else as_offset(length, "length")\n'
+        "        cdef Region region = self.current()\n",
+        "        cdef Region region = self.current()\n"
+        '        start[0] = as_offset(offset, "offset")\n'
+        '        count[0] = 0 if length is None else as_offset(length, "length")\n',
+        "test_mapping.py::test_46_an_index_is_converted_before_the_mapping_is_read",
+    ),
+    Mutant(
+        "copies keep the GIL",
+        "_core.pyx",
+        "with nogil:\n                    fault = copy(memory, buffer + done",
+        "if True:\n                    fault = copy(memory, buffer + done",
+        "test_threads.py::test_another_thread_runs_meanwhile[read_at]",
+    ),
+    Mutant(
+        "our own truncations are not noticed by copies",
+        "_core.pyx",
+        "            if shrinks != self.shrinks:\n                if writing",
+        "            if False:\n                if writing",
+        "test_threads.py::test_a_truncation_of_ours_overtakes_copies",
+    ),
+    Mutant(
+        "views do not stop a truncation",
+        "_core.pyx",
+        "exports = self.count_exports()",
+        "exports = 0",
+        "test_lifetime.py::test_29_shrinking_under_a_view_is_refused",
+    ),
+    Mutant(
+        "an unseen holder's tail is not replaced",
+        "_core.pyx",
+        "if region.lent and kept < region.span",
+        "if False and kept < region.span",
+        "test_lifetime.py::test_29_shrinking_under_an_unseen_holder",
+    ),
+    Mutant(
+        "a growth that failed is not undone",
+        "_core.pyx",
+        "        if code:\n            self.cut_back(start + done, old)",
+        "        if False:\n            self.cut_back(start + done, old)",
+        "test_mapping.py::test_failed_growth_changes_nothing",
+    ),
+    Mutant(
+        "positions are not serialised",
+        "_file.py",
+        "self._serial = threading.RLock()",
+        "self._serial = __import__('contextlib').nullcontext()",
+        "test_threads.py::test_reads_take_turns_at_the_position",
+    ),
+]
+
+
+def install(source: Path, site: Path) -> None:
+    """Build and install a tree; the build directory is kept, so only changes compile."""
+    shutil.rmtree(site, ignore_errors=True)
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "-q",
+        "--no-build-isolation",
+        "--no-deps",
+    ]
+    build = f"-Cbuild-dir={source / 'build'}"
+    subprocess.run([*command, "--target", site, build, source], check=True)
+
+
+def passes(test: str, site: Path, source: Path) -> bool:
+    """Return whether a test passes with the package installed in `site`."""
+    command = [sys.executable, "-P", "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"]
+    environment = {**os.environ, "PYTHONPATH": str(site)}
+    return not subprocess.run(
+        [*command, source / "tests" / test],
+        env=environment,
+        cwd=source,
+        capture_output=True,
+    ).returncode
+
+
+def survives(mutant: Mutant, source: Path, site: Path) -> bool:
+    """Return whether the test passes although its guard is gone."""
+    path = source / "yammap" / mutant.file
+    text = path.read_text()
+    if text.count(mutant.old) != 1:
+        sys.exit(f"{mutant.file} has {text.count(mutant.old)} places like {mutant.old!r}")
+    path.write_text(text.replace(mutant.old, mutant.new))
+    try:
+        install(source, site)
+        return passes(mutant.test, site, source)
+    finally:
+        path.write_text(text)
+
+
+def main() -> None:
+    """Run all mutants; exits with 1 when one survives."""
+    with tempfile.TemporaryDirectory() as folder:
+        source, site = Path(folder, "source"), Path(folder, "site")
+        shutil.copytree(
+            ROOT, source, ignore=shutil.ignore_patterns(".git", ".venv*", "build")
+        )
+        install(source, site)
+        survivors = [m.what for m in MUTANTS if not passes(m.test, site, source)]
+        if survivors:
+            sys.exit(f"these tests fail without any change: {survivors}")
+        for mutant in MUTANTS:
+            alive = survives(mutant, source, site)
+            print(f"{'SURVIVED' if alive else 'killed':9}{mutant.what}", flush=True)
+            survivors += [mutant.what] * alive
+    print(f"{len(MUTANTS) - len(survivors)} passed, {len(survivors)} failed")
+    sys.exit(bool(survivors))
+
+
+if __name__ == "__main__":
+    main()
