@@ -33,8 +33,9 @@ Who may change what
 
 cimport cython
 from cpython.buffer cimport PyBUF_FORMAT, PyBUF_ND, PyBUF_SIMPLE, PyBUF_STRIDES, \
-    PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+    PyBUF_WRITABLE, PyBuffer_Release
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from cpython.exc cimport PyErr_Clear
 from cpython.memoryview cimport PyMemoryView_FromObject
 from libc.errno cimport EAGAIN, EBADF, EFAULT, EFBIG, EINTR, EISDIR, ENODEV, ENOMEM, \
     EOPNOTSUPP, errno
@@ -51,6 +52,7 @@ __all__ = ["CONSTANTS", "Mapping"]
 
 
 cdef extern from "Python.h":
+    int PyObject_GetBuffer(object exporter, Py_buffer *view, int flags) noexcept
     long long PyLong_AsLongLongAndOverflow(object value, int *overflow) except? -1
 
 
@@ -110,19 +112,21 @@ cdef int64_t as_offset(object value, str what) except -1:
     return result
 
 
+# By hand, since a try statement would cost as much as the copy of a small record.
+
 cdef int get_source(object data, Py_buffer *source) except -1:
-    try:
-        return PyObject_GetBuffer(data, source, PyBUF_SIMPLE)
-    except BufferError as error:
-        raise TypeError(f"a C-contiguous buffer is needed: {error}") from None
+    if PyObject_GetBuffer(data, source, PyBUF_SIMPLE) == -1:
+        PyErr_Clear()
+        raise TypeError(f"{type(data).__name__!r} object is not a C-contiguous buffer")
+    return 0
 
 
 cdef int get_target(object buffer, Py_buffer *target) except -1:
-    try:
-        return PyObject_GetBuffer(buffer, target, PyBUF_WRITABLE)
-    except (BufferError, ValueError) as error:
-        raise TypeError(f"a writable, C-contiguous buffer is needed, not "
-                        f"{type(buffer).__name__!r}: {error}") from None
+    if PyObject_GetBuffer(buffer, target, PyBUF_WRITABLE) == -1:
+        PyErr_Clear()
+        raise TypeError(f"{type(buffer).__name__!r} object is not a writable, C-contiguous "
+                        f"buffer")
+    return 0
 
 
 # -- The one range check.

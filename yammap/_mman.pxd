@@ -13,7 +13,6 @@ cdef extern from "<sys/mman.h>" nogil:
     void *mmap(void *address, size_t length, int prot, int flags, int fd, int64_t offset)
     int munmap(void *address, size_t length)
     void *mremap(void *address, size_t old_length, size_t new_length, int flags)
-    int mprotect(void *address, size_t length, int prot)
     int msync(void *address, size_t length, int flags)
     int madvise(void *address, size_t length, int advice)
     int mincore(void *address, size_t length, unsigned char *vector)
