@@ -13,6 +13,15 @@ def path(tmp_path):
 
 
 @pytest.fixture
+def eager_switching():
+    """Let threads take turns as often as they can."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.fixture
 def child(tmp_path):
     """Run Python source in a process of its own; returns its exit status and output.
 

@@ -11,12 +11,7 @@ import yammap
 PAGE = os.sysconf("SC_PAGESIZE")
 
 
-@pytest.fixture(autouse=True)
-def eager_switching():
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(before)
+pytestmark = pytest.mark.usefixtures("eager_switching")
 
 
 def together(*functions):

@@ -16,6 +16,7 @@ class Mapping:
         name: Any,
         *,
         private: bool = False,
+        readonly: bool = False,
         offset: SupportsIndex = 0,
         length: SupportsIndex | None = None,
         reserve: SupportsIndex | None = None,
@@ -70,5 +71,6 @@ class Mapping:
     def view(
         self, offset: SupportsIndex = 0, length: SupportsIndex | None = None
     ) -> memoryview: ...
+    def lseek(self, offset: SupportsIndex, whence: int) -> int: ...
     def fileno(self) -> int: ...
     def close(self) -> None: ...

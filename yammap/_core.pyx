@@ -33,11 +33,10 @@ Who may change what
 
 cimport cython
 from cpython.buffer cimport PyBUF_FORMAT, PyBUF_ND, PyBUF_SIMPLE, PyBUF_STRIDES, \
-    PyBUF_WRITABLE, PyBuffer_Release
+    PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
-from cpython.exc cimport PyErr_Clear
 from cpython.memoryview cimport PyMemoryView_FromObject
-from libc.errno cimport EAGAIN, EBADF, EFAULT, EFBIG, EINTR, EISDIR, ENODEV, ENOMEM, \
+from libc.errno cimport EAGAIN, EFAULT, EFBIG, EINTR, EISDIR, ENODEV, ENOMEM, \
     EOPNOTSUPP, errno
 from libc.stdint cimport INT64_MAX, int64_t, uint64_t, uintptr_t
 from libc.string cimport strerror
@@ -52,15 +51,24 @@ __all__ = ["CONSTANTS", "Mapping"]
 
 
 cdef extern from "Python.h":
-    int PyObject_GetBuffer(object exporter, Py_buffer *view, int flags) noexcept
     long long PyLong_AsLongLongAndOverflow(object value, int *overflow) except? -1
+
+
+cdef extern from "<stdatomic.h>" nogil:
+    ctypedef long atomic_count "atomic_long"
+    long atomic_fetch_add(atomic_count *object, long operand)
+    long atomic_fetch_sub(atomic_count *object, long operand)
+    long atomic_load(atomic_count *object)
 
 
 cdef extern from "_fault.h" nogil:
     int fault_install()
     const void *fault_copy(void *target, const void *source, size_t length)
+    struct fault_range:
+        const void *start
+        size_t length
     const void *fault_call(void (*function)(void *) noexcept nogil, void *argument,
-                           const void *start, size_t length)
+                           const fault_range ranges[2])
 
 
 cdef extern from "_constants.h":
@@ -95,6 +103,9 @@ cdef int64_t CHUNK = 1 << 20
 # Blocks allocated ahead of a growing file, at most, and never more than an eighth of it.
 cdef int64_t MOST_AHEAD = 1 << 16
 
+# Not an errno value: the mapping was closed by another thread in between.
+cdef int CLOSED = -1
+
 # Far beyond what any filesystem holds, and far enough from overflow to add a reserve.
 cdef int64_t MOST_SIZE = 1 << 62
 
@@ -112,21 +123,19 @@ cdef int64_t as_offset(object value, str what) except -1:
     return result
 
 
-# By hand, since a try statement would cost as much as the copy of a small record.
-
 cdef int get_source(object data, Py_buffer *source) except -1:
-    if PyObject_GetBuffer(data, source, PyBUF_SIMPLE) == -1:
-        PyErr_Clear()
-        raise TypeError(f"{type(data).__name__!r} object is not a C-contiguous buffer")
-    return 0
+    try:
+        return PyObject_GetBuffer(data, source, PyBUF_SIMPLE)
+    except BufferError as error:
+        raise TypeError(f"a C-contiguous buffer is needed: {error}") from None
 
 
 cdef int get_target(object buffer, Py_buffer *target) except -1:
-    if PyObject_GetBuffer(buffer, target, PyBUF_WRITABLE) == -1:
-        PyErr_Clear()
-        raise TypeError(f"{type(buffer).__name__!r} object is not a writable, C-contiguous "
-                        f"buffer")
-    return 0
+    try:
+        return PyObject_GetBuffer(buffer, target, PyBUF_WRITABLE)
+    except (BufferError, ValueError) as error:
+        raise TypeError(f"a writable, C-contiguous buffer is needed, not "
+                        f"{type(buffer).__name__!r}: {error}") from None
 
 
 # -- The one range check.
@@ -149,11 +158,11 @@ cdef struct Pages:
 
 
 cdef inline Pages pages_of(char *data, int64_t offset, int64_t length) noexcept nogil:
-    """The whole pages around `length` bytes at `data + offset`; at least one."""
+    """The whole pages around `length` bytes, at least one, at `data + offset`."""
     cdef Pages pages
     cdef int64_t lead = <uintptr_t> (data + offset) % PAGE
     pages.start = data + offset - lead
-    pages.length = round_up(lead + max(length, 1))
+    pages.length = round_up(lead + length)
     return pages
 
 
@@ -161,14 +170,28 @@ cdef inline int64_t round_up(int64_t length) noexcept nogil:
     return (length + PAGE - 1) // PAGE * PAGE
 
 
+cdef uint64_t next_serial = 0
+
+
 @cython.final
+@cython.auto_pickle(False)
 cdef class Region:
     """A range of addresses, unmapped when nobody holds it any more."""
     cdef char *base
     cdef size_t span
+    cdef size_t blank_from      # from here on, zeros instead of the file
     cdef char *data
-    cdef Py_ssize_t exports     # live buffers, each of which holds a reference
+    cdef atomic_count exports   # live buffers, each of which holds a reference
     cdef bint lent              # a holder of the mapping object may read it unseen
+    cdef uint64_t serial        # tells it from a later one at the same addresses
+
+    def __cinit__(self):
+        self.renew()
+
+    cdef void renew(self) noexcept:
+        global next_serial
+        next_serial += 1
+        self.serial = next_serial
 
     def __dealloc__(self):
         if self.base != NULL:
@@ -176,8 +199,7 @@ cdef class Region:
                 munmap(self.base, self.span)
 
     def __releasebuffer__(self, Py_buffer *info):
-        with cython.critical_section(self):
-            self.exports -= 1
+        atomic_fetch_sub(&self.exports, 1)
 
 
 cdef char *UNSIGNED_BYTES = b"B"
@@ -185,8 +207,9 @@ cdef char *UNSIGNED_BYTES = b"B"
 
 cdef int export(Py_buffer *info, int flags, Region region, char *start,
                 Py_ssize_t length, bint readonly) except -1:
-    """Fill in `info` (PEP 3118) with the region as its owner, and count it."""
+    """Fill in `info` (PEP 3118) with the region as its owner, which has counted it."""
     if readonly and flags & PyBUF_WRITABLE:
+        atomic_fetch_sub(&region.exports, 1)
         raise BufferError("the mapping is read-only")
     info.obj = region
     info.buf = start
@@ -199,21 +222,29 @@ cdef int export(Py_buffer *info, int flags, Region region, char *start,
     info.strides = &info.itemsize if flags & PyBUF_STRIDES == PyBUF_STRIDES else NULL
     info.suboffsets = NULL
     info.internal = NULL
-    with cython.critical_section(region):
-        region.exports += 1
     return 0
 
 
 @cython.final
+@cython.auto_pickle(False)
 cdef class View:
-    """Exports a part of a region without lending the mapping it belongs to."""
+    """Exports a part of a region without lending the mapping it belongs to.
+
+    It counts as an export itself: making a memoryview of it may run the collector, and
+    that a finaliser, which must not cut the file meanwhile.
+    """
     cdef Region region
     cdef char *start
     cdef Py_ssize_t length
     cdef bint readonly
 
     def __getbuffer__(self, Py_buffer *info, int flags):
+        atomic_fetch_add(&self.region.exports, 1)
         export(info, flags, self.region, self.start, self.length, self.readonly)
+
+    def __dealloc__(self):
+        if self.region is not None:
+            atomic_fetch_sub(&self.region.exports, 1)
 
 
 cdef inline const void *copy(char *memory, char *buffer, int64_t length,
@@ -224,11 +255,12 @@ cdef inline const void *copy(char *memory, char *buffer, int64_t length,
     return fault_copy(buffer, memory, length)
 
 
-# Pages that were touched a moment ago, by address, process-wide. Reading them again
-# cannot wait for a disk, so a small read among them keeps the GIL: giving it up would
-# cost more than the copy. An entry is the page's number and the tick it was touched in,
-# one word, so that threads without a GIL see both or neither; it is only a hint. The
-# table covers 256 MiB: with 1024 entries, small reads all over that much missed it.
+# Pages that were touched a moment ago, process-wide. Reading them again cannot wait for a
+# disk, so a small read among them keeps the GIL: giving it up would cost more than the
+# copy. An entry is the page, told apart by its region's serial number since addresses are
+# reused, and the tick it was touched in, in one word, so that threads without a GIL see
+# both or neither; it is only a hint. The table covers 256 MiB: with 1024 entries, small
+# reads all over that much missed it.
 cdef uint64_t touched_pages[65536]
 
 
@@ -239,34 +271,41 @@ cdef inline uint64_t tick() noexcept nogil:
     return (<uint64_t> now.tv_sec * 16 + (<uint64_t> now.tv_nsec >> 26)) & 0xffff
 
 
-cdef inline bint touched(uint64_t page, uint64_t now) noexcept nogil:
-    return touched_pages[page % 65536] == page << 16 | now
+cdef inline uint64_t page_key(Region region, const char *address) noexcept nogil:
+    return (<uintptr_t> address >> 12) + region.serial * 0x9e3779b97f4a7c15ULL
 
 
-cdef inline bint is_hot(const char *address, int64_t length) noexcept nogil:
+cdef inline bint touched(uint64_t key, uint64_t now) noexcept nogil:
+    return touched_pages[key % 65536] == key << 16 | now
+
+
+cdef inline bint is_hot(Region region, const char *address, int64_t length) noexcept nogil:
     """Whether the bytes lie in one or two pages touched in this tick."""
-    cdef uint64_t first = <uintptr_t> address >> 12
-    cdef uint64_t last = (<uintptr_t> address + length - 1) >> 12
-    cdef uint64_t now
+    cdef uint64_t first = page_key(region, address), last, now
     if length > 4096 or length == 0:
         return False
+    last = page_key(region, address + length - 1)
     now = tick()
     return touched(first, now) and (first == last or touched(last, now))
 
 
-cdef inline void set_hot(const char *address, int64_t length) noexcept nogil:
-    cdef uint64_t first = <uintptr_t> address >> 12
-    cdef uint64_t last = (<uintptr_t> address + length - 1) >> 12
-    cdef uint64_t now
+cdef inline void set_hot(Region region, const char *address, int64_t length) noexcept nogil:
+    cdef uint64_t first = page_key(region, address), last, now
     if 0 < length <= 4096:
+        last = page_key(region, address + length - 1)
         now = tick()
         touched_pages[first % 65536] = first << 16 | now
         touched_pages[last % 65536] = last << 16 | now
 
 
-cdef bint covers(Region region, const void *address) noexcept nogil:
-    return <uintptr_t> address - <uintptr_t> region.base < region.span
+cdef inline bint covers(const char *start, int64_t length,
+                        const void *address) noexcept nogil:
+    """Whether a fault at `address` is one of these bytes, or of their first page."""
+    cdef uintptr_t page = <uintptr_t> start // PAGE * PAGE
+    return page <= <uintptr_t> address < <uintptr_t> start + length
 
+
+cdef str CALLER = "in the caller's buffer"
 
 cdef char zeros[65536]
 
@@ -286,32 +325,38 @@ cdef int write_all(int fd, const char *source, int64_t length, int64_t offset,
     return 0
 
 
-cdef int write_zeros(int fd, int64_t offset, int64_t length) noexcept nogil:
+cdef int write_zeros(int fd, int64_t offset, int64_t length,
+                     bint appending) noexcept nogil:
     cdef int64_t done, total = 0
     cdef int code = 0
     while code == 0 and total < length:
         done = 0
         code = write_all(fd, zeros, min(length - total, <int64_t> sizeof(zeros)),
-                         offset + total, &done)
+                         -1 if appending else offset + total, &done)
         total += done
     return code
 
 
 cdef struct Search:
-    const char *hay
-    size_t hay_length
-    const char *needle
-    size_t needle_length
+    fault_range ranges[2]       # the hay, and the needle
     const char *found
 
 
 cdef void search(void *argument) noexcept nogil:
     cdef Search *s = <Search *> argument
-    s.found = <const char *> memmem(s.hay, s.hay_length, s.needle, s.needle_length)
+    s.found = <const char *> memmem(s.ranges[0].start, s.ranges[0].length,
+                                    s.ranges[1].start, s.ranges[1].length)
 
 
-# Advice that throws data away, or kills. It must not come in by an innocent number.
-cdef tuple DESTRUCTIVE = (MADV_FREE, MADV_REMOVE, MADV_HWPOISON)
+# Advice that neither throws data away nor kills. A list of what is refused would be one
+# kernel release short: MADV_GUARD_INSTALL makes the next access a segmentation fault.
+cdef set HARMLESS = {
+    CONSTANTS["MADV_" + name] for name in (
+        "NORMAL", "RANDOM", "SEQUENTIAL", "WILLNEED", "COLD", "PAGEOUT", "POPULATE_READ",
+        "POPULATE_WRITE", "COLLAPSE", "HUGEPAGE", "NOHUGEPAGE", "MERGEABLE", "UNMERGEABLE",
+        "DONTFORK", "DOFORK", "DONTDUMP", "DODUMP",
+    )
+}
 cdef tuple LASTING = (MADV_NORMAL, MADV_RANDOM, MADV_SEQUENTIAL)
 
 
@@ -331,6 +376,8 @@ cdef class Mapping:
         What errors call the file, usually its path.
     private : bool, default False
         Copy on write: changes stay in memory and never reach the file.
+    readonly : bool, default False
+        Only read, even when the descriptor would allow more.
     offset : int, default 0
         File offset, in bytes, of the mapping's first byte; any alignment.
     length : int, optional
@@ -354,12 +401,14 @@ cdef class Mapping:
     cdef list elders            # regions before this one that may have holders
     cdef Py_ssize_t length      # bytes in the mapping
     cdef Py_ssize_t shrinks     # how often this object has cut the file
+    cdef int64_t file_size      # as it was when this object looked last
     cdef int64_t reserve        # -1: by the default rule
     cdef int64_t allocated      # where the blocks allocated ahead end
     cdef int fd
     cdef int prot
     cdef int flags
     cdef int advice
+    cdef bint started
     cdef bint growable
     cdef bint preallocate
     cdef cython.pymutex mutex
@@ -377,14 +426,16 @@ cdef class Mapping:
         self.fd = -1
         self.elders = []
 
-    def __init__(self, fd, name, *, private=False, offset=0, length=None, reserve=None,
-                 preallocate=True):
-        if self.flags:
+    def __init__(self, fd, name, *, private=False, readonly=False, offset=0, length=None,
+                 reserve=None, preallocate=True):
+        cdef int descriptor = fd
+        if self.started:
             raise RuntimeError("a mapping is initialised only once")
-        self.fd = fd
+        self.started = True     # before any argument's own code runs
+        self.fd = descriptor
         self.name = name
         try:
-            self.set_up(private, offset, length, reserve, preallocate)
+            self.set_up(private, readonly, offset, length, reserve, preallocate)
         except BaseException:
             self.close()
             raise
@@ -396,27 +447,28 @@ cdef class Mapping:
 
     # -- Setting up
 
-    cdef int set_up(self, private, offset, length, reserve, preallocate) except -1:
+    cdef int set_up(self, bint private, bint readonly, offset, length, reserve,
+                    bint preallocate) except -1:
         cdef Region region = Region.__new__(Region)
         self.origin = as_offset(offset, "offset")
         self.reserve = -1 if reserve is None else as_offset(reserve, "reserve")
         self.preallocate = preallocate
         self.growable = length is None and not private
         self.advice = MADV_NORMAL
-        self.learn_access(private)
-        self.learn_length(length)
+        self.learn_access(private, readonly)
+        self.learn_length(-1 if length is None else as_offset(length, "length"))
         self.check(code_of(fault_install()))
         self.check(self.map_region(self.length, region))
         self.region = region
         return 0
 
-    cdef int learn_access(self, bint private) except -1:
+    cdef int learn_access(self, bint private, bint readonly) except -1:
         cdef int status = fcntl(self.fd, F_GETFL)
         self.check(code_of(status))
         if status & O_ACCMODE == O_WRONLY:
             raise ValueError(f"{self.name!r} is open for writing only, and a mapping must "
                              f"read: use O_RDWR")
-        cdef bint writable = status & O_ACCMODE != O_RDONLY
+        cdef bint writable = status & O_ACCMODE != O_RDONLY and not readonly
         self.appending = writable and status & O_APPEND and not private
         self.flags = MAP_PRIVATE if private else MAP_SHARED
         self.prot = PROT_READ
@@ -424,7 +476,7 @@ cdef class Mapping:
             self.prot |= PROT_WRITE
         return 0
 
-    cdef int learn_length(self, object length) except -1:
+    cdef int learn_length(self, int64_t length) except -1:
         cdef file_stat status
         self.check(code_of(fstat(self.fd, &status)))
         if S_ISDIR(status.st_mode):
@@ -432,14 +484,16 @@ cdef class Mapping:
         if not S_ISREG(status.st_mode):
             raise OSError(ENODEV, "only regular files can be mapped, and this is none",
                           self.name)
-        cdef int64_t rest = status.st_size - self.origin
-        if rest < 0:
+        self.file_size = status.st_size
+        self.length = status.st_size - self.origin
+        if self.length < 0:
             raise ValueError(f"offset {self.origin} is past the end of {self.name!r} "
                              f"({status.st_size} bytes)")
-        self.length = rest if length is None else as_offset(length, "length")
-        if self.length > rest:
+        if length > self.length:
             raise ValueError(f"length {length} at offset {self.origin} is past the end of "
                              f"{self.name!r} ({status.st_size} bytes)")
+        if length != -1:
+            self.length = length
         return 0
 
     # -- Regions
@@ -468,7 +522,7 @@ cdef class Mapping:
         if base == MAP_FAILED:
             return errno
         region.base = <char *> base
-        region.span = span
+        region.span = region.blank_from = span
         region.data = region.base + lead
         if self.advice != MADV_NORMAL:
             madvise(base, span, self.advice)
@@ -484,20 +538,22 @@ cdef class Mapping:
         if needed <= <int64_t> self.region.span:
             return 0
         if mremap(self.region.base, self.region.span, span, 0) != MAP_FAILED:
-            self.region.span = span
+            self.region.span = self.region.blank_from = span
             return 0
         return self.map_region(length, spare)
 
     cdef int adopt(self, Region spare, int64_t length) except -1:
         """Make `length` the size, in `spare` if anything was mapped there."""
         cdef Region old = self.region
+        with cython.critical_section(self):
+            self.shrinks += length < self.length
+            self.length = length
+            self.file_size = self.origin + length
+            if spare.base != NULL:
+                self.region = spare
         if spare.base != NULL:
             self.elders.append(old)
             self.forget_elders(False)
-        with cython.critical_section(self):
-            if spare.base != NULL:
-                self.region = spare
-            self.length = length
         return 0
 
     cdef int forget_elders(self, bint closing) except -1:
@@ -506,7 +562,7 @@ cdef class Mapping:
         cdef Py_ssize_t i
         for i in range(len(self.elders) - 1, -1, -1):
             region = self.elders[i]
-            if not region.lent and (closing or region.exports == 0):
+            if not region.lent and (closing or atomic_load(&region.exports) == 0):
                 self.elders.pop(i)
         return 0
 
@@ -529,8 +585,8 @@ cdef class Mapping:
         """The region, and in it the validated bytes of a method's arguments."""
         start[0] = as_offset(offset, "offset")
         count[0] = 0 if length is None else as_offset(length, "length")
-        cdef Region region = self.current()
-        cdef int64_t size = self.length
+        cdef Py_ssize_t size, shrinks
+        cdef Region region = self.snapshot(&size, &shrinks)
         if start[0] > size or clip(start[0], count[0], size) < count[0]:
             raise ValueError(f"{count[0]} bytes at offset {start[0]} are not all in "
                              f"{self.name!r}, which has {size} bytes here")
@@ -540,8 +596,8 @@ cdef class Mapping:
 
     cdef int check(self, int code) except -1:
         """The one errno check: raise the OSError of `code`, unless it is 0."""
-        if code and self.region is None and self.fd == -1:
-            self.current()      # closed by another thread in between
+        if code == CLOSED:
+            self.current()
         if code:
             raise OSError(code, strerror(code).decode(), self.name)
         return 0
@@ -563,49 +619,49 @@ cdef class Mapping:
         cdef Region region
         cdef Py_ssize_t size, shrinks
         cdef char *memory
-        cdef int64_t count, last_repair = -1
+        cdef int64_t count, repaired = -1
         cdef const void *fault
         while True:
             region = self.snapshot(&size, &shrinks)
-            count = max(done, clip(offset, length, size))
             memory = region.data + offset + done
-            if not writing and is_hot(memory, count):
-                fault = copy(memory, buffer, count, writing)
+            count = clip(offset + done, length - done, size)
+            if not writing and is_hot(region, memory, count):
+                fault = copy(memory, buffer + done, count, writing)
             else:
                 with nogil:
-                    fault = copy(memory, buffer + done, count - done, writing)
-                set_hot(memory, count)
+                    fault = copy(memory, buffer + done, count, writing)
+                set_hot(region, memory, count)
             if shrinks != self.shrinks:
-                if writing:
-                    self.scrub()
                 continue
             if fault == NULL:
-                return count
-            last_repair = self.repair(region, buffer, offset, count, fault, writing,
-                                      last_repair)
+                return done + count
+            repaired = self.repair(memory, buffer, offset, done, count, fault, writing,
+                                   repaired)
 
-    cdef int64_t repair(self, Region region, char *buffer, int64_t offset, int64_t count,
-                        const void *fault, bint writing, int64_t last) except -1:
-        """Find out why a copy faulted, and raise it.
+    cdef int64_t repair(self, char *memory, char *buffer, int64_t offset, int64_t done,
+                        int64_t count, const void *fault, bint writing,
+                        int64_t repaired) except -1:
+        """Find out why a copy of `count` bytes after `done` faulted, and raise it.
 
         Returns the position of the fault, where a system call could do what the memory
         could not: then the page is there now, and the copy is to be tried again. It
-        must get further than `last` time.
+        must get further than it was `repaired` last time.
         """
-        cdef int64_t good = count, end
+        cdef int64_t end
         cdef int code
-        if not covers(region, fault):
-            self.raise_bus_error(EFAULT, offset, 0, writing, "in the caller's buffer")
-        with nogil:
-            # memmove goes in any order, so the prefix is settled by copying it alone.
-            while fault != NULL:
-                good = max(0, <const char *> fault - region.data - offset)
-                fault = copy(region.data + offset, buffer, good, writing)
-        code = self.probe(offset + good, buffer + good, writing, &end)
-        if code == 0 and good > last:
-            return good
-        good = clip(offset, good, end)
-        self.raise_bus_error(code or EFAULT, offset + good, good, writing,
+        # memmove goes in any order, so the prefix is settled by copying it alone.
+        while fault != NULL and covers(memory, count, fault):
+            count = max(0, <const char *> fault - memory)
+            with nogil:
+                fault = copy(memory, buffer + done, count, writing)
+        if fault != NULL:
+            self.raise_bus_error(EFAULT, offset + done, done, writing, CALLER)
+        done += count
+        code = self.probe(offset + done, buffer + done, writing, &end)
+        if code == 0 and done > repaired:
+            return done
+        done = clip(offset, done, end)
+        self.raise_bus_error(code or EFAULT, offset + done, done, writing,
                              self.cause_of(code, end))
 
     cdef int probe(self, int64_t offset, char *byte, bint writing, int64_t *end):
@@ -616,26 +672,28 @@ cdef class Mapping:
         cdef file_stat status
         cdef char scratch
         cdef Py_ssize_t done
-        cdef int code
+        cdef int code = CLOSED
+        end[0] = 0
         with self.mutex:
-            with nogil:
-                code = code_of(fstat(self.fd, &status))
-                end[0] = status.st_size - self.origin if code == 0 else 0
-                if code == 0 and offset >= end[0]:
-                    code = EFAULT
-                elif code == 0:
-                    if writing and self.flags == MAP_SHARED:
-                        done = pwrite(self.fd, byte, 1, self.origin + offset)
-                    else:
-                        done = pread(self.fd, &scratch, 1, self.origin + offset)
-                    code = errno if done == -1 else 0
-        self.current()
+            if self.region is not None:
+                with nogil:
+                    code = code_of(fstat(self.fd, &status))
+                    end[0] = status.st_size - self.origin if code == 0 else 0
+                    if code == 0 and offset >= end[0]:
+                        code = EFAULT
+                    elif code == 0:
+                        if writing and self.flags == MAP_SHARED:
+                            done = pwrite(self.fd, byte, 1, self.origin + offset)
+                        else:
+                            done = pread(self.fd, &scratch, 1, self.origin + offset)
+                        code = errno if done == -1 else 0
+        if code == CLOSED:
+            self.current()
         return code
 
     cdef str cause_of(self, int code, int64_t end):
         if code == EFAULT:
-            return (f"the file shrank from {self.origin + self.length} to "
-                    f"{self.origin + max(0, end)} bytes")
+            return f"the file shrank from {self.file_size} to {self.origin + end} bytes"
         return strerror(code).decode() if code else "the page cannot be mapped"
 
     cdef int raise_bus_error(self, int code, int64_t offset, int64_t count, bint writing,
@@ -786,17 +844,36 @@ cdef class Mapping:
         return length
 
     cdef int store(self, char *source, int64_t offset, int64_t length) except -1:
-        """Write all, what lies past the end first, since that may fail."""
-        cdef int64_t inside = length, done = 0, reached
-        if clip(offset, length, self.length) < length:
-            inside = self.extend(source, offset, length)
-        while inside - done >= CHUNK:
-            reached = done + CHUNK
-            if not self.store_cold(source, offset, done):
-                self.transfer(source, offset, reached, True, done)
-            done = reached
-        self.transfer(source, offset, inside, True, done)
-        return 0
+        """Write all, what lies past the end first, since that may fail.
+
+        When a truncation of ours overtakes the write, it is done again: as if it had
+        come after.
+        """
+        cdef int64_t inside, done = 0
+        while True:
+            inside = length
+            if clip(offset, length, self.length) < length:
+                inside = self.extend(source, offset, length)
+            done = 0
+            while inside - done >= CHUNK and self.store_chunk(source, offset, length, done):
+                done += CHUNK
+            if self.transfer(source, offset, inside, True, done) == inside:
+                return 0
+
+    cdef bint store_chunk(self, char *source, int64_t offset, int64_t length,
+                          int64_t done) except -1:
+        """Write the next chunk whichever way is faster; False when the rest goes at once.
+
+        The source may be a view of the very bytes: then only one memmove over all is
+        right.
+        """
+        cdef Region region = self.current()
+        cdef char *memory = region.data + offset
+        if source < memory + length and memory < source + length:
+            return False
+        if self.store_cold(source, offset, done):
+            return True
+        return self.transfer(source, offset, done + CHUNK, True, done) == done + CHUNK
 
     cdef bint store_cold(self, char *source, int64_t offset, int64_t done) except -1:
         """Write a chunk that is not in memory by pwrite(2); False where it is.
@@ -812,25 +889,26 @@ cdef class Mapping:
         if self.flags == MAP_PRIVATE:
             return False
         with self.mutex:
-            if self.region is not None:
+            if self.region is not None and clip(start, CHUNK, self.length) == CHUNK:
                 with nogil:
                     mincore(pages_of(self.region.data, start, 1).start, 1, &first)
-                    if (not first & 1 and clip(start, CHUNK, self.length) == CHUNK
-                            and fstat(self.fd, &status) == 0
+                    if (not first & 1 and fstat(self.fd, &status) == 0
                             and clip(self.origin + start, CHUNK, status.st_size) == CHUNK):
                         code = write_all(self.fd, source + done, CHUNK, self.origin + start,
                                          &count)
         if code:
             done += count
-            self.raise_bus_error(code, offset + done, done, True, self.cause_of(code, 0))
+            self.raise_bus_error(code, offset + done, done, True,
+                                 CALLER if code == EFAULT else self.cause_of(code, 0))
         return count == CHUNK
 
     def append(self, data):
-        """Write all of `data` at the end of the file, growing it.
+        """Write all of `data` at the end, growing the file.
 
         In append mode this is one write(2) to a descriptor with ``O_APPEND``, so many
-        processes may append to one file and no record is torn. Call `refresh` to see
-        theirs.
+        processes may append to one file and no record of less than 2 GiB is torn; each
+        must open the file itself, and `refresh` shows what the others wrote. In other
+        modes the end is that of the mapping, as `size` tells it.
 
         Parameters
         ----------
@@ -847,7 +925,9 @@ cdef class Mapping:
         OSError
             When the file cannot grow. Its size and bytes are then as they were.
         io.UnsupportedOperation
-            When the mapping is read-only or of fixed size.
+            When the mapping is read-only.
+        ValueError
+            When the mapping is closed or of fixed size.
 
         Examples
         --------
@@ -911,22 +991,28 @@ cdef class Mapping:
         cdef Py_ssize_t size, shrinks
         cdef Search what
         cdef const void *fault
-        what.needle, what.needle_length = <const char *> needle.buf, needle.len
+        what.ranges[1] = fault_range(needle.buf, needle.len)
         while True:
             region = self.snapshot(&size, &shrinks)
             if first > min(last, size):
                 return -1
-            what.hay, what.hay_length = region.data + first, min(last, size) - first
+            what.ranges[0] = fault_range(region.data + first, min(last, size) - first)
             with nogil:
-                fault = fault_call(search, &what, what.hay, what.hay_length)
+                fault = fault_call(search, &what, what.ranges)
             if shrinks != self.shrinks:
                 continue
             if fault != NULL:
-                self.report_search(<const char *> fault - region.data)
+                self.report_search(what.ranges[0], first, fault)
             return what.found - region.data if what.found != NULL else -1
 
-    cdef int report_search(self, int64_t offset) except -1:
-        cdef int64_t end
+    cdef int report_search(self, fault_range hay, int64_t first,
+                           const void *fault) except -1:
+        """Raise the fault, at the start of its page, since a search reads ahead."""
+        cdef const char *start = <const char *> hay.start
+        cdef const char *page = <const char *> (<uintptr_t> fault // PAGE * PAGE)
+        cdef int64_t offset = first + max(0, page - start), end
+        if not covers(start, hay.length, fault):
+            self.raise_bus_error(EFAULT, first, 0, False, CALLER)
         cdef int code = self.probe(offset, NULL, False, &end)
         self.raise_bus_error(code or EFAULT, offset, 0, False, self.cause_of(code, end))
 
@@ -952,7 +1038,7 @@ cdef class Mapping:
         """Write what of the range lies past the end; returns how much lies before."""
         cdef Region spare = Region.__new__(Region)
         cdef int64_t inside
-        cdef int code = EBADF
+        cdef int code = CLOSED
         self.require_growable()
         if offset > MOST_SIZE or clip(self.origin + offset, length, MOST_SIZE) < length:
             self.check(EFBIG)
@@ -969,39 +1055,49 @@ cdef class Mapping:
         self.check(code)
         return inside
 
-    cdef int64_t extend_at_end(self, const char *source, int64_t length) except -1:
+    cdef int64_t extend_at_end(self, const char *source, int64_t length) except? -1:
         cdef Region spare = Region.__new__(Region)
-        cdef int64_t start
-        cdef int code = EBADF
+        cdef int64_t start, end
+        cdef int code = CLOSED
         self.require_growable()
         with self.mutex:
             start = self.length
+            end = start + length
             if self.region is not None:
                 with nogil:
                     if self.appending:
-                        code = self.append_record(source, length, &start, spare)
+                        code = self.append_record(source, length, &start, &end, spare)
                     else:
-                        code = self.ensure_room(start + length, spare)
+                        code = self.ensure_room(end, spare)
                         if code == 0:
                             code = self.lengthen(source, start, length)
                 if code == 0:
-                    self.adopt(spare, max(self.length, start + length))
+                    self.adopt(spare, max(self.length, end))
         self.check(code)
         return start
 
     cdef int append_record(self, const char *source, int64_t length, int64_t *start,
-                           Region spare) noexcept nogil:
-        """O_APPEND: the kernel picks the position, and the descriptor remembers it."""
+                           int64_t *end, Region spare) noexcept nogil:
+        """O_APPEND: the kernel picks the position, and the descriptor remembers it.
+
+        Once the record is in the file nothing may fail: where the file's new end cannot
+        be mapped, it is left to `refresh` to say so.
+        """
+        cdef file_stat status
         cdef int64_t done = 0
         cdef int code = write_all(self.fd, source, length, -1, &done)
+        cdef int64_t reached = lseek(self.fd, 0, SEEK_CUR) - self.origin
         if length == 0:
             return 0
-        start[0] = lseek(self.fd, 0, SEEK_CUR) - self.origin - done
-        if code == 0:
-            code = self.ensure_room(start[0] + length, spare)
         if code:
-            self.cut_back(start[0] + done, start[0])
-        return code
+            self.cut_back(reached, reached - done)
+            return code
+        start[0] = reached - length
+        end[0] = self.length
+        if fstat(self.fd, &status) == 0 and reached <= status.st_size - self.origin:
+            if self.ensure_room(reached, spare) == 0:
+                end[0] = reached
+        return 0
 
     cdef int lengthen(self, const char *source, int64_t start,
                       int64_t length) noexcept nogil:
@@ -1013,23 +1109,33 @@ cdef class Mapping:
         cdef int64_t old = self.length, done = 0
         cdef int code = 0
         if start > old:
-            code = self.allocate_zeros(old, start - old)
+            code = self.append_zeros(start, &old)
         if code == 0:
             code = write_all(self.fd, source, length, self.origin + start, &done)
         if code:
             self.cut_back(start + done, old)
         return code
 
-    cdef int allocate_zeros(self, int64_t start, int64_t length) noexcept nogil:
-        """Extend the file with zeros, on blocks of its own unless told otherwise."""
-        cdef int code
+    cdef int append_zeros(self, int64_t length, int64_t *old) noexcept nogil:
+        """Let the file have `length` bytes or more, on blocks unless told otherwise.
+
+        Puts its end before that into `old`: it may be longer than the mapping knows.
+        """
+        cdef file_stat status
+        cdef int code = code_of(fstat(self.fd, &status))
+        if code:
+            return code
+        old[0] = max(old[0], status.st_size - self.origin)
+        if old[0] >= length:
+            return 0
         if not self.preallocate:
-            return self.extend_sparse(start + length)
-        self.allocate_ahead(start + length)
-        code = self.change_blocks(0, start, length)
+            return code_of(ftruncate(self.fd, self.origin + length))
+        self.allocate_ahead(length)
+        code = self.change_blocks(0, old[0], length - old[0])
         # A filesystem without fallocate(2): written zeros are allocated as well.
         if code == EOPNOTSUPP:
-            code = write_zeros(self.fd, self.origin + start, length)
+            code = write_zeros(self.fd, self.origin + old[0], length - old[0],
+                               self.appending)
         return code
 
     cdef void allocate_ahead(self, int64_t end) noexcept nogil:
@@ -1051,14 +1157,6 @@ cdef class Mapping:
             code = code_of(fallocate(self.fd, mode, self.origin + start, length))
         return code
 
-    cdef int extend_sparse(self, int64_t length) noexcept nogil:
-        """Not before looking: ftruncate(2) would cut what another process appended."""
-        cdef file_stat status
-        cdef int code = code_of(fstat(self.fd, &status))
-        if code == 0 and status.st_size < self.origin + length:
-            code = code_of(ftruncate(self.fd, self.origin + length))
-        return code
-
     cdef void cut_back(self, int64_t reached, int64_t length) noexcept nogil:
         """Undo a growth that failed at `reached`, unless the file goes on behind it."""
         cdef file_stat status
@@ -1069,7 +1167,8 @@ cdef class Mapping:
     def resize(self, size):
         """Set the file's size, so that the mapping has `size` bytes.
 
-        Growing never moves a byte: live views stay valid. New bytes are zeros.
+        What another process has appended beyond that, unseen yet, stays. Growing never
+        moves a byte: live views stay valid. New bytes are zeros.
 
         Parameters
         ----------
@@ -1107,83 +1206,82 @@ cdef class Mapping:
         """
         cdef int64_t length = as_offset(size, "size")
         self.require_growable()
-        if length >= self.length:
+        if length >= self.length or not self.shrink(length):
             self.extend(NULL, length, 0)
-        else:
-            self.shrink(length)
 
-    cdef int shrink(self, int64_t length) except -1:
+    cdef bint shrink(self, int64_t length) except -1:
+        """Cut the file; False when another thread has done so, and it must grow now."""
         cdef Region spare = Region.__new__(Region)
         cdef Py_ssize_t exports = 0
-        cdef int code = EBADF
+        cdef int code = CLOSED
         with self.mutex:
             if self.region is not None:
-                exports = self.count_exports()
-                code = self.cut(length, spare) if exports == 0 else 0
+                if length > self.length:
+                    return False
+                code = self.cut(length, spare, &exports)
         if exports:
             raise BufferError(f"{self.name!r} cannot become smaller: {exports} of its "
                               f"views {'is' if exports == 1 else 'are'} alive")
-        return self.check(code)
+        self.check(code)
+        return True
 
-    cdef Py_ssize_t count_exports(self) except -1:
-        cdef Region region
-        cdef Py_ssize_t exports = self.region.exports
-        for region in self.elders:
-            exports += region.exports
-        return exports
-
-    cdef int cut(self, int64_t length, Region spare) except -1:
-        """Shorten the file to `length`; returns an errno value.
+    cdef int cut(self, int64_t length, Region spare, Py_ssize_t *exports) except -1:
+        """Shorten the file, unless there are `exports`; returns an errno value.
 
         A region that was lent out is left to its unseen holders first, since it will
-        have no file behind its tail.
+        have no file behind its tail. The views are counted after that, in one step with
+        announcing the new size, so that none is made in between.
         """
+        cdef Region region = self.region
         cdef Py_ssize_t old = self.length
-        cdef Region region
         cdef int code = 0
-        if self.region.lent:
+        if region.lent:
             with nogil:
                 code = self.map_region(old, spare)
             if code:
                 return code
         with cython.critical_section(self):
-            self.shrinks += 1       # before the bytes go: see the module's docstring
+            exports[0] = self.count_exports()
+            if exports[0] == 0:
+                self.shrinks += 1
+                self.length = length
+        if exports[0]:
+            return 0
         self.allocated = 0
-        self.adopt(spare, length)
         with nogil:
             code = code_of(ftruncate(self.fd, self.origin + length))
         if code:
-            self.adopt(Region.__new__(Region), old)
-            return code
+            length = old
+        self.adopt(spare, length)
+        if region is not self.region:
+            self.trim(region, old)
         for region in self.elders:
             self.blank(region, length)
-        return 0
+        return code
+
+    cdef Py_ssize_t count_exports(self) except -1:
+        cdef Region region
+        cdef Py_ssize_t exports = atomic_load(&self.region.exports)
+        for region in self.elders:
+            exports += atomic_load(&region.exports)
+        return exports
+
+    cdef void trim(self, Region region, int64_t length) noexcept nogil:
+        """Give back the reserve of a region that will not grow any more."""
+        cdef size_t kept = round_up(max(self.origin % PAGE + length, 1))
+        if kept < region.span and munmap(region.base + kept, region.span - kept) == 0:
+            region.span = region.blank_from = kept
 
     cdef void blank(self, Region region, int64_t length) noexcept nogil:
-        """Put zeros where a region has no file any more.
+        """Put zeros where a lent region has no file any more.
 
         A failure leaves the tail to the file, where touching it is a bus error.
         """
         cdef size_t kept = round_up(self.origin % PAGE + length)
-        if region.lent and kept < region.span:
-            mmap(region.base + kept, region.span - kept, self.prot,
+        if region.lent and kept < region.blank_from:
+            mmap(region.base + kept, region.blank_from - kept, self.prot,
                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0)
-
-    cdef int scrub(self) except -1:
-        """Zero what a write that a truncation overtook left behind the end of the file.
-
-        The last page reaches past it, and not every filesystem clears that part when
-        the file grows again.
-        """
-        cdef Region region
-        cdef Py_ssize_t tail
-        with self.mutex:
-            region = self.region
-            if region is not None:
-                with nogil:
-                    tail = round_up(self.origin + self.length) - self.origin - self.length
-                    fault_copy(region.data + self.length, zeros, tail)
-        return 0
+            region.blank_from = kept
 
     def allocate(self, offset=0, length=None):
         """Allocate disk blocks for a range, so that writing to it needs no more room.
@@ -1202,7 +1300,7 @@ cdef class Mapping:
         OSError
             When the disk is full, or the filesystem cannot do it.
         io.UnsupportedOperation
-            When the mapping is read-only, in append mode or copy-on-write.
+            When the mapping is read-only or copy-on-write.
         ValueError
             When the range is not in the mapping, or the mapping is closed.
 
@@ -1214,6 +1312,8 @@ cdef class Mapping:
         ...     os.stat("holes.bin").st_blocks * 512
         65536
         """
+        if not self.appending:
+            self.require(PROT_WRITE)
         self.fallocate_range(0, offset, length)
 
     def punch_hole(self, offset=0, length=None):
@@ -1247,15 +1347,15 @@ cdef class Mapping:
         >>> m.pread(6, 5000)
         b'\\x00\\x00\\x00ret'
         """
+        self.require_positional()
         self.fallocate_range(FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, length)
 
     cdef int fallocate_range(self, int mode, object offset, object length) except -1:
         cdef int64_t start, count
-        cdef int code = EBADF
-        self.require_positional()
+        cdef int code = CLOSED
+        self.select(offset, length, &start, &count)
         if self.flags == MAP_PRIVATE:
             raise UnsupportedOperation(f"{self.name!r} is mapped copy-on-write")
-        self.select(offset, length, &start, &count)
         if count == 0:
             return 0
         with self.mutex:
@@ -1289,7 +1389,7 @@ cdef class Mapping:
         cdef Region spare = Region.__new__(Region)
         cdef file_stat status
         cdef int64_t end = 0
-        cdef int code = EBADF
+        cdef int code = CLOSED
         self.current()
         if not self.growable:
             raise ValueError(f"this mapping of {self.name!r} has a fixed size")
@@ -1301,8 +1401,6 @@ cdef class Mapping:
                         end = max(0, status.st_size - self.origin)
                         code = self.ensure_room(end, spare)
                 if code == 0:
-                    with cython.critical_section(self):
-                        self.shrinks += end < self.length
                     self.adopt(spare, end)
         self.check(code)
         return end
@@ -1331,7 +1429,7 @@ cdef class Mapping:
 
     # -- Pages
 
-    def sync(self, offset=0, length=None, *, wait=True):
+    def sync(self, offset=0, length=None, *, bint wait=True):
         """Write changed bytes to the disk.
 
         Parameters
@@ -1361,19 +1459,27 @@ cdef class Mapping:
         cdef int64_t start, count
         cdef Region region = self.select(offset, length, &start, &count)
         cdef Pages pages = pages_of(region.data, start, count)
-        cdef int code = EBADF
+        cdef int code = CLOSED
         if self.flags == MAP_PRIVATE:
             return
-        if wait:
+        if wait and count:
             with nogil:
                 code = code_of(msync(pages.start, pages.length, MS_SYNC))
         else:
             with self.mutex:
-                if self.fd != -1:
+                if self.region is not None:
                     with nogil:
-                        code = code_of(sync_file_range(self.fd, self.origin + start, count,
-                                                       SYNC_FILE_RANGE_WRITE))
+                        code = self.sync_descriptor(start, count, wait)
         self.check(code)
+
+    cdef int sync_descriptor(self, int64_t start, int64_t count, bint wait) noexcept nogil:
+        """What msync(2) cannot do: start writing, and write an empty file's size."""
+        if wait:
+            return code_of(fdatasync(self.fd))
+        if count == 0:
+            return 0    # to sync_file_range(2) it would mean all to the end
+        return code_of(sync_file_range(self.fd, self.origin + start, count,
+                                       SYNC_FILE_RANGE_WRITE))
 
     def madvise(self, advice, offset=0, length=None):
         """Tell the kernel how a range will be used, as madvise(2).
@@ -1381,7 +1487,8 @@ cdef class Mapping:
         Parameters
         ----------
         advice : int
-            One of the ``MADV_*`` constants. Those that throw data away are refused.
+            One of the ``MADV_*`` constants. Those that throw data away are refused;
+            ``MADV_DONTNEED`` does so only for copy-on-write mappings.
         offset : int, default 0
             Position of the first byte, in bytes; any alignment.
         length : int, optional
@@ -1390,10 +1497,10 @@ cdef class Mapping:
         Raises
         ------
         OSError
-            When the kernel does not know the advice or cannot follow it.
+            When the kernel cannot follow the advice.
         ValueError
-            When the advice is destructive, the range is not in the mapping, or the
-            mapping is closed.
+            When the advice is destructive or unknown, the range is not in the mapping,
+            or the mapping is closed.
 
         Notes
         -----
@@ -1407,19 +1514,22 @@ cdef class Mapping:
         >>> m.madvise(yammap.MADV_RANDOM)
         >>> m.madvise(yammap.MADV_REMOVE)
         Traceback (most recent call last):
-        ValueError: advice 9 destroys data
+        ValueError: advice 9 is unknown, or destroys data
         """
         cdef int64_t start, count
-        cdef int code, number = advice
+        cdef int code = 0, number = advice
         cdef Region region = self.select(offset, length, &start, &count)
         cdef Pages pages = pages_of(region.data, start, count)
-        if number in DESTRUCTIVE or (number == MADV_DONTNEED and self.flags == MAP_PRIVATE):
-            raise ValueError(f"advice {number} destroys data")
+        if number not in HARMLESS and not (number == MADV_DONTNEED
+                                           and self.flags == MAP_SHARED):
+            raise ValueError(f"advice {number} is unknown, or destroys data")
         if number in LASTING and start == 0 and length is None:
             self.advice = number
             pages.start, pages.length = region.base, region.span
-        with nogil:
-            code = code_of(madvise(pages.start, pages.length, number))
+        if pages.length:
+            with nogil:
+                code = code_of(madvise(pages.start, pages.length, number))
+        region.renew()      # its pages may be gone from memory
         self.check(code)
 
     def resident(self, offset=0, length=None):
@@ -1520,9 +1630,10 @@ cdef class Mapping:
         cdef int64_t start, count
         cdef Region region = self.select(offset, length, &start, &count)
         cdef Pages pages = pages_of(region.data, start, count)
-        cdef int code
-        with nogil:
-            code = code_of(munlock(pages.start, pages.length))
+        cdef int code = 0
+        if count:
+            with nogil:
+                code = code_of(munlock(pages.start, pages.length))
         self.check(code)
 
     # -- Handing out and letting go
@@ -1561,16 +1672,22 @@ cdef class Mapping:
         """
         cdef int64_t start, count
         cdef View view = View.__new__(View)
-        view.region = self.select(offset, length, &start, &count)
+        with cython.critical_section(self):
+            view.region = self.select(offset, length, &start, &count)
+            atomic_fetch_add(&view.region.exports, 1)
         view.start = view.region.data + start
         view.length = count
         view.readonly = self.is_readonly()
         return PyMemoryView_FromObject(view)
 
     def __getbuffer__(self, Py_buffer *info, int flags):
-        cdef Region region = self.current()
-        export(info, flags, region, region.data, self.length, self.is_readonly())
-        region.lent = True
+        cdef Region region
+        cdef Py_ssize_t length, shrinks
+        with cython.critical_section(self):
+            region = self.snapshot(&length, &shrinks)
+            atomic_fetch_add(&region.exports, 1)
+            region.lent = True
+        export(info, flags, region, region.data, length, self.is_readonly())
 
     def __releasebuffer__(self, Py_buffer *info):
         # Never called, since exports belong to their region. But np.frombuffer() holds on
@@ -1612,6 +1729,59 @@ cdef class Mapping:
         """
         self.current()
         return self.fd
+
+    def lseek(self, offset, whence):
+        """Return where data or a hole begins, as lseek(2).
+
+        Parameters
+        ----------
+        offset : int
+            Where to begin looking, in bytes.
+        whence : int
+            ``SEEK_DATA`` or ``SEEK_HOLE``.
+
+        Returns
+        -------
+        int
+            The position, at most the size of the mapping.
+
+        Raises
+        ------
+        OSError
+            When there is no data after `offset`.
+        ValueError
+            When `offset` is negative, `whence` is something else, or the mapping is
+            closed.
+
+        Examples
+        --------
+        >>> import yammap
+        >>> m = yammap.open("holes.bin", "w+", size=1 << 20, preallocate=False)
+        >>> m.write_at(b"data", 1 << 19)
+        4
+        >>> m.lseek(0, yammap.SEEK_DATA) == 1 << 19
+        True
+        >>> m.close()
+        """
+        cdef int64_t start = as_offset(offset, "offset"), found = 0
+        cdef int code = CLOSED, what = whence
+        if what != SEEK_DATA and what != SEEK_HOLE:
+            raise ValueError(f"whence must be SEEK_DATA or SEEK_HOLE, not {whence!r}")
+        self.current()
+        with self.mutex:
+            if self.region is not None:
+                with nogil:
+                    code = self.look_for(what, self.origin + start, &found)
+        self.check(code)
+        return min(found - self.origin, self.length)
+
+    cdef int look_for(self, int whence, int64_t offset, int64_t *found) noexcept nogil:
+        """The descriptor's own offset stays: somebody may share it."""
+        cdef int64_t before = lseek(self.fd, 0, SEEK_CUR)
+        found[0] = lseek(self.fd, offset, whence)
+        cdef int code = errno if found[0] == -1 else 0
+        lseek(self.fd, before, SEEK_SET)
+        return code
 
     def close(self):
         """Let go of the file and the memory. Closing twice does nothing.

@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 #include <stdint.h>
 #include <string.h>
+#include <ucontext.h>
 #include <unistd.h>
 
 struct range {
@@ -42,12 +43,29 @@ static int covers(const struct guard *guard, const void *address)
     return 0;
 }
 
-/* A fault is raised again by returning to it; a signal that was sent is not. */
+/* A fault is raised again by returning to it; a signal that was sent is not, nor the
+ * notice of a bad page that nobody touched. */
 static void die(int signo, const siginfo_t *info)
 {
     signal(signo, SIG_DFL);
-    if (info->si_code <= 0)
+    if (info->si_code <= 0 || info->si_code == BUS_MCEERR_AO)
         raise(signo);
+}
+
+/* The kernel starts a handler with default rounding and denormals, and only returning
+ * from it, which we do not, would bring back the thread's own. */
+static void restore_float_environment(const ucontext_t *context)
+{
+#ifdef __x86_64__
+    const struct _libc_fpstate *state = context->uc_mcontext.fpregs;
+
+    if (state != NULL) {
+        __asm__ volatile("ldmxcsr %0" : : "m"(state->mxcsr));
+        __asm__ volatile("fldcw %0" : : "m"(state->cwd));
+    }
+#else
+    (void)context;
+#endif
 }
 
 /* Call the handler we displaced the way the kernel would have called it. */
@@ -73,6 +91,7 @@ static void on_sigbus(int signo, siginfo_t *info, void *context)
     if (guard != NULL && info->si_code > 0 && covers(guard, info->si_addr)) {
         active = NULL;
         guard->address = info->si_addr;
+        restore_float_environment(context);
         siglongjmp(guard->escape, 1);
     }
     if (previous.sa_handler == SIG_DFL || (previous.sa_handler == SIG_IGN && info->si_code > 0))
@@ -142,11 +161,12 @@ const void *fault_copy(void *target, const void *source, size_t length)
 }
 
 const void *fault_call(void (*function)(void *), void *argument,
-                       const void *start, size_t length)
+                       const struct fault_range ranges[2])
 {
     struct guard guard;
 
-    guard.ranges[0] = guard.ranges[1] = range_of(start, length);
+    guard.ranges[0] = range_of(ranges[0].start, ranges[0].length);
+    guard.ranges[1] = range_of(ranges[1].start, ranges[1].length);
     if (sigsetjmp(guard.escape, 0))
         return guard.address;
     enter(&guard);

@@ -11,7 +11,8 @@
  *   taken away while another thread copies would kill that copy.
  * - A guarded call returns NULL when it ran to its end, else the address that
  *   faulted, somewhere inside a range it was given. What it had done until then
- *   is unspecified: memmove() copies in any order.
+ *   is unspecified: memmove() copies in any order. The floating-point environment
+ *   is as it was.
  * - Guarded calls do not nest, and the guarded function must hold no lock, own
  *   no memory and call nothing that does: a fault abandons it where it stands.
  * - Only faults the kernel raised (si_code > 0), in a thread inside a guarded
@@ -31,8 +32,13 @@ int fault_install(void);
 /* memmove(target, source, length), guarded on both sides. */
 const void *fault_copy(void *target, const void *source, size_t length);
 
-/* function(argument), guarded while it touches [start, start + length). */
+struct fault_range {
+    const void *start;
+    size_t length;
+};
+
+/* function(argument), guarded while it touches the two ranges. */
 const void *fault_call(void (*function)(void *), void *argument,
-                       const void *start, size_t length);
+                       const struct fault_range ranges[2]);
 
 #endif

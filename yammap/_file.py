@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-import os
+import operator
 import threading
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -44,6 +44,8 @@ class Mmap(Mapping):
         What errors and `name` call the file, usually its path.
     private : bool, default False
         Copy on write: changes stay in memory and never reach the file.
+    readonly : bool, default False
+        Only read, even when the descriptor would allow more.
     offset, length : int, optional
         Window into the file, in bytes, at any alignment. Without `length` it goes to the
         end of the file and grows with it.
@@ -87,6 +89,7 @@ class Mmap(Mapping):
         name: Any,
         *,
         private: bool = False,
+        readonly: bool = False,
         offset: int = 0,
         length: int | None = None,
         reserve: int | None = None,
@@ -101,6 +104,7 @@ class Mmap(Mapping):
             fd,
             name,
             private=private,
+            readonly=readonly,
             offset=offset,
             length=length,
             reserve=reserve,
@@ -203,6 +207,7 @@ class Mmap(Mapping):
         >>> m.seek(-10, yammap.SEEK_END)
         90
         """
+        offset = operator.index(offset)
         with self._serial:
             position = self._sought(offset, whence)
             if not 0 <= position <= self.size():
@@ -214,15 +219,14 @@ class Mmap(Mapping):
             return position
 
     def _sought(self, offset: int, whence: int) -> int:
+        self.size()
         if whence == Whence.SET:
             return offset
         if whence == Whence.CUR:
             return self._position + offset
         if whence == Whence.END:
             return self.size() + offset
-        if whence in (Whence.DATA, Whence.HOLE):
-            return os.lseek(self.fileno(), self.origin + offset, whence) - self.origin
-        raise ValueError(f"unknown whence {whence!r}")
+        return self.lseek(offset, whence)
 
     # -- Reading
 

@@ -7,8 +7,7 @@ cdef extern from "<sys/mman.h>" nogil:
     void *MAP_FAILED
     int PROT_READ, PROT_WRITE
     int MAP_SHARED, MAP_PRIVATE, MAP_FIXED, MAP_ANONYMOUS, MAP_NORESERVE
-    int MADV_NORMAL, MADV_RANDOM, MADV_SEQUENTIAL, MADV_DONTNEED, MADV_FREE, MADV_REMOVE
-    int MADV_HWPOISON
+    int MADV_NORMAL, MADV_RANDOM, MADV_SEQUENTIAL, MADV_DONTNEED
     int MS_SYNC
     void *mmap(void *address, size_t length, int prot, int flags, int fd, int64_t offset)
     int munmap(void *address, size_t length)
@@ -39,9 +38,10 @@ cdef extern from "<fcntl.h>" nogil:
 
 
 cdef extern from "<unistd.h>" nogil:
-    int _SC_PAGESIZE, SEEK_CUR
+    int _SC_PAGESIZE, SEEK_SET, SEEK_CUR, SEEK_DATA, SEEK_HOLE
     long sysconf(int name)
     int close(int fd)
+    int fdatasync(int fd)
     int ftruncate(int fd, int64_t length)
     int64_t lseek(int fd, int64_t offset, int whence)
     Py_ssize_t pread(int fd, void *buffer, size_t length, int64_t offset)

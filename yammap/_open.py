@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import math
+import operator
 import os
 import stat
 from typing import TYPE_CHECKING, Any, Literal
@@ -33,6 +35,9 @@ _MODES = {
     "a+": os.O_RDWR | os.O_CREAT | os.O_APPEND,
     "c": os.O_RDONLY,
 }
+_NEW = {"w+", "x+"}
+_WINDOW = {"offset", "length"}
+_COMMON = {"reserve", "preallocate", "populate", "advice"}
 
 
 def open(
@@ -48,7 +53,8 @@ def open(
     Parameters
     ----------
     file : path-like or int
-        Path, or a descriptor, of which the mapping makes a duplicate of its own.
+        Path, or a descriptor, of which the mapping makes a duplicate of its own. What
+        the descriptor may do must fit the mode, and it cannot be a new file's.
     mode : str, default "r"
         ``"r"`` read; ``"r+"`` read and write; ``"w+"`` the same on a new, empty file;
         ``"x+"`` the same, and the file must not exist; ``"a+"`` read, and write at the
@@ -72,7 +78,8 @@ def open(
     OSError
         When the file cannot be opened or mapped; ``errno`` and ``filename`` tell.
     ValueError
-        When the mode is unknown, or the window does not lie in the file.
+        When the mode is unknown or does not fit the descriptor, or the window does not
+        lie in the file.
 
     Examples
     --------
@@ -84,13 +91,14 @@ def open(
     ...     m.read()
     b'hello'
     """
-    flags = _flags_of(mode)
-    if size is not None and not flags & (os.O_TRUNC | os.O_EXCL):
+    mode = _known(mode)
+    if size is not None and mode not in _NEW:
         raise ValueError(f"size is that of a new file, and mode {mode!r} makes none")
-    options["private"] = mode.replace("b", "") == "c"
+    _check(size, options, _WINDOW | _COMMON)
+    options |= {"private": mode == "c", "readonly": mode == "r"}
     if isinstance(file, int):
-        return _map(os.dup(file), file, size, options)
-    return _map(_open_fd(file, flags, perm), os.fspath(file), size, options)
+        return _map(_duplicate(file, mode), file, None, options)
+    return _map(_open_fd(file, _MODES[mode], perm), os.fspath(file), size, options)
 
 
 def open_file(
@@ -108,8 +116,8 @@ def open_file(
     perm : int, default 0o666
         Permission bits of a new file, less the process's umask.
     **options
-        `private`, `offset`, `length`, `reserve`, `preallocate`, `populate` and
-        `advice`, as of `Mmap`.
+        `private`, `readonly`, `offset`, `length`, `reserve`, `preallocate`, `populate`
+        and `advice`, as of `Mmap`.
 
     Returns
     -------
@@ -130,6 +138,7 @@ def open_file(
     ...     m.write(b"abc")
     3
     """
+    _check(None, options, _WINDOW | _COMMON | {"private", "readonly"})
     return _map(_open_fd(name, flags, perm), os.fspath(name), None, options)
 
 
@@ -175,6 +184,7 @@ def create(
     ...     m.read()
     b'\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00'
     """
+    _check(size, options, _COMMON)
     m = Mmap(_open_fd(name, flags, perm), os.fspath(name), **options)
     with _closing_on_error(m):
         kept = min(m.size(), size)
@@ -222,6 +232,7 @@ def anonymous(size: int, name: str = "yammap", **options: Any) -> Mmap:
     >>> yammap.anonymous(1 << 20).array("f8", (-1, 1024)).shape
     (128, 1024)
     """
+    _check(size, options, _COMMON)
     # Memory is given out page by page as files' blocks are not: allocating it here
     # would take at once what the caller may never touch.
     options.setdefault("preallocate", False)
@@ -279,7 +290,7 @@ def open_array(
     >>> yammap.open_array("tokens.bin", "<u2")[:4]
     array([1, 2, 3, 0], dtype=uint16)
     """
-    if _flags_of(mode) & (os.O_TRUNC | os.O_EXCL):
+    if _known(mode) in _NEW:
         options["size"] = offset + _bytes_of_new(dtype, shape)
     with open(path, mode, **options) as m:
         return m.array(dtype, shape, offset, order)
@@ -290,12 +301,31 @@ def _bytes_of_new(dtype: DTypeLike, shape: Shape | None) -> int:
     return math.prod(shape_of(None, element, shape)) * element.itemsize
 
 
-def _flags_of(mode: str) -> int:
-    try:
-        return _MODES[mode.replace("b", "", 1)]
-    except (AttributeError, KeyError):
-        known = ", ".join(_MODES)
-        raise ValueError(f"mode must be one of {known}, not {mode!r}") from None
+def _known(mode: str) -> str:
+    """Return the mode without the ``b`` it may have."""
+    plain = mode.replace("b", "", 1) if isinstance(mode, str) else None
+    if plain not in _MODES:
+        raise ValueError(f"mode must be one of {', '.join(_MODES)}, not {mode!r}")
+    return plain
+
+
+def _check(size: int | None, options: dict[str, Any], known: set[str]) -> None:
+    """Refuse what must not be found out when the file has been made or emptied already."""
+    if unknown := options.keys() - known:
+        raise TypeError(f"unexpected keyword arguments: {', '.join(sorted(unknown))}")
+    if size is not None and not 0 <= operator.index(size) < 1 << 63:
+        raise ValueError(f"size must be between 0 and 2**63 - 1, not {size}")
+
+
+def _duplicate(fd: int, mode: str) -> int:
+    """Return a descriptor of our own, if what `fd` may do is what the mode asks for."""
+    flags = fcntl.fcntl(fd, fcntl.F_GETFL)
+    writes = flags & os.O_ACCMODE == os.O_RDWR
+    appends = bool(flags & os.O_APPEND)
+    fits = {"r": True, "c": True, "r+": writes and not appends, "a+": writes and appends}
+    if not fits.get(mode, False):
+        raise ValueError(f"descriptor {fd} has flags {flags:#o}, which do not fit {mode!r}")
+    return os.dup(fd)
 
 
 def _open_fd(path: _Path, flags: int, perm: int) -> int:

@@ -1,0 +1,327 @@
+"""Arguments, threads and neighbours that do what nobody expects."""
+
+import contextlib
+import gc
+import mmap
+import os
+import pickle
+import threading
+import time
+
+import pytest
+
+import yammap
+
+PAGE = mmap.PAGESIZE
+FE_UPWARD = 0x800  # on x86-64
+
+
+@pytest.fixture
+def m(path):
+    path.write_bytes(b"0123456789" * 1000)
+    with yammap.open(path, "r+") as m:
+        yield m
+
+
+def test_empty_ranges_leave_the_next_page_alone(child):
+    """A range of no bytes at the end of an exact mapping begins on somebody else's page."""
+    child("""
+        import ctypes, mmap, numpy as np, os, yammap
+        page = mmap.PAGESIZE
+        open("file", "wb").write(b"x" * page)
+        kept, neighbours = [], 0
+        for _ in range(50):
+            before = mmap.mmap(-1, page, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+            before[:6] = b"secret"
+            m = yammap.open("file", length=page)
+            here = m.array().ctypes.data
+            kept.append((before, m))
+            neighbours += ctypes.addressof(ctypes.c_char.from_buffer(before)) == here + page
+            m.madvise(yammap.MADV_DONTNEED, page)
+            m.unlock(page)
+            m.sync(page)
+            assert before[:6] == b"secret"
+        assert neighbours
+    """)
+
+
+@pytest.mark.no_sanitizer
+@pytest.mark.parametrize("method", ["read_at", "write_at"])
+def test_source_and_target_in_one_mapping_that_was_cut(child, method):
+    child(f"""
+        import mmap, os, yammap
+        page = mmap.PAGESIZE
+        m = yammap.create("file", 4 * page)
+        view = m.view(2 * page, page)
+        os.truncate("file", 2 * page)
+        try:
+            m.{method}(view, 0)
+        except yammap.BusError as error:
+            assert "in the caller's buffer" in str(error)
+        else:
+            raise AssertionError
+    """)
+
+
+@pytest.mark.no_sanitizer
+def test_a_needle_that_was_cut(child):
+    child("""
+        import os, yammap
+        m, other = yammap.anonymous(100), yammap.create("other", 100)
+        needle = other.view()
+        os.truncate("other", 0)
+        try:
+            m.find(needle)
+        except yammap.BusError as error:
+            assert "in the caller's buffer" in str(error)
+        else:
+            raise AssertionError
+    """)
+
+
+@pytest.mark.no_sanitizer
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="rounding is set the x86 way")
+def test_a_fault_leaves_the_rounding_mode(child):
+    child(f"""
+        import ctypes, os, yammap
+        libm = ctypes.CDLL("libm.so.6")
+        m = yammap.create("file", 100)
+        os.truncate("file", 0)
+        libm.fesetround({FE_UPWARD})
+        try:
+            m.pread(1, 0)
+        except yammap.BusError:
+            pass
+        assert libm.fegetround() == {FE_UPWARD}
+    """)
+
+
+@pytest.mark.parametrize("size", [PAGE, 512 << 10, 3 << 20])
+@pytest.mark.parametrize(("source", "target"), [(0, 100), (100, 0), (0, PAGE)])
+def test_a_write_from_a_view_of_the_same_bytes(path, size, source, target):
+    with yammap.create(path, size + PAGE) as m:
+        model = bytearray(os.urandom(size + PAGE))
+        m.write_at(model, 0)
+        m.write_at(m.view(source, size), target)
+        model[target : target + size] = bytes(model[source : source + size])
+        assert m.pread(size + PAGE, 0) == model
+
+
+def test_init_again_from_an_argument(path):
+    class Again:
+        def __index__(self):
+            m.__init__(os.open(path, os.O_RDWR), "again")
+
+    path.write_bytes(b"x")
+    before = len(os.listdir("/proc/self/fd"))
+    m = yammap.Mmap.__new__(yammap.Mmap)
+    with pytest.raises(RuntimeError, match="only once"):
+        m.__init__(os.open(path, os.O_RDWR), "first", offset=Again())
+    assert m.closed
+    assert len(os.listdir("/proc/self/fd")) == before + 1  # the one that `Again` opened
+
+
+def test_owners_of_memory_are_not_copied(m):
+    for thing in (memoryview(m).obj, m):
+        with pytest.raises(TypeError, match=r"pickle|__reduce__"):
+            pickle.dumps(thing)
+
+
+def test_a_finaliser_that_cuts_the_file_while_a_view_is_made(path):
+    class Cutting:
+        def __init__(self, m):
+            self.m, self.cycle = m, self
+
+        def __del__(self):
+            with contextlib.suppress(BufferError):
+                self.m.resize(0)
+
+    for threshold in range(1, 30):
+        with yammap.create(path, 1 << 20) as m:
+            gc.collect()
+            Cutting(m)
+            gc.set_threshold(threshold, 0, 0)
+            try:
+                view = m.view()
+            finally:
+                gc.set_threshold(700, 10, 10)
+            assert len(view) in (0, m.size())
+            del view
+            gc.collect()
+
+
+# -- Somebody else's bytes
+
+
+@pytest.mark.parametrize("preallocate", [True, False])
+@pytest.mark.parametrize("grow", ["resize", "write_at"])
+def test_failed_growth_keeps_what_others_appended(path, preallocate, grow):
+    with yammap.open(path, "w+", size=100, preallocate=preallocate) as m:
+        with open(path, "ab") as file:
+            file.write(b"o" * 50)
+        with pytest.raises(OSError, match="too large"):
+            m.resize(1 << 45) if grow == "resize" else m.write_at(b"x", 1 << 45)
+        assert path.read_bytes() == bytes(100) + b"o" * 50
+        assert m.size() == 100
+
+
+def test_growth_goes_round_what_others_appended(path):
+    with yammap.open(path, "w+", size=100) as m:
+        with open(path, "ab") as file:
+            file.write(b"o" * 50)
+        m.resize(120)
+        assert m.pread(120, 0) == bytes(100) + b"o" * 20
+        m.write_at(b"end", 200)
+        assert path.read_bytes() == bytes(100) + b"o" * 50 + bytes(50) + b"end"
+
+
+@pytest.mark.usefixtures("eager_switching")
+def test_a_write_and_a_truncation_with_append_come_in_some_order(path):
+    size, record = (1 << 20) - 1, b"R" * 50
+    data = b"w" * size
+    with yammap.open(path, "w+", size=size) as m:
+        for delay in range(300):  # microseconds: somewhere in there the copy runs
+            m.resize(size)
+            barrier = threading.Barrier(2)
+
+            def write(barrier=barrier):
+                barrier.wait()
+                m.write_at(data, 0)
+
+            writer = threading.Thread(target=write)
+            writer.start()
+            barrier.wait()
+            until = time.perf_counter() + delay * 1e-6
+            while time.perf_counter() < until:
+                pass
+            m.resize(10)
+            m.append(record)
+            writer.join()
+            if m.size() == 60:
+                assert m.pread(50, 10) == record
+            else:
+                assert m.pread(size, 0) == data
+
+
+@pytest.mark.usefixtures("eager_switching")
+def test_shrinking_races(path):
+    for _ in range(300):
+        with yammap.open(path, "w+", size=200 * PAGE, reserve=0, preallocate=False) as m:
+            memoryview(m).release()
+            barrier = threading.Barrier(2)
+
+            def cut(barrier=barrier, m=m):
+                barrier.wait()
+                m.resize(10 * PAGE)
+                memoryview(m).release()
+
+            cutter = threading.Thread(target=cut)
+            cutter.start()
+            barrier.wait()
+            m.resize(100 * PAGE)
+            cutter.join()
+            assert m.size() in (10 * PAGE, 100 * PAGE)
+            assert len(m.pread(200 * PAGE, 0)) == m.size() == path.stat().st_size
+
+
+def test_exports_and_truncations_do_not_pile_up_memory(path):
+    def ranges():
+        with open("/proc/self/maps") as maps:
+            return len(maps.readlines())
+
+    before = ranges()
+    with yammap.open(path, "w+", size=1 << 20) as m:
+        for i in range(500):
+            memoryview(m).release()
+            m.resize((1 << 20) - i)
+        assert ranges() - before < 600
+
+
+# -- Errors that tell
+
+
+def test_errors_of_a_buffer_are_its_own(m):
+    released = memoryview(b"x")
+    released.release()
+    with pytest.raises(ValueError, match="released"):
+        m.write_at(released, 0)
+    closed = yammap.anonymous(1)
+    closed.close()
+    with pytest.raises(ValueError, match="closed"):
+        m.write_at(closed, 0)
+
+
+def test_a_bad_descriptor_is_not_a_closed_mapping():
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        yammap.Mapping(-1, "none")
+
+
+@pytest.mark.parametrize("offset", [1.5, "1", None])
+def test_seek_takes_integers_only(m, offset):
+    with pytest.raises(TypeError):
+        m.seek(offset)
+    assert m.tell() == 0
+
+
+def test_misspelt_options_do_no_harm(m, path):
+    before = len(os.listdir("/proc/self/fd"))
+    for call in (
+        lambda: yammap.open(path, "w+", prealocate=False),
+        lambda: yammap.open(path, "r+", private=True),
+        lambda: yammap.open_file(path, os.O_RDWR | os.O_TRUNC, popluate=True),
+        lambda: yammap.create(path, 5, offset=3),
+        lambda: yammap.anonymous(5, length=3),
+        lambda: yammap.open_array(path, mode="w+", shape=3, prealocate=False),
+    ):
+        with pytest.raises(TypeError, match="unexpected keyword argument"):
+            call()
+    for call in (lambda: yammap.open(path, "w+", size=-1), lambda: yammap.create(path, -1)):
+        with pytest.raises(ValueError, match="size must be between 0"):
+            call()
+    assert path.stat().st_size == 10_000
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_shared_descriptor_keeps_its_offset(path):
+    with open(path, "wb+") as file:
+        file.write(b"x" * PAGE)
+        file.flush()
+        before = file.tell()
+        with yammap.open(file.fileno(), "r+") as m:
+            assert m.seek(0, yammap.SEEK_HOLE) == PAGE
+            with pytest.raises(OSError, match="No such device or address") as error:
+                m.seek(PAGE, yammap.SEEK_DATA)
+            assert error.value.filename == file.fileno()
+        assert os.lseek(file.fileno(), 0, os.SEEK_CUR) == before
+
+
+def test_holes_in_a_window_end_with_it(m, path):
+    with yammap.open(path, offset=10, length=100) as window:
+        assert window.seek(5, yammap.SEEK_DATA) == 5
+        assert window.seek(5, yammap.SEEK_HOLE) == 100
+    with pytest.raises(ValueError, match="whence"):
+        m.lseek(0, yammap.SEEK_SET)
+
+
+@pytest.mark.parametrize(
+    ("flags", "good", "bad"),
+    [
+        (os.O_RDONLY, ["r", "c"], ["r+", "a+", "w+", "x+"]),
+        (os.O_RDWR, ["r", "c", "r+"], ["a+", "w+", "x+"]),
+        (os.O_RDWR | os.O_APPEND, ["r", "c", "a+"], ["r+", "w+", "x+"]),
+    ],
+)
+def test_a_descriptor_must_fit_the_mode(path, flags, good, bad):
+    path.write_bytes(b"abc")
+    fd = os.open(path, flags)
+    try:
+        for mode in good:
+            with yammap.open(fd, mode) as m:
+                assert m.writable() == (mode != "r")
+                assert m.pread(3, 0) == b"abc"
+        for mode in bad:
+            with pytest.raises(ValueError, match=f"descriptor {fd} .* do not fit"):
+                yammap.open(fd, mode)
+    finally:
+        os.close(fd)
+    assert path.read_bytes() == b"abc"
