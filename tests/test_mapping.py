@@ -621,6 +621,13 @@ def test_without_a_reserve_growth_maps_anew(child):
     """)
 
 
+def test_a_reserve_that_cannot_be_had(path):
+    for reserve in (2**63 - 1, 1 << 62, 1 << 47):
+        with yammap.open(path, "w+", reserve=reserve) as m:
+            m.write(b"fits")
+            assert m.pread(4, 0) == b"fits"
+
+
 def test_descriptors_are_not_leaked(path):
     def count():
         return len(os.listdir("/proc/self/fd"))

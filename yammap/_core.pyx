@@ -36,7 +36,7 @@ from cpython.buffer cimport PyBUF_FORMAT, PyBUF_ND, PyBUF_SIMPLE, PyBUF_STRIDES,
     PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.memoryview cimport PyMemoryView_FromObject
-from libc.errno cimport EAGAIN, EFAULT, EFBIG, EINTR, EISDIR, ENODEV, ENOMEM, \
+from libc.errno cimport EAGAIN, EFAULT, EFBIG, EINTR, EIO, EISDIR, ENODEV, ENOMEM, \
     EOPNOTSUPP, errno
 from libc.stdint cimport INT64_MAX, int64_t, uint64_t, uintptr_t
 from libc.string cimport strerror
@@ -319,6 +319,8 @@ cdef int write_all(int fd, const char *source, int64_t length, int64_t offset,
             count = write(fd, source + done[0], length - done[0])
         else:
             count = pwrite(fd, source + done[0], length - done[0], offset + done[0])
+        if count == 0:
+            return EIO      # nothing written and no reason given: do not spin
         if count == -1 and errno != EINTR:
             return errno
         done[0] += max(count, 0)
@@ -451,7 +453,9 @@ cdef class Mapping:
                     bint preallocate) except -1:
         cdef Region region = Region.__new__(Region)
         self.origin = as_offset(offset, "offset")
-        self.reserve = -1 if reserve is None else as_offset(reserve, "reserve")
+        self.reserve = -1
+        if reserve is not None:
+            self.reserve = min(as_offset(reserve, "reserve"), MOST_SIZE)
         self.preallocate = preallocate
         self.growable = length is None and not private
         self.advice = MADV_NORMAL
@@ -623,7 +627,7 @@ cdef class Mapping:
         cdef const void *fault
         while True:
             region = self.snapshot(&size, &shrinks)
-            memory = region.data + offset + done
+            memory = region.data + min(offset + done, size)
             count = clip(offset + done, length - done, size)
             if not writing and is_hot(region, memory, count):
                 fault = copy(memory, buffer + done, count, writing)
