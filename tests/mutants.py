@@ -195,7 +195,8 @@ def survives(mutant: Mutant, source: Path, site: Path) -> bool:
     path.write_text(text.replace(mutant.old, mutant.new))
     try:
         install(source, site)
-        return passes(mutant.test, site, source)
+        # What shows only when threads interleave may need another try.
+        return all(passes(mutant.test, site, source) for _ in range(3))
     finally:
         path.write_text(text)
 
