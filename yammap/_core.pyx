@@ -570,7 +570,8 @@ cdef class Mapping:
                 self.elders.pop(i)
         return 0
 
-    cdef Region snapshot(self, Py_ssize_t *length, Py_ssize_t *shrinks):
+    @cython.final
+    cdef inline Region snapshot(self, Py_ssize_t *length, Py_ssize_t *shrinks):
         """The region, held, with what belongs to it; ValueError when closed."""
         cdef Region region
         with cython.critical_section(self):
@@ -614,6 +615,7 @@ cdef class Mapping:
 
     # -- Copies
 
+    @cython.final
     cdef Py_ssize_t transfer(self, char *buffer, int64_t offset, int64_t length,
                              bint writing, int64_t done=0) except -1:
         """Copy between `buffer` and the bytes there are; returns how many there were.
