@@ -97,7 +97,7 @@ cdef int64_t PAGE = sysconf(_SC_PAGESIZE)
 cdef int64_t LEAST_RESERVE = 1 << 30
 cdef int64_t MOST_RESERVE = 1 << 40
 
-# Large writes go piece by piece, each by whatever way is faster for it.
+# Large writes go piece by piece where the pages are not in memory.
 cdef int64_t CHUNK = 1 << 20
 
 # Blocks allocated ahead of a growing file, at most, and never more than an eighth of it.
@@ -855,50 +855,62 @@ cdef class Mapping:
         When a truncation of ours overtakes the write, it is done again: as if it had
         come after.
         """
-        cdef int64_t inside, done = 0
-        while True:
-            inside = length
-            if clip(offset, length, self.length) < length:
-                inside = self.extend(source, offset, length)
-            done = 0
-            while inside - done >= CHUNK and self.store_chunk(source, offset, length, done):
-                done += CHUNK
-            if self.transfer(source, offset, inside, True, done) == inside:
-                return 0
+        cdef int64_t inside = length
+        if clip(offset, length, self.length) < length:
+            inside = self.extend(source, offset, length)
+        while not self.store_inside(source, offset, inside):
+            inside = self.extend(source, offset, length)
+        return 0
 
-    cdef bint store_chunk(self, char *source, int64_t offset, int64_t length,
-                          int64_t done) except -1:
-        """Write the next chunk whichever way is faster; False when the rest goes at once.
-
-        The source may be a view of the very bytes: then only one memmove over all is
-        right.
-        """
+    cdef bint store_inside(self, char *source, int64_t offset, int64_t length) except -1:
+        """Write piece by piece, each the faster way; False when overtaken."""
         cdef Region region = self.current()
-        cdef char *memory = region.data + offset
-        if source < memory + length and memory < source + length:
-            return False
-        if self.store_cold(source, offset, done):
-            return True
-        return self.transfer(source, offset, done + CHUNK, True, done) == done + CHUNK
+        cdef int64_t done = 0, reached
+        while done < length:
+            reached = self.end_of_hot(region, source, offset, done, length)
+            if reached == done and self.store_cold(source, offset, done):
+                done += CHUNK
+                continue
+            reached = max(reached, min(done + CHUNK, length))
+            if self.transfer(source, offset, reached, True, done) < reached:
+                return False
+            done = reached
+        return True
+
+    cdef int64_t end_of_hot(self, Region region, const char *source, int64_t offset,
+                            int64_t done, int64_t length) noexcept nogil:
+        """How far to write in one memmove: up to the next large piece not in memory.
+
+        As far as can be, since from some megabytes on memmove goes round the caches. All
+        of it where the source is a view of the very bytes, which pieces would overwrite
+        before they are read.
+        """
+        cdef const char *memory = region.data + offset
+        cdef unsigned char first = 1
+        if self.flags == MAP_PRIVATE or (source < memory + length
+                                         and memory < source + length):
+            return length
+        while length - done >= CHUNK:
+            mincore(pages_of(region.data, offset + done, 1).start, 1, &first)
+            if not first & 1:
+                return done
+            done += CHUNK
+        return length
 
     cdef bint store_cold(self, char *source, int64_t offset, int64_t done) except -1:
-        """Write a chunk that is not in memory by pwrite(2); False where it is.
+        """Write a piece that is not in memory by pwrite(2); False where it cannot be.
 
         Memory takes a page fault for each such page, the system call none: a new file
         is written 1.4 times as fast. The mutex keeps out truncations, after which the
         call would extend the file again; other writers the kernel keeps out itself.
         """
         cdef file_stat status
-        cdef unsigned char first = 1
         cdef int64_t start = offset + done, count = 0
         cdef int code = 0
-        if self.flags == MAP_PRIVATE:
-            return False
         with self.mutex:
             if self.region is not None and clip(start, CHUNK, self.length) == CHUNK:
                 with nogil:
-                    mincore(pages_of(self.region.data, start, 1).start, 1, &first)
-                    if (not first & 1 and fstat(self.fd, &status) == 0
+                    if (fstat(self.fd, &status) == 0
                             and clip(self.origin + start, CHUNK, status.st_size) == CHUNK):
                         code = write_all(self.fd, source + done, CHUNK, self.origin + start,
                                          &count)
