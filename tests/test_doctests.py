@@ -31,5 +31,5 @@ def test_methods_of_the_core_have_examples():
     without = {
         name for name in public if ">>>" not in getattr(yammap.Mapping, name).__doc__
     }
-    properties = {"name", "origin", "appending", "readonly", "closed"}
+    properties = {"name", "origin", "growable", "appending", "readonly", "closed"}
     assert without == properties | {"unlock"}

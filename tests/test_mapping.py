@@ -203,7 +203,9 @@ RANGES = ["sync", "view", "resident", "lock", "unlock", "allocate", "punch_hole"
     ("offset", "length"), [(16385, 0), (0, 16385), (16384, 1), (1, 2**63 - 1)]
 )
 def test_46_ranges_outside(m, name, offset, length):
-    with pytest.raises(ValueError, match=r"are not all in .*file.bin.* 16384 bytes"):
+    with pytest.raises(
+        ValueError, match=r"(not all in|past the end of) .*file.bin.*16384 bytes"
+    ):
         getattr(m, name)(offset, length)
 
 
@@ -427,8 +429,8 @@ def test_an_open_window_grows_with_the_file(m, path):
     [
         ({"offset": 16385}, "offset 16385 is past the end"),
         ({"offset": 16000, "length": 385}, "length 385 at offset 16000"),
-        ({"length": 2**63}, "beyond the largest"),
-        ({"offset": -1}, "negative"),
+        ({"length": 2**63}, "length must be between"),
+        ({"offset": -1}, "offset must be between"),
     ],
 )
 def test_window_outside(m, path, window, text):

@@ -8,12 +8,13 @@
 >>> m.close()                   # safe as well: the array stays valid
 """
 
-import importlib.util
+from importlib.util import find_spec as _find_spec
 
-if importlib.util.find_spec("yammap._core") is None:
+if _find_spec("yammap._core") is None:
     raise ImportError(
-        f"yammap is not compiled here: {__path__[0]} is its source tree. "
-        "Install it (pip install .) and run Python from another directory, or with -P."
+        f"yammap is not compiled here: {__path__[0]} is its source tree, which Python "
+        "found before any installed yammap. Start it elsewhere, or with -P; if yammap is "
+        "not installed, do so first: pip install ."
     )
 
 from . import _flags

@@ -48,7 +48,7 @@ def shape_of(
         raise ValueError(f"dtype {dtype} has no size")
     full = _as_tuple(shape)
     if full.count(-1) > 1 or any(n < -1 for n in full):
-        raise ValueError(f"shape {full} has more than one unknown or a negative dimension")
+        raise ValueError(f"shape {full} has a negative dimension, or more than one unknown")
     if available is None:
         if -1 in full:
             raise ValueError("the shape of new data must be given in full")
@@ -68,9 +68,9 @@ def _as_tuple(shape: Shape | None) -> tuple[int, ...]:
     if shape is None:
         return (-1,)
     try:
-        return (operator.index(shape),)  # type: ignore[arg-type]
+        return tuple(operator.index(n) for n in np.atleast_1d(np.asarray(shape)).tolist())
     except TypeError:
-        return tuple(operator.index(n) for n in shape)  # type: ignore[union-attr]
+        raise TypeError(f"shape must be an int or a tuple of ints, not {shape!r}") from None
 
 
 def _infer(available: int, dtype: np.dtype[Any], shape: tuple[int, ...]) -> tuple[int, ...]:

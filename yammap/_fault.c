@@ -102,8 +102,7 @@ static void on_sigbus(int signo, siginfo_t *info, void *context)
 }
 
 /* SA_NODEFER: we leave by siglongjmp() without restoring the mask, which would cost a
- * system call for every copy (sigsetjmp(, 1) measured 26 times slower), so the kernel
- * must not have blocked SIGBUS. SA_ONSTACK: the fault may come on a nearly full stack. */
+ * system call for every copy, so the kernel must not have blocked SIGBUS. SA_ONSTACK: the fault may come on a nearly full stack. */
 static int install(void)
 {
     struct sigaction action = {.sa_sigaction = on_sigbus,

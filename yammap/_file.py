@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import operator
+import os
 import threading
-from typing import TYPE_CHECKING, Any, Literal
+import weakref
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import numpy as np
 
@@ -24,7 +26,12 @@ if TYPE_CHECKING:
 
     from ._array import Shape
 
+    _Buffer = Buffer | NDArray[Any]
+
 __all__ = ["Mmap"]
+
+
+_mapped: weakref.WeakSet[Mmap] = weakref.WeakSet()
 
 
 class Mmap(Mapping):
@@ -100,6 +107,7 @@ class Mmap(Mapping):
         self._position = 0
         # Reentrant, since a signal handler may use the file its own thread is using.
         self._serial = threading.RLock()
+        _mapped.add(self)
         super().__init__(
             fd,
             name,
@@ -157,6 +165,9 @@ class Mmap(Mapping):
             return f"<{kind} name={self.name!r} closed>"
         return f"<{kind} name={self.name!r} mode={self.mode!r} size={self.size()}>"
 
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"cannot pickle {self!r}: open the file where it is needed")
+
     def __enter__(self) -> Self:
         self.size()
         return self
@@ -210,6 +221,8 @@ class Mmap(Mapping):
         offset = operator.index(offset)
         with self._serial:
             position = self._sought(offset, whence)
+            if position > self.size() and self.growable:
+                self.refresh()  # somebody may have written through the descriptor
             if not 0 <= position <= self.size():
                 raise ValueError(
                     f"position {position} is not in {self.name!r}, "
@@ -226,7 +239,10 @@ class Mmap(Mapping):
             return self._position + offset
         if whence == Whence.END:
             return self.size() + offset
-        return self.lseek(offset, whence)
+        if whence in (Whence.DATA, Whence.HOLE):
+            return self.lseek(offset, whence)
+        names = ", ".join(f"SEEK_{w.name}" for w in Whence)
+        raise ValueError(f"whence must be one of {names}, not {whence!r}")
 
     # -- Reading
 
@@ -261,7 +277,7 @@ class Mmap(Mapping):
         """Read all bytes from the position to the end, and move it."""
         return self.read()
 
-    def readinto(self, buffer: Buffer, /) -> int:
+    def readinto(self, buffer: _Buffer, /) -> int:
         """Read into `buffer` as much as there is, and move the position.
 
         Parameters
@@ -340,7 +356,7 @@ class Mmap(Mapping):
 
     # -- Writing
 
-    def write(self, data: Buffer, /) -> int:
+    def write(self, data: _Buffer, /) -> int:
         """Write all of `data` at the position, and move it; the file grows as it must.
 
         In append mode the bytes go to the end, whatever the position was.
@@ -368,15 +384,14 @@ class Mmap(Mapping):
         """
         with self._serial:
             if self.appending:
-                start = self.append(data)
-                count = memoryview(data).nbytes
+                start, count = self._append(data)
                 self._position = start + count
             else:
                 count = self.write_at(data, self._position)
                 self._position += count
             return count
 
-    def writelines(self, lines: Iterable[Buffer], /) -> None:
+    def writelines(self, lines: Iterable[_Buffer], /) -> None:
         """Write each of an iterable of buffers."""
         for line in lines:
             self.write(line)
@@ -418,7 +433,11 @@ class Mmap(Mapping):
             return size
 
     def flush(self) -> None:
-        """Write all changed bytes to the disk: `sync`, under its io name."""
+        """Write all changed bytes to the disk: `sync`, under its io name.
+
+        Closing does not do so, and nothing else needs it: what was written is in the
+        file for every other reader at once.
+        """
         self.sync()
 
     # -- Arrays
@@ -473,8 +492,21 @@ class Mmap(Mapping):
         >>> m.pread(4, 8)
         b'\x07\x00\x00\x00'
         """
-        return array_of(self.view(offset), dtype, shape, order)
+        view = self.view(offset)
+        try:
+            return array_of(view, dtype, shape, order)
+        except ValueError as error:
+            raise ValueError(f"{self.name!r}, from offset {offset}: {error}") from None
 
+
+def _after_fork_in_child() -> None:
+    """A thread that held a lock at the fork is not there to release it in the child."""
+    for m in _mapped:
+        m._serial = threading.RLock()
+        m._after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
 
 # By registration: a C extension type cannot inherit from it, and the isinstance checks
 # of the standard library and of pandas only need to know.

@@ -9,15 +9,16 @@ import math
 import operator
 import os
 import stat
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 
 import numpy as np
 
 from ._array import shape_of
 from ._file import Mmap
+from ._flags import Advice
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from numpy.typing import DTypeLike, NDArray
 
@@ -26,6 +27,28 @@ if TYPE_CHECKING:
     _Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
 __all__ = ["anonymous", "create", "open", "open_array", "open_file"]
+
+
+class _Options(TypedDict, total=False):
+    reserve: int | None
+    preallocate: bool
+    populate: bool
+    advice: int | None
+
+
+class _WindowOptions(_Options, total=False):
+    offset: int
+    length: int | None
+
+
+class _FileOptions(_WindowOptions, total=False):
+    private: bool
+    readonly: bool
+
+
+class _ArrayOptions(_Options, total=False):
+    perm: int
+
 
 _MODES = {
     "r": os.O_RDONLY,
@@ -36,8 +59,6 @@ _MODES = {
     "c": os.O_RDONLY,
 }
 _NEW = {"w+", "x+"}
-_WINDOW = {"offset", "length"}
-_COMMON = {"reserve", "preallocate", "populate", "advice"}
 
 
 def open(
@@ -46,7 +67,7 @@ def open(
     *,
     size: int | None = None,
     perm: int = 0o666,
-    **options: Any,
+    **options: Unpack[_WindowOptions],
 ) -> Mmap:
     """Map a file.
 
@@ -94,15 +115,20 @@ def open(
     mode = _known(mode)
     if size is not None and mode not in _NEW:
         raise ValueError(f"size is that of a new file, and mode {mode!r} makes none")
-    _check(size, options, _WINDOW | _COMMON)
-    options |= {"private": mode == "c", "readonly": mode == "r"}
+    _check(size, options, _WindowOptions, new=mode in _NEW)
+    settings = {**options, "private": mode == "c", "readonly": mode == "r"}
+    if hasattr(file, "fileno"):
+        raise TypeError(f"file must be a path or a descriptor, not {file!r}: try .fileno()")
     if isinstance(file, int):
-        return _map(_duplicate(file, mode), file, None, options)
-    return _map(_open_fd(file, _MODES[mode], perm), os.fspath(file), size, options)
+        return _map(_duplicate(file, mode), file, None, settings)
+    return _map(_open_fd(file, _MODES[mode], perm), os.fspath(file), size, settings)
 
 
 def open_file(
-    name: _Path, flags: int = os.O_RDONLY, perm: int = 0o666, **options: Any
+    name: _Path,
+    flags: int = os.O_RDONLY,
+    perm: int = 0o666,
+    **options: Unpack[_FileOptions],
 ) -> Mmap:
     """Map a file opened with the flags of open(2).
 
@@ -138,8 +164,8 @@ def open_file(
     ...     m.write(b"abc")
     3
     """
-    _check(None, options, _WINDOW | _COMMON | {"private", "readonly"})
-    return _map(_open_fd(name, flags, perm), os.fspath(name), None, options)
+    _check(None, options, _FileOptions, new=bool(flags & os.O_TRUNC))
+    return _map(_open_fd(name, flags, perm), os.fspath(name), None, {**options})
 
 
 def create(
@@ -147,7 +173,7 @@ def create(
     size: int,
     flags: int = os.O_RDWR | os.O_CREAT,
     perm: int = 0o666,
-    **options: Any,
+    **options: Unpack[_Options],
 ) -> Mmap:
     r"""Map a file of exactly `size` bytes, with disk blocks allocated for them.
 
@@ -184,7 +210,7 @@ def create(
     ...     m.read()
     b'\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00'
     """
-    _check(size, options, _COMMON)
+    _check(size, options, _Options, new=True)
     m = Mmap(_open_fd(name, flags, perm), os.fspath(name), **options)
     with _closing_on_error(m):
         kept = min(m.size(), size)
@@ -199,11 +225,11 @@ def _has_holes(m: Mmap) -> bool:
     return status.st_blocks * 512 < status.st_size
 
 
-def anonymous(size: int, name: str = "yammap", **options: Any) -> Mmap:
+def anonymous(size: int, name: str = "yammap", **options: Unpack[_Options]) -> Mmap:
     """Map memory that has no file on any disk: a memfd, see memfd_create(2).
 
-    It can all a file can: grow, be inherited by a fork, and be mapped by another process
-    that is given its descriptor.
+    It can do all that a file can: grow, be inherited by a fork, and be mapped by another
+    process that is given its descriptor.
 
     Parameters
     ----------
@@ -232,11 +258,11 @@ def anonymous(size: int, name: str = "yammap", **options: Any) -> Mmap:
     >>> yammap.anonymous(1 << 20).array("f8", (-1, 1024)).shape
     (128, 1024)
     """
-    _check(size, options, _COMMON)
+    _check(size, options, _Options, new=True)
     # Memory is given out page by page as files' blocks are not: allocating it here
     # would take at once what the caller may never touch.
     options.setdefault("preallocate", False)
-    return _map(os.memfd_create(name), f"memfd:{name}", size, options)
+    return _map(os.memfd_create(name), f"memfd:{name}", size, {**options})
 
 
 def open_array(
@@ -246,7 +272,7 @@ def open_array(
     shape: Shape | None = None,
     offset: int = 0,
     order: Literal["C", "F"] = "C",
-    **options: Any,
+    **options: Unpack[_ArrayOptions],
 ) -> NDArray[Any]:
     """Map a file and return it as a plain ndarray, in one call.
 
@@ -290,9 +316,12 @@ def open_array(
     >>> yammap.open_array("tokens.bin", "<u2")[:4]
     array([1, 2, 3, 0], dtype=uint16)
     """
-    if _known(mode) in _NEW:
-        options["size"] = offset + _bytes_of_new(dtype, shape)
-    with open(path, mode, **options) as m:
+    _check(None, options, _ArrayOptions, new=False)
+    if operator.index(offset) < 0 or order not in ("C", "F"):
+        raise ValueError(f"offset {offset} is negative, or order {order!r} not 'C' or 'F'")
+    new = _known(mode) in _NEW
+    size = offset + _bytes_of_new(dtype, shape) if new else None
+    with open(path, mode, size=size, **options) as m:
         return m.array(dtype, shape, offset, order)
 
 
@@ -309,12 +338,18 @@ def _known(mode: str) -> str:
     return plain
 
 
-def _check(size: int | None, options: dict[str, Any], known: set[str]) -> None:
+def _check(size: int | None, options: Mapping[str, Any], known: Any, *, new: bool) -> None:
     """Refuse what must not be found out when the file has been made or emptied already."""
-    if unknown := options.keys() - known:
+    if unknown := options.keys() - known.__optional_keys__:
         raise TypeError(f"unexpected keyword arguments: {', '.join(sorted(unknown))}")
-    if size is not None and not 0 <= operator.index(size) < 1 << 63:
-        raise ValueError(f"size must be between 0 and 2**63 - 1, not {size}")
+    if new and (window := options.keys() & {"offset", "length"}):
+        raise ValueError(f"a new file is mapped as a whole, without {', '.join(window)}")
+    numbers = {name: options.get(name) for name in ("offset", "length", "reserve")}
+    for name, number in {"size": size, **numbers}.items():
+        if number is not None and not 0 <= operator.index(number) < 1 << 63:
+            raise ValueError(f"{name} must be between 0 and 2**63 - 1, not {number}")
+    if options.get("advice") is not None:
+        Advice(options["advice"])
 
 
 def _duplicate(fd: int, mode: str) -> int:
@@ -323,8 +358,13 @@ def _duplicate(fd: int, mode: str) -> int:
     writes = flags & os.O_ACCMODE == os.O_RDWR
     appends = bool(flags & os.O_APPEND)
     fits = {"r": True, "c": True, "r+": writes and not appends, "a+": writes and appends}
-    if not fits.get(mode, False):
-        raise ValueError(f"descriptor {fd} has flags {flags:#o}, which do not fit {mode!r}")
+    if mode in _NEW:
+        raise ValueError(f"mode {mode!r} makes a new file, and descriptor {fd} has one")
+    if not fits[mode]:
+        kind = (
+            ("writes only at the end" if appends else "writes") if writes else "only reads"
+        )
+        raise ValueError(f"descriptor {fd} {kind}, which does not fit mode {mode!r}")
     return os.dup(fd)
 
 
