@@ -80,7 +80,13 @@ def test_different_results_are_reported():
 def test_demo_prints_its_table_and_cleans_up(tmp_path):
     done = run("-m", "yammap", "demo", "--directory", str(tmp_path))
     assert (done.returncode, done.stderr) == (0, "")
-    for row in ("write", "copy a window", "slice a window", "append a window", "truncated"):
+    for row in (
+        "write",
+        "copy a window",
+        "slice a window",
+        "append a window",
+        "that was cut off",
+    ):
         assert re.search(rf"^  {row}", done.stdout, re.MULTILINE)
     assert done.stdout.count(" GB/s ") == 3
     assert done.stdout.count(" µs ") == 9

@@ -32,4 +32,9 @@ def test_methods_of_the_core_have_examples():
         name for name in public if ">>>" not in getattr(yammap.Mapping, name).__doc__
     }
     properties = {"name", "origin", "growable", "appending", "readonly", "closed"}
-    assert without == properties | {"unlock"}
+    assert without == properties
+
+
+def test_methods_of_the_file_object_have_examples():
+    public = {name for name in vars(yammap.Mmap) if not name.startswith("_")}
+    assert {n for n in public if ">>>" not in getattr(yammap.Mmap, n).__doc__} == {"mode"}

@@ -1588,7 +1588,8 @@ cdef class Mapping:
         Returns
         -------
         bytes
-            One byte a page: 1 when it is in the page cache, else 0.
+            One byte a page: 1 when it is in the page cache, else 0. Of a file that the
+            caller neither owns nor may write, the kernel calls all pages resident.
 
         Raises
         ------
@@ -1669,6 +1670,11 @@ cdef class Mapping:
         ------
         ValueError
             When the range is not in the mapping, or the mapping is closed.
+
+        Examples
+        --------
+        >>> import yammap
+        >>> yammap.anonymous(4096).unlock()
         """
         cdef int64_t start, count
         cdef Region region = self.select(offset, length, &start, &count)

@@ -273,7 +273,7 @@ def append(paths: Sequence[Path], window: _Tokens) -> _Row:
     refusal = error_of(m.resize, array.nbytes + WINDOW_BYTES).partition(":")[0]
     appenders = (append_by_yammap, append_by_mmap, append_by_memmap)
     times = time_writers(paths, window, appenders, lambda path: os.truncate(path, size))
-    ways = ("append", f"{refusal};\nwritten, mapped anew", "written, mapped anew")
+    ways = ("append", f"{refusal}, so\npwrite and map anew", "write and\nmap anew")
     return row_of("append a window\nunder an array", ways, [t / APPENDS for t in times])
 
 
@@ -302,7 +302,7 @@ def truncate(paths: Sequence[Path]) -> tuple[_Row, str]:
         end_of("mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)", copies[1]),
         end_of('np.memmap(file, mode="r")', copies[2]),
     )
-    return ("copy what was\ntruncated", *ends, ""), message
+    return ("read a window\nthat was cut off", *ends, ""), message
 
 
 def error_of(action: Callable[..., object], *arguments: object) -> str:
@@ -330,6 +330,7 @@ def run(directory: str | None = None) -> None:
     console = Console(width=width, markup=False, emoji=False, highlight=False)
     with TemporaryDirectory(prefix="yammap-demo-", dir=directory) as folder:
         report(console, [Path(folder, way) for way in ("yammap", "mmap", "memmap")])
+    console.print("\nThe demo's files are removed.")
 
 
 def report(console: Console, paths: Sequence[Path]) -> None:

@@ -9,7 +9,11 @@ class BusError(OSError):
     Elsewhere this is the signal SIGBUS and the end of the process. ``errno`` tells the
     cause: ``EFAULT`` when the file was cut short (the code a system call returns for
     the same access), ``ENOSPC`` when the disk is full, ``EIO`` when it is bad;
-    ``filename`` tells the file and ``strerror`` the whole story.
+    ``filename`` tells the file and ``strerror`` the whole story. The mapping keeps the size
+    it had; `Mapping.refresh` takes over that of the file.
+
+    Only the copying methods raise it. A handler for SIGBUS that somebody installs after the
+    first mapping, as ``faulthandler.enable`` does, displaces what makes them do so.
 
     Attributes
     ----------

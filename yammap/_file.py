@@ -140,22 +140,90 @@ class Mmap(Mapping):
         return "rb" if self.readonly else "rb+"
 
     def readable(self) -> bool:
-        """Return True: a mapping can always be read."""
+        """Tell whether `read` is possible.
+
+        Returns
+        -------
+        bool
+            Always True.
+
+        Raises
+        ------
+        ValueError
+            When the mapping is closed.
+
+        Examples
+        --------
+        >>> import yammap
+        >>> yammap.anonymous(1).readable()
+        True
+        """
         self.size()
         return True
 
     def writable(self) -> bool:
-        """Return whether `write` is possible."""
+        """Tell whether `write` is possible.
+
+        Returns
+        -------
+        bool
+            False when the mapping is read-only.
+
+        Raises
+        ------
+        ValueError
+            When the mapping is closed.
+
+        Examples
+        --------
+        >>> import yammap
+        >>> yammap.anonymous(1).writable()
+        True
+        """
         self.size()
         return self.appending or not self.readonly
 
     def seekable(self) -> bool:
-        """Return True: a mapping can always be sought."""
+        """Tell whether `seek` is possible.
+
+        Returns
+        -------
+        bool
+            Always True.
+
+        Raises
+        ------
+        ValueError
+            When the mapping is closed.
+
+        Examples
+        --------
+        >>> import yammap
+        >>> yammap.anonymous(1).seekable()
+        True
+        """
         self.size()
         return True
 
     def isatty(self) -> bool:
-        """Return False: a mapping is never a terminal."""
+        """Tell whether this is a terminal.
+
+        Returns
+        -------
+        bool
+            Always False.
+
+        Raises
+        ------
+        ValueError
+            When the mapping is closed.
+
+        Examples
+        --------
+        >>> import yammap
+        >>> yammap.anonymous(1).isatty()
+        False
+        """
         self.size()
         return False
 
@@ -183,7 +251,24 @@ class Mmap(Mapping):
     # -- The position
 
     def tell(self) -> int:
-        """Return the position of the next `read` or `write`, in bytes."""
+        """Return the position of the next `read` or `write`.
+
+        Returns
+        -------
+        int
+            The position, in bytes.
+
+        Raises
+        ------
+        ValueError
+            When the mapping is closed.
+
+        Examples
+        --------
+        >>> import yammap
+        >>> yammap.anonymous(10).tell()
+        0
+        """
         self.size()
         return self._position
 
@@ -265,6 +350,12 @@ class Mmap(Mapping):
             When the file was cut short or cannot be read. The position stays.
         ValueError
             When the mapping is closed.
+
+        Examples
+        --------
+        >>> import yammap
+        >>> len(yammap.anonymous(10).read(4))
+        4
         """
         with self._serial:
             if size is None or size < 0:
@@ -274,7 +365,26 @@ class Mmap(Mapping):
             return data
 
     def readall(self) -> bytes:
-        """Read all bytes from the position to the end, and move it."""
+        r"""Read all bytes from the position to the end, and move it.
+
+        Returns
+        -------
+        bytes
+            The bytes; empty at the end.
+
+        Raises
+        ------
+        BusError
+            When the file was cut short or cannot be read. The position stays.
+        ValueError
+            When the mapping is closed.
+
+        Examples
+        --------
+        >>> import yammap
+        >>> yammap.anonymous(3).readall()
+        b'\x00\x00\x00'
+        """
         return self.read()
 
     def readinto(self, buffer: _Buffer, /) -> int:
@@ -298,6 +408,12 @@ class Mmap(Mapping):
             When `buffer` is read-only or not contiguous.
         ValueError
             When the mapping is closed.
+
+        Examples
+        --------
+        >>> import yammap
+        >>> yammap.anonymous(3).readinto(bytearray(10))
+        3
         """
         with self._serial:
             try:
@@ -326,6 +442,21 @@ class Mmap(Mapping):
             When the file was cut short or cannot be read. The position stays.
         ValueError
             When the mapping is closed.
+
+        Notes
+        -----
+        To go through many lines, `io.BufferedReader` over the mapping is faster.
+
+        Examples
+        --------
+        >>> import yammap
+        >>> with yammap.open("two.txt", "w+") as m:
+        ...     m.write(b"first\nsecond")
+        ...     m.seek(0)
+        ...     m.readline()
+        12
+        0
+        b'first\n'
         """
         with self._serial:
             end = self.size()
@@ -335,7 +466,36 @@ class Mmap(Mapping):
             return self.read(max(0, (newline + 1 or end) - self._position))
 
     def readlines(self, hint: int | None = -1, /) -> list[bytes]:
-        """Return the lines from the position on, until `hint` bytes have been read."""
+        r"""Read lines from the position on.
+
+        Parameters
+        ----------
+        hint : int or None, default -1
+            Stop after the line with which this many bytes have been read; no limit when
+            negative, 0 or None.
+
+        Returns
+        -------
+        list of bytes
+            The lines, each with its ``b"\n"``.
+
+        Raises
+        ------
+        BusError
+            When the file was cut short or cannot be read.
+        ValueError
+            When the mapping is closed.
+
+        Examples
+        --------
+        >>> import yammap
+        >>> with yammap.open("lines.txt", "w+") as m:
+        ...     m.writelines([b"one\n", b"two"])
+        ...     m.seek(0)
+        ...     m.readlines()
+        0
+        [b'one\n', b'two']
+        """
         lines, total = [], 0
         for line in self:
             lines.append(line)
@@ -379,8 +539,17 @@ class Mmap(Mapping):
             When the file cannot grow. Its size and bytes are then as they were.
         io.UnsupportedOperation
             When the mapping is read-only.
+        TypeError
+            When `data` is not a buffer.
         ValueError
             When a mapping of fixed size would have to grow, or the mapping is closed.
+
+        Examples
+        --------
+        >>> import yammap
+        >>> m = yammap.anonymous(0)
+        >>> m.write(b"grows"), m.tell(), m.size()
+        (5, 5, 5)
         """
         with self._serial:
             if self.appending:
@@ -392,7 +561,30 @@ class Mmap(Mapping):
             return count
 
     def writelines(self, lines: Iterable[_Buffer], /) -> None:
-        """Write each of an iterable of buffers."""
+        """Write each of an iterable of buffers.
+
+        Parameters
+        ----------
+        lines : iterable of buffer
+            What to `write`; nothing is put between.
+
+        Raises
+        ------
+        OSError
+            As of `write`; what came before is written.
+        TypeError
+            When an item is not a buffer.
+        ValueError
+            When the mapping is closed, or of fixed size and would have to grow.
+
+        Examples
+        --------
+        >>> import yammap
+        >>> m = yammap.anonymous(0)
+        >>> m.writelines([b"one ", b"line"])
+        >>> m.size()
+        8
+        """
         for line in lines:
             self.write(line)
 
@@ -436,7 +628,21 @@ class Mmap(Mapping):
         """Write all changed bytes to the disk: `sync`, under its io name.
 
         Closing does not do so, and nothing else needs it: what was written is in the
-        file for every other reader at once.
+        file for every other reader at once. Wrappers that flush after each line make
+        each line wait for the disk.
+
+        Raises
+        ------
+        OSError
+            When the kernel reports that bytes could not be written.
+        ValueError
+            When the mapping is closed.
+
+        Examples
+        --------
+        >>> import yammap
+        >>> with yammap.create("flushed.bin", 10) as m:
+        ...     m.flush()
         """
         self.sync()
 
