@@ -1,5 +1,6 @@
 """Fixtures: a path to play with, and a child process to die in our place."""
 
+import os
 import subprocess
 import sys
 import textwrap
@@ -28,10 +29,11 @@ def child(tmp_path):
     It must exit with `status`: 0, or minus the number of the signal that killed it.
     """
 
-    def run(source, status=0, timeout=120):
+    def run(source, status=0, timeout=120, **environment):
         done = subprocess.run(
             [sys.executable, "-P", "-W", "error", "-c", textwrap.dedent(source)],
             cwd=tmp_path,
+            env={**os.environ, **environment},
             capture_output=True,
             text=True,
             timeout=timeout,

@@ -275,6 +275,48 @@ def test_17_no_room_to_create(faulty):
     """)
 
 
+NO_FALLOCATE = """
+#include <errno.h>
+#include <sys/types.h>
+int fallocate(int fd, int mode, off_t offset, off_t length)
+{
+    (void)fd, (void)mode, (void)offset, (void)length;
+    errno = EOPNOTSUPP;
+    return -1;
+}
+"""
+
+
+@pytest.fixture
+def no_fallocate(tmp_path):
+    """A library that makes every filesystem one without fallocate(2)."""
+    library = tmp_path / "no_fallocate.so"
+    compiler = ["gcc", "-shared", "-fPIC", "-o", library, "-x", "c", "-"]
+    subprocess.run(compiler, input=NO_FALLOCATE, text=True, check=True)
+    return str(library)
+
+
+def test_18_a_filesystem_without_fallocate_gets_zeros_written(child, no_fallocate):
+    child(
+        SETUP
+        + textwrap.dedent("""
+        for mode in ("w+", "a+"):
+            name = f"file {mode}"
+            m = yammap.open(name, mode)
+            m.append(b"m" * 10)
+            with open(name, "ab") as file:
+                file.write(b"o" * 20)
+            m.resize(1 << 20)
+            m.sync()
+            data = open(name, "rb").read()
+            assert data == b"m" * 10 + b"o" * 20 + bytes((1 << 20) - 30)
+            assert os.stat(name).st_blocks * 512 >= 1 << 20
+            assert m.pread(40, 0) == data[:40]
+        """),
+        LD_PRELOAD=no_fallocate,
+    )
+
+
 # -- Chaining: what is not ours goes where it went before
 
 
