@@ -312,6 +312,12 @@ def test_18_a_filesystem_without_fallocate_gets_zeros_written(child, no_fallocat
             assert data == b"m" * 10 + b"o" * 20 + bytes((1 << 20) - 30)
             assert os.stat(name).st_blocks * 512 >= 1 << 20
             assert m.pread(40, 0) == data[:40]
+            try:
+                m.allocate()
+            except OSError as error:
+                assert error.errno == errno.EOPNOTSUPP
+            else:
+                raise AssertionError("fallocate(2) is there")
         """),
         LD_PRELOAD=no_fallocate,
     )
