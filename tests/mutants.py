@@ -67,7 +67,7 @@ MUTANTS = [
     Mutant(
         "a lent region is not kept",
         "_core.pyx",
-        "region.lent = True",
+        "region.lent = region.lent or lend",
         "region.lent = False",
         "test_lifetime.py::test_28_an_unseen_holder_in_a_process_that_would_crash",
     ),
@@ -144,8 +144,8 @@ MUTANTS = [
     Mutant(
         "views are not counted while they are made",
         "_core.pyx",
-        "            atomic_fetch_add(&view.region.exports, 1)\n        view.start",
-        "        atomic_fetch_add(&view.region.exports, 0)\n        view.start",
+        "atomic_fetch_add(&region.exports, 1)\n                region.lent",
+        "atomic_fetch_add(&region.exports, lend)\n                region.lent",
         "test_hostile.py::test_a_finaliser_that_cuts_the_file_while_a_view_is_made",
     ),
     Mutant(

@@ -284,6 +284,7 @@ int fallocate(int fd, int mode, off_t offset, off_t length)
     errno = EOPNOTSUPP;
     return -1;
 }
+int fallocate64(int, int, off_t, off_t) __attribute__((alias("fallocate")));
 """
 
 

@@ -1,6 +1,7 @@
 """Arguments, threads and neighbours that do what nobody expects."""
 
 import contextlib
+import fcntl
 import gc
 import mmap
 import os
@@ -290,6 +291,7 @@ REFUSED = {
     "truncated": lambda p: yammap.open_file(p, RDWR_TRUNC, offset=3),
     "reserve": lambda p: yammap.open(p, "w+", reserve=-1),
     "advice": lambda p: yammap.open(p, "w+", advice="random"),
+    "bad advice": lambda p: yammap.open(p, "w+", advice=yammap.MADV_REMOVE),
     "order": lambda p: yammap.open_array(p, "u1", "w+", shape=3, order="K"),
     "array offset": lambda p: yammap.open_array(p, "<u2", "w+", shape=3, offset=-2),
 }
@@ -406,3 +408,67 @@ def test_a_descriptor_must_fit_the_mode(path, flags, good, bad):
     finally:
         os.close(fd)
     assert path.read_bytes() == b"abc"
+
+
+# -- Copies, truncations, and memory that goes
+
+
+def test_trimming_spares_a_copy_that_began_before(child):
+    """The reserve is given back only behind the longest the mapping has been."""
+    child("""
+        import threading, yammap
+        size = 64 << 20
+        for _ in range(20):
+            m = yammap.open("file", "w+", size=size, preallocate=False)
+            reader = threading.Thread(target=lambda: m.pread(size, 0))
+            reader.start()
+            m.resize(size - (4 << 20))
+            memoryview(m).release()
+            m.resize(size - (8 << 20))
+            reader.join()
+            m.close()
+    """)
+
+
+@pytest.mark.usefixtures("eager_switching")
+def test_a_large_write_is_whole_after_truncations(path):
+    size = 32 << 20
+    data = b"w" * size
+    for _ in range(10):
+        with yammap.open(path, "w+", size=size) as m:
+            writer = threading.Thread(target=m.write_at, args=(data, 0))
+            writer.start()
+            while not m.pread(1, 0).strip(b"\0"):
+                pass
+            m.resize(0)
+            m.resize(size)
+            writer.join()
+            assert m.pread(size, 0).count(b"w") in (0, size)
+
+
+def test_a_descriptor_that_appends_from_now_on(path):
+    with open(path, "wb+") as file:
+        file.truncate(8 << 20)
+        with yammap.open(file.fileno(), "r+") as m:
+            fcntl.fcntl(file.fileno(), fcntl.F_SETFL, os.O_APPEND)
+            assert m.write_at(b"w" * (2 << 20), 100) == 2 << 20
+            assert m.pread(3, 99) == b"\0ww"
+    assert path.stat().st_size == 8 << 20
+
+
+def test_a_sealed_memfd_is_written_by_memory():
+    with yammap.anonymous(4 << 20) as m:
+        fcntl.fcntl(m.fileno(), 1033, 0x10)  # F_ADD_SEALS, F_SEAL_FUTURE_WRITE
+        assert m.write_at(b"w" * (2 << 20), 5) == 2 << 20
+        with pytest.raises(PermissionError):
+            m.append(b"x")
+
+
+def test_subclasses_compare_as_they_like(path):
+    class Equal(yammap.Mmap):
+        def __eq__(self, other):
+            return True
+
+    with Equal(os.open(path, os.O_RDWR | os.O_CREAT), "equal") as m:
+        m.write(b"x")
+        assert m.pread(1, 0) == b"x"

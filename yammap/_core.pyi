@@ -5,9 +5,10 @@ from typing import Any, Final, SupportsIndex
 from numpy.typing import NDArray
 from typing_extensions import Buffer, disjoint_base
 
-__all__ = ["CONSTANTS", "Mapping"]
+__all__ = ["CONSTANTS", "HARMLESS", "Mapping"]
 
 CONSTANTS: Final[dict[str, int]]
+HARMLESS: Final[set[int]]
 
 # On 3.11 NumPy's stubs do not show that arrays are buffers.
 _Buffer = Buffer | NDArray[Any]

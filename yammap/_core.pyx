@@ -47,7 +47,7 @@ from io import UnsupportedOperation
 
 from ._errors import BusError, ShortRead
 
-__all__ = ["CONSTANTS", "Mapping"]
+__all__ = ["CONSTANTS", "HARMLESS", "Mapping"]
 
 
 cdef extern from "Python.h":
@@ -182,6 +182,7 @@ cdef class Region:
     cdef char *base
     cdef size_t span
     cdef size_t blank_from      # from here on, zeros instead of the file
+    cdef int64_t reached        # the longest the mapping has been in it
     cdef char *data
     cdef atomic_count exports   # live buffers, each of which holds a reference
     cdef bint lent              # a holder of the mapping object may read it unseen
@@ -354,11 +355,12 @@ cdef void search(void *argument) noexcept nogil:
 
 # Advice that neither throws data away nor kills. A list of what is refused would be one
 # kernel release short: MADV_GUARD_INSTALL makes the next access a segmentation fault.
-cdef set HARMLESS = {
+# MADV_DONTFORK would make a forked child unmap what has come to lie there since.
+HARMLESS = {
     CONSTANTS["MADV_" + name] for name in (
         "NORMAL", "RANDOM", "SEQUENTIAL", "WILLNEED", "COLD", "PAGEOUT", "POPULATE_READ",
         "POPULATE_WRITE", "COLLAPSE", "HUGEPAGE", "NOHUGEPAGE", "MERGEABLE", "UNMERGEABLE",
-        "DONTFORK", "DOFORK", "DONTDUMP", "DODUMP",
+        "DOFORK", "DONTDUMP", "DODUMP",
     )
 }
 cdef tuple LASTING = (MADV_NORMAL, MADV_RANDOM, MADV_SEQUENTIAL)
@@ -472,6 +474,7 @@ cdef class Mapping:
         self.learn_length(-1 if length is None else as_offset(length, "length"))
         self.check(code_of(fault_install()))
         self.check(self.map_region(self.length, region))
+        region.reached = self.length
         self.region = region
         return 0
 
@@ -564,6 +567,7 @@ cdef class Mapping:
             self.file_size = self.origin + length
             if spare.base != NULL:
                 self.region = spare
+            self.region.reached = max(self.region.reached, length)
         if spare.base != NULL:
             self.elders.append(old)
             self.forget_elders(False)
@@ -595,21 +599,44 @@ cdef class Mapping:
         cdef Py_ssize_t length, shrinks
         return self.snapshot(&length, &shrinks)
 
+    cdef Region counted(self, Py_ssize_t *length, bint lend):
+        """The region, held and counted as exported, all in one step."""
+        cdef Region region
+        with cython.critical_section(self):
+            region = self.region
+            length[0] = self.length
+            if region is not None:
+                atomic_fetch_add(&region.exports, 1)
+                region.lent = region.lent or lend
+        if region is None:
+            self.current()
+        return region
+
     cdef Region select(self, object offset, object length, int64_t *start, int64_t *count):
         """The region, and in it the validated bytes of a method's arguments."""
-        start[0] = as_offset(offset, "offset")
-        count[0] = 0 if length is None else as_offset(length, "length")
         cdef Py_ssize_t size, shrinks
+        self.convert(offset, length, start, count)
         cdef Region region = self.snapshot(&size, &shrinks)
-        if start[0] > size:
-            raise ValueError(f"offset {start[0]} is past the end of {self.name!r} "
-                             f"({size} bytes)")
-        if clip(start[0], count[0], size) < count[0]:
-            raise ValueError(f"{count[0]} bytes at offset {start[0]} are not all in "
-                             f"{self.name!r}, which has {size} bytes here")
-        if length is None:
-            count[0] = size - start[0]
+        self.fit(start[0], count, size)
         return region
+
+    cdef int convert(self, object offset, object length, int64_t *start,
+                     int64_t *count) except -1:
+        """The numbers of a range; a length of -1 is all to the end."""
+        start[0] = as_offset(offset, "offset")
+        count[0] = -1 if length is None else as_offset(length, "length")
+        return 0
+
+    cdef int fit(self, int64_t start, int64_t *count, int64_t size) except -1:
+        if start > size:
+            raise ValueError(f"offset {start} is past the end of {self.name!r} "
+                             f"({size} bytes)")
+        if count[0] == -1:
+            count[0] = size - start
+        if clip(start, count[0], size) < count[0]:
+            raise ValueError(f"{count[0]} bytes at offset {start} are not all in "
+                             f"{self.name!r}, which has {size} bytes here")
+        return 0
 
     cdef int check(self, int code) except -1:
         """The one errno check: raise the OSError of `code`, unless it is 0."""
@@ -870,12 +897,15 @@ cdef class Mapping:
         When a truncation of ours overtakes the write, it is done again: as if it had
         come after.
         """
-        cdef int64_t inside = length
-        if clip(offset, length, self.length) < length:
-            inside = self.extend(source, offset, length)
-        while not self.store_inside(source, offset, inside):
-            inside = self.extend(source, offset, length)
-        return 0
+        cdef int64_t inside
+        cdef Py_ssize_t shrinks
+        while True:
+            shrinks = self.shrinks
+            inside = length
+            if clip(offset, length, self.length) < length:
+                inside = self.extend(source, offset, length)
+            if self.store_inside(source, offset, inside) and shrinks == self.shrinks:
+                return 0
 
     cdef bint store_inside(self, char *source, int64_t offset, int64_t length) except -1:
         """Write piece by piece, each the faster way; False when overtaken."""
@@ -917,23 +947,24 @@ cdef class Mapping:
 
         Memory takes a page fault for each such page, the system call none. The mutex
         keeps out truncations, after which the call would extend the file again; other
-        writers the kernel keeps out itself.
+        writers the kernel keeps out itself. What the call refuses, memory may take: it
+        is tried next, and its fault reported.
         """
-        cdef file_stat status
         cdef int64_t start = offset + done, count = 0
-        cdef int code = 0
         with self.mutex:
             if self.region is not None and clip(start, CHUNK, self.length) == CHUNK:
                 with nogil:
-                    if (fstat(self.fd, &status) == 0
-                            and clip(self.origin + start, CHUNK, status.st_size) == CHUNK):
-                        code = write_all(self.fd, source + done, CHUNK, self.origin + start,
-                                         &count)
-        if code:
-            done += count
-            self.raise_bus_error(code, offset + done, done, True,
-                                 CALLER if code == EFAULT else self.cause_of(code, 0))
+                    if self.is_writable_at(start):
+                        write_all(self.fd, source + done, CHUNK, self.origin + start,
+                                  &count)
         return count == CHUNK
+
+    cdef bint is_writable_at(self, int64_t start) noexcept nogil:
+        """Whether pwrite(2) neither extends the file nor appends (O_APPEND, set later)."""
+        cdef file_stat status
+        return (fstat(self.fd, &status) == 0
+                and clip(self.origin + start, CHUNK, status.st_size) == CHUNK
+                and not fcntl(self.fd, F_GETFL) & O_APPEND)
 
     def append(self, data):
         """Write all of `data` at the end, growing the file.
@@ -1233,7 +1264,10 @@ cdef class Mapping:
         -----
         Whoever holds the mapping object itself instead of an export of it, as
         ``np.ndarray(buffer=m)`` does, is not known to be there. Its memory past the new
-        end stays readable, as zeros, and is cut off from the file.
+        end stays readable, as zeros, and is cut off from the file. So each shrinking
+        after an export of the mapping itself (``memoryview(m)``, ``hashlib.sha256(m)``)
+        keeps a range of addresses until the object is freed, of the 65530 a process may
+        have; `view` exports without that.
 
         Examples
         --------
@@ -1285,6 +1319,8 @@ cdef class Mapping:
                 return code
         with cython.critical_section(self):
             exports[0] = self.count_exports()
+            if region.lent and spare.base == NULL:
+                exports[0] += 1     # lent just now, by a thread that needs no GIL
             if exports[0] == 0:
                 self.shrinks += 1
                 self.length = length
@@ -1297,7 +1333,7 @@ cdef class Mapping:
             length = old
         self.adopt(spare, length)
         if region is not self.region:
-            self.trim(region, old)
+            self.trim(region)
         for region in self.elders:
             self.blank(region, length)
         return code
@@ -1309,9 +1345,9 @@ cdef class Mapping:
             exports += atomic_load(&region.exports)
         return exports
 
-    cdef void trim(self, Region region, int64_t length) noexcept nogil:
-        """Give back the reserve of a region that will not grow any more."""
-        cdef size_t kept = round_up(max(self.origin % PAGE + length, 1))
+    cdef void trim(self, Region region) noexcept nogil:
+        """Give back what of a region's reserve no copy in flight can be in."""
+        cdef size_t kept = round_up(max(self.origin % PAGE + region.reached, 1))
         if kept < region.span and munmap(region.base + kept, region.span - kept) == 0:
             region.span = region.blank_from = kept
 
@@ -1322,9 +1358,14 @@ cdef class Mapping:
         """
         cdef size_t kept = round_up(self.origin % PAGE + length)
         if region.lent and kept < region.blank_from:
-            mmap(region.base + kept, region.blank_from - kept, self.prot,
-                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0)
+            if self.map_zeros(region.base + kept, region.blank_from - kept, self.prot):
+                # Read-only zeros take nothing from what may be committed.
+                self.map_zeros(region.base + kept, region.blank_from - kept, PROT_READ)
             region.blank_from = kept
+
+    cdef bint map_zeros(self, char *start, size_t length, int prot) noexcept nogil:
+        return mmap(start, length, prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED
+                    | MAP_NORESERVE, -1, 0) == MAP_FAILED
 
     def allocate(self, offset=0, length=None):
         """Allocate disk blocks for a range, so that writing to it needs no more room.
@@ -1720,22 +1761,19 @@ cdef class Mapping:
         b'\\x00abc\\x00'
         """
         cdef int64_t start, count
+        cdef Py_ssize_t size
         cdef View view = View.__new__(View)
-        with cython.critical_section(self):
-            view.region = self.select(offset, length, &start, &count)
-            atomic_fetch_add(&view.region.exports, 1)
+        self.convert(offset, length, &start, &count)
+        view.region = self.counted(&size, False)
+        self.fit(start, &count, size)
         view.start = view.region.data + start
         view.length = count
         view.readonly = self.is_readonly()
         return PyMemoryView_FromObject(view)
 
     def __getbuffer__(self, Py_buffer *info, int flags):
-        cdef Region region
-        cdef Py_ssize_t length, shrinks
-        with cython.critical_section(self):
-            region = self.snapshot(&length, &shrinks)
-            atomic_fetch_add(&region.exports, 1)
-            region.lent = True
+        cdef Py_ssize_t length
+        cdef Region region = self.counted(&length, True)
         export(info, flags, region, region.data, length, self.is_readonly())
 
     def __releasebuffer__(self, Py_buffer *info):

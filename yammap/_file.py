@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 __all__ = ["Mmap"]
 
 
-_mapped: weakref.WeakSet[Mmap] = weakref.WeakSet()
+# By identity: a subclass may compare as it likes.
+_mapped: weakref.WeakValueDictionary[int, Mmap] = weakref.WeakValueDictionary()
 
 
 class Mmap(Mapping):
@@ -107,7 +108,7 @@ class Mmap(Mapping):
         self._position = 0
         # Reentrant, since a signal handler may use the file its own thread is using.
         self._serial = threading.RLock()
-        _mapped.add(self)
+        _mapped[id(self)] = self
         super().__init__(
             fd,
             name,
@@ -707,7 +708,7 @@ class Mmap(Mapping):
 
 def _after_fork_in_child() -> None:
     """A thread that held a lock at the fork is not there to release it in the child."""
-    for m in _mapped:
+    for m in list(_mapped.values()):
         m._serial = threading.RLock()
         m._after_fork()
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 import numpy as np
 
 from ._array import shape_of
+from ._core import HARMLESS
 from ._file import Mmap
 from ._flags import Advice
 
@@ -210,7 +211,7 @@ def create(
     ...     m.read()
     b'\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00'
     """
-    _check(size, options, _Options, new=True)
+    _check(operator.index(size), options, _Options, new=True)
     m = Mmap(_open_fd(name, flags, perm), os.fspath(name), **options)
     with _closing_on_error(m):
         kept = min(m.size(), size)
@@ -262,7 +263,8 @@ def anonymous(size: int, name: str = "yammap", **options: Unpack[_Options]) -> M
     # Memory is given out page by page as files' blocks are not: allocating it here
     # would take at once what the caller may never touch.
     options.setdefault("preallocate", False)
-    return _map(os.memfd_create(name), f"memfd:{name}", size, {**options})
+    fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    return _map(fd, f"memfd:{name}", size, {**options})
 
 
 def open_array(
@@ -348,8 +350,8 @@ def _check(size: int | None, options: Mapping[str, Any], known: Any, *, new: boo
     for name, number in {"size": size, **numbers}.items():
         if number is not None and not 0 <= operator.index(number) < 1 << 63:
             raise ValueError(f"{name} must be between 0 and 2**63 - 1, not {number}")
-    if options.get("advice") is not None:
-        Advice(options["advice"])
+    if options.get("advice") not in HARMLESS | {None, Advice.DONTNEED}:
+        raise ValueError(f"advice {options['advice']!r} is unknown, or destroys data")
 
 
 def _duplicate(fd: int, mode: str) -> int:
