@@ -1158,10 +1158,12 @@ cdef class Mapping:
         """
         cdef file_stat status
         cdef int64_t done = 0
-        cdef int code = write_all(self.fd, source, length, -1, &done)
-        cdef int64_t reached = lseek(self.fd, 0, SEEK_CUR) - self.origin
+        cdef int64_t reached
+        cdef int code
         if length == 0:
             return 0
+        code = write_all(self.fd, source, length, -1, &done)
+        reached = lseek(self.fd, 0, SEEK_CUR) - self.origin
         if code:
             self.cut_back(reached, reached - done)
             return code
@@ -1901,5 +1903,4 @@ cdef class Mapping:
                 with nogil:
                     code = code_of(close(self.fd))
                 self.fd = -1
-        if code:
-            raise OSError(code, strerror(code).decode(), self.name)
+        self.check(code)
