@@ -615,6 +615,8 @@ cdef class Mapping:
         """In a forked child: free the mutex if a thread held it that is not here."""
         if self.mutex.locked():
             self.mutex.release()
+        if self.fork_advice == MADV_DONTFORK:
+            self.close()
 
     # -- Setting up
 
@@ -650,8 +652,9 @@ cdef class Mapping:
             guard_is_in_force()
             code = self.map_region(self.length, region)
         if code in (ENODEV, EPERM, EACCES) and engine != "auto":
-            raise OSError(code, f"mmap(2) is refused: {strerror(code).decode()} (sealed, or "
-                          f"a filesystem without it? engine='auto' does without)", self.name)
+            reason = strerror(code).decode()
+            raise OSError(code, f"mmap(2) is refused: {reason} (sealed, or a filesystem "
+                          f"without it? engine='auto' does without)", self.name)
         if code and engine == "auto":
             self.unmapped, code = True, 0
         if self.unmapped and self.flags == MAP_PRIVATE:
@@ -825,6 +828,10 @@ cdef class Mapping:
     cdef Region counted(self, Py_ssize_t *length, bint lend):
         """The region, held and counted as exported, all in one step."""
         cdef Region region
+        self.current()
+        if self.unmapped:
+            raise BufferError(f"{self.name!r} is not mapped: its engine is 'pread'")
+        guard_is_in_force()
         with cython.critical_section(self):
             region = self.region
             length[0] = self.length
@@ -833,9 +840,6 @@ cdef class Mapping:
                 region.lent = region.lent or lend
         if region is None:
             self.current()
-        if self.unmapped:
-            atomic_fetch_sub(&region.exports, 1)
-            raise BufferError(f"{self.name!r} is not mapped: its engine is 'pread'")
         return region
 
     cdef Region select(self, object offset, object length, int64_t *start, int64_t *count):
@@ -1564,6 +1568,7 @@ cdef class Mapping:
     cdef int require_growable(self) except -1:
         if not self.appending:
             self.require(PROT_WRITE)
+        fault_in_force(tick())      # puts our handler back, and is free most times
         self.require_descriptor()
         if not self.growable:
             raise ValueError(f"this mapping of {self.name!r} has a fixed size of "
@@ -2040,8 +2045,8 @@ cdef class Mapping:
             self.sync_failure = code
         if self.sync_failure:
             reason = strerror(self.sync_failure).decode()
-            raise OSError(self.sync_failure, f"{reason}: bytes written before may not be on "
-                          f"the disk; rewrite() tries again", self.name)
+            raise OSError(self.sync_failure, f"{reason}: bytes written before may not be "
+                          f"on the disk; rewrite() tries again", self.name)
         return self.check(code)
 
     cdef int sync_descriptor(self, int64_t start, int64_t count, bint wait) noexcept nogil:
