@@ -16,7 +16,7 @@ MIB = 1 << 20
 
 
 def letters(pages):
-    return b"".join(bytes([65 + i % 26]) * PAGE for i in range(pages))
+    return b"".join(bytes([65 + i]) * PAGE for i in range(pages))
 
 
 def mapped(pages=4, mode="r+", name="file", **options):
@@ -37,8 +37,39 @@ def bus_error(call, *args, **options):
     return raised(yammap.BusError, call, *args, **options)
 
 
+def touched(touch, *args):
+    "The BusError that is raised in this thread for a view it touched, soon after."
+    def wait():
+        touch(*args)
+        for _ in range(10**8):
+            pass
+    return bus_error(wait)
+
+
+def store(view, offset, value):
+    view[offset] = value
+
+
+def poisoned(m):
+    "Every method but faults() and heal() raises the same BusError, which it returns."
+    first = bus_error(m.size)
+    for call in (m.tell, m.refresh, m.sync, m.view, m.array, m.read,
+                 lambda: m.pread(1, 0), lambda: m.read_at(bytearray(1), 0)):
+        error = bus_error(call)
+        assert str(error) == str(first), (str(error), str(first))
+        assert (error.errno, error.offset) == (first.errno, first.offset)
+    return first
+
+
 def content(name="file"):
     with open(name, "rb") as file:
+        return file.read()
+
+
+def on_disk(name):
+    "What a file that nobody maps holds when the page cache has forgotten it."
+    with open(name, "rb") as file:
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
         return file.read()
 
 
