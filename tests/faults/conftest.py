@@ -6,8 +6,8 @@ import lab
 import pytest
 
 SETUP = """
-import contextlib, ctypes, errno, gc, mmap, os, re, resource, signal, sys, threading
-import faulthandler
+import contextlib, ctypes, errno, faulthandler, gc, mmap, os, re, resource, signal
+import sys, textwrap, threading, warnings
 import numpy as np
 import yammap
 
@@ -61,6 +61,13 @@ def poisoned(m):
     return first
 
 
+def start(*functions):
+    threads = [threading.Thread(target=function, daemon=True) for function in functions]
+    for thread in threads:
+        thread.start()
+    return threads
+
+
 def content(name="file"):
     with open(name, "rb") as file:
         return file.read()
@@ -94,7 +101,7 @@ def faulty(child):
     """Run source with the names above at hand; it must exit with `status`."""
 
     def run(source, status=0, **environment):
-        return child(SETUP + textwrap.dedent(source), status, **environment)
+        return child(SETUP + textwrap.dedent(source), status, timeout=60, **environment)
 
     return run
 

@@ -424,8 +424,7 @@ def test_08_truncated_in_a_loop_under_views(faulty):
             while not done.is_set():
                 sums.append(int(view.sum()))
 
-        threads = [threading.Thread(target=read) for _ in range(4)]
-        for t in threads: t.start()
+        threads = start(*[read] * 4)
         healed = 0
         while healed < 50:
             os.truncate("file", 16 * PAGE)
@@ -456,8 +455,7 @@ def test_09_two_threads_on_one_bad_page_lose_no_store(faulty):
                 ctypes.memset(start + which * half, 1 + which, half)    # without the GIL
                 barrier.wait()
 
-        threads = [threading.Thread(target=write, args=[i]) for i in range(2)]
-        for t in threads: t.start()
+        threads = start(lambda: write(0), lambda: write(1))
         for _ in range(rounds):
             os.truncate("file", PAGE)
             barrier.wait()
