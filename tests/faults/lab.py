@@ -8,7 +8,6 @@ needs.
 
 import contextlib
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -106,7 +105,7 @@ def thin_ext4(directory, size=256 * MIB, real=8 * MIB):
 
 def snapshot(directory, to):
     """Copy what the disk under a mounted filesystem holds now, as if power were cut."""
-    shutil.copyfile(image_of(directory), image_of(to))
+    run("cp", "--sparse=always", image_of(directory), image_of(to))
 
 
 @contextlib.contextmanager
@@ -114,6 +113,23 @@ def restarted(directory):
     """Mount a snapshot, so that the filesystem replays its journal."""
     with mounted(directory, "-o", "loop", image_of(directory)):
         yield directory
+
+
+@contextlib.contextmanager
+def huge_pages(count):
+    """Let the kernel set aside that many huge pages."""
+    setting = Path("/proc/sys/vm/nr_hugepages")
+    before = setting.read_text()
+    try:
+        setting.write_text(f"{int(before) + count}")
+    except OSError as error:
+        missing(f"no huge pages: {error}")
+    try:
+        if int(setting.read_text()) < int(before) + count:
+            missing("the kernel finds no memory for huge pages")
+        yield
+    finally:
+        setting.write_text(before)
 
 
 class Fuse:
