@@ -31,7 +31,7 @@ def test_methods_of_the_core_have_examples():
     without = {
         name for name in public if ">>>" not in getattr(yammap.Mapping, name).__doc__
     }
-    properties = {"name", "origin", "growable", "appending", "readonly", "closed"}
+    properties = {"name", "origin", "growable", "appending", "engine", "readonly", "closed"}
     assert without == properties
 
 

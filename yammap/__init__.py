@@ -18,8 +18,9 @@ if _find_spec("yammap._core") is None:
     )
 
 from . import _flags
+from ._atomic import atomic_create
 from ._core import Mapping
-from ._errors import BusError, ShortRead
+from ._errors import BusError, Fault, ShortRead
 from ._file import Mmap
 from ._flags import *  # noqa: F403
 from ._open import anonymous, create, open, open_array, open_file
@@ -28,10 +29,12 @@ __version__ = "0.1.0"
 
 __all__ = [
     "BusError",
+    "Fault",
     "Mapping",
     "Mmap",
     "ShortRead",
     "anonymous",
+    "atomic_create",
     "create",
     "open",
     "open_array",

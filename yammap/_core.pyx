@@ -21,6 +21,11 @@ Who may free an address
     was lent out through the mapping's own buffer stays until the mapping object is
     freed, since ``np.ndarray(buffer=m)`` keeps the object and drops the export.
 
+Who survives a bus error
+    Copies run under a guard that makes a fault a return value (_fault.h). In views, a page
+    is put in place (_patch.h) and the thread is told (_raise.h); from then on the region
+    has patches, and ``snapshot``, the one door of all methods, raises.
+
 Who may change what
     ``mutex`` serialises everything that changes the size or uses the descriptor, so no
     descriptor is used after it was closed. It is held across system calls, without
@@ -36,22 +41,25 @@ from cpython.buffer cimport PyBUF_FORMAT, PyBUF_ND, PyBUF_SIMPLE, PyBUF_STRIDES,
     PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.memoryview cimport PyMemoryView_FromObject
-from libc.errno cimport EAGAIN, EFAULT, EFBIG, EINTR, EIO, EISDIR, ENODEV, ENOMEM, \
-    ENOSPC, EOPNOTSUPP, errno
+from libc.errno cimport EACCES, EAGAIN, EBADF, EFAULT, EFBIG, EINTR, EIO, EISDIR, ENODEV, \
+    ENOMEM, ENOSPC, EOPNOTSUPP, EPERM, errno
 from libc.stdint cimport INT64_MAX, int64_t, uint64_t, uintptr_t
 from libc.string cimport memcmp, strerror
 
 from ._mman cimport *
 
+import warnings
 from io import UnsupportedOperation
 
-from ._errors import BusError, ShortRead
+from ._errors import BusError, Fault, ShortRead
+from ._limits import limit_behind
 
 __all__ = ["CONSTANTS", "HARMLESS", "Mapping"]
 
 
 cdef extern from "Python.h":
     long long PyLong_AsLongLongAndOverflow(object value, int *overflow) except? -1
+    unsigned long PyThread_get_thread_ident() nogil
 
 
 cdef extern from "<stdatomic.h>" nogil:
@@ -59,18 +67,56 @@ cdef extern from "<stdatomic.h>" nogil:
     long atomic_fetch_add(atomic_count *object, long operand)
     long atomic_fetch_sub(atomic_count *object, long operand)
     long atomic_load(atomic_count *object)
+    ctypedef unsigned long atomic_total "atomic_ulong"
+    unsigned long load_total "atomic_load"(atomic_total *object)
+    unsigned char touch "__atomic_fetch_or"(char *object, char operand, int order)
     int memory_order_acquire
     void atomic_thread_fence(int order)
 
 
 cdef extern from "_fault.h" nogil:
     int fault_install()
+    bint fault_in_force(unsigned tick)
+    bint fault_look(unsigned tick)
     const void *fault_copy(void *target, const void *source, size_t length)
+    const void *fault_carry(void *memory, void *buffer, size_t length, bint writing)
     struct fault_range:
         const void *start
         size_t length
     const void *fault_call(void (*function)(void *) noexcept nogil, void *argument,
                            const fault_range ranges[2])
+
+
+cdef extern from "_patch.h" nogil:
+    struct patch:
+        char *start
+        size_t length
+        const char *touched
+        int code
+        bint writing, kept
+    struct patch_range:
+        char *start
+        size_t length, lead, count
+        int64_t offset
+        int fd, prot, flags
+        bint raises, withheld
+        void *name
+    atomic_total patch_total
+    void patch_watch(patch_range *range)
+    void patch_forget(patch_range *range)
+    void patch_resize(patch_range *range, size_t length)
+    void patch_let_go(patch_range *range, size_t exposed)
+    bint patch_get(patch_range *range, size_t index, patch *copy)
+    bint patch_of_thread(unsigned long thread, bint claim, patch *copy,
+                         const patch_range **range)
+    bint patch_told(patch_range *range, unsigned long thread)
+    int patch_heal(patch_range *range, size_t length, bint discard, size_t *written)
+
+
+cdef extern from "_raise.h":
+    int raise_install(object exception)
+    void raise_cancel()
+    void raise_done()
 
 
 cdef extern from "_constants.h":
@@ -176,9 +222,12 @@ cdef uint64_t next_serial = 0
 
 
 @cython.final
+@cython.no_gc       # the name is no container, and making a region must not collect
 @cython.auto_pickle(False)
 cdef class Region:
     """A range of addresses, unmapped when nobody holds it any more."""
+    cdef object name
+    cdef patch_range watch      # what the handler of bus errors knows of it
     cdef char *base
     cdef size_t span
     cdef size_t blank_from      # from here on, zeros instead of the file
@@ -196,9 +245,37 @@ cdef class Region:
         next_serial += 1
         self.serial = next_serial
 
+    cdef void put_under_watch(self, int64_t offset, int fd, int prot, int flags,
+                              bint raises) noexcept nogil:
+        self.watch.start = self.base
+        self.watch.length = self.span
+        self.watch.lead = self.data - self.base
+        self.watch.offset = offset
+        self.watch.fd = fd
+        self.watch.prot = prot
+        self.watch.flags = flags
+        self.watch.raises = raises
+        self.watch.name = <void *> self.name
+        patch_watch(&self.watch)
+
+    cdef int resize(self, size_t span) noexcept nogil:
+        """Give back the end, from `span` bytes on; returns an errno value."""
+        patch_resize(&self.watch, span)
+        cdef int code = code_of(munmap(self.base + span, self.span - span))
+        if code:
+            patch_resize(&self.watch, self.span)
+        else:
+            self.span = self.blank_from = span
+        return code
+
+    cdef void let_go_of_file(self) noexcept nogil:
+        if self.base != NULL:
+            patch_let_go(&self.watch, self.watch.lead + self.reached)
+
     def __dealloc__(self):
         if self.base != NULL:
             with nogil:
+                patch_forget(&self.watch)
                 munmap(self.base, self.span)
 
     def __releasebuffer__(self, Py_buffer *info):
@@ -250,9 +327,11 @@ cdef class View:
             atomic_fetch_sub(&self.region.exports, 1)
 
 
-cdef inline const void *copy(char *memory, char *buffer, int64_t length,
-                             bint writing) noexcept nogil:
+cdef inline const void *copy(char *memory, char *buffer, int64_t length, bint writing,
+                             uint64_t now) noexcept nogil:
     """Copy one way or the other; returns the address that faulted, or NULL."""
+    if not fault_in_force(now):
+        return fault_carry(memory, buffer, length, writing)
     if writing:
         return fault_copy(memory, buffer, length)
     return fault_copy(buffer, memory, length)
@@ -268,10 +347,10 @@ cdef uint64_t touched_pages[65536]
 
 
 cdef inline uint64_t tick() noexcept nogil:
-    """Time in steps of 2**26 ns (15 a second), modulo 2**16."""
+    """Time in steps of 2**26 ns (15 a second), modulo 2**16, and never 0."""
     cdef timespec now
     clock_gettime(CLOCK_MONOTONIC_COARSE, &now)
-    return (<uint64_t> now.tv_sec * 15 + (<uint64_t> now.tv_nsec >> 26)) & 0xffff
+    return (<uint64_t> now.tv_sec * 15 + (<uint64_t> now.tv_nsec >> 26)) & 0xffff | 1 << 16
 
 
 cdef inline uint64_t page_key(Region region, const char *address) noexcept nogil:
@@ -279,26 +358,26 @@ cdef inline uint64_t page_key(Region region, const char *address) noexcept nogil
 
 
 cdef inline bint touched(uint64_t key, uint64_t now) noexcept nogil:
-    return touched_pages[key % 65536] == key << 16 | now
+    return touched_pages[key % 65536] == (key << 17 | now)
 
 
-cdef inline bint is_hot(Region region, const char *address, int64_t length) noexcept nogil:
+cdef inline bint is_hot(Region region, const char *address, int64_t length,
+                        uint64_t now) noexcept nogil:
     """Whether the bytes lie in one or two pages touched in this tick."""
-    cdef uint64_t first = page_key(region, address), last, now
+    cdef uint64_t first = page_key(region, address), last
     if length > 4096 or length == 0:
         return False
     last = page_key(region, address + length - 1)
-    now = tick()
     return touched(first, now) and (first == last or touched(last, now))
 
 
-cdef inline void set_hot(Region region, const char *address, int64_t length) noexcept nogil:
-    cdef uint64_t first = page_key(region, address), last, now
+cdef inline void set_hot(Region region, const char *address, int64_t length,
+                         uint64_t now) noexcept nogil:
+    cdef uint64_t first = page_key(region, address), last
     if 0 < length <= 4096:
         last = page_key(region, address + length - 1)
-        now = tick()
-        touched_pages[first % 65536] = first << 16 | now
-        touched_pages[last % 65536] = last << 16 | now
+        touched_pages[first % 65536] = first << 17 | now
+        touched_pages[last % 65536] = last << 17 | now
 
 
 cdef inline bint covers(const char *start, int64_t length,
@@ -309,6 +388,59 @@ cdef inline bint covers(const char *start, int64_t length,
 
 
 cdef str CALLER = "in the caller's buffer"
+
+
+cdef bint guard_is_in_force() except -1:
+    """Look, and warn where SIGBUS is blocked, or was taken from us twice."""
+    if fault_look(tick()):
+        return True
+    warnings.warn("SIGBUS goes elsewhere, by a handler that was installed again or because "
+                  "this thread blocks it: copies use system calls now, and a bus error in "
+                  "a view is not survived", RuntimeWarning, stacklevel=2)
+    return False
+
+
+def described(unsigned long thread):
+    """The arguments of the BusError for the page that a thread touched, and its offset."""
+    cdef patch found
+    cdef const patch_range *range
+    if not patch_of_thread(thread, True, &found, &range):
+        return (EFAULT, "bus error in a view that is gone"), 0, "read"
+    offset = found.touched - range.start - range.lead
+    text = text_of_patch(&found, offset)
+    return (found.code, text, <object> range.name), offset, access_of(found.writing)
+
+
+cdef str access_of(bint writing):
+    return "write" if writing else "read"
+
+
+cdef str text_of_patch(patch *found, int64_t offset):
+    cause = ("the file was cut short" if found.code == EFAULT
+             else strerror(found.code).decode())
+    return (f"bus error in a view, {access_of(found.writing)} at offset {offset}: {cause}; "
+            f"{'a copy of the page is' if found.kept else 'zeros are'} in its place until "
+            f"heal()")
+
+
+class RaisedBusError(BusError):
+    """What the interpreter makes, without arguments, in the thread that touched a page."""
+
+    def __init__(self, thread=None):
+        raise_done()
+        arguments, self.offset, self.access = described(
+            PyThread_get_thread_ident() if thread is None else thread)
+        super().__init__(*arguments)
+
+    def __reduce__(self):
+        return BusError, *super().__reduce__()[1:]
+
+
+RaisedBusError.__name__ = RaisedBusError.__qualname__ = BusError.__name__
+RaisedBusError.__module__ = BusError.__module__
+
+if raise_install(RaisedBusError) == -1:
+    raise OSError(errno, strerror(errno).decode())
 
 cdef char zeros[65536]
 
@@ -342,6 +474,14 @@ cdef int write_zeros(int fd, int64_t offset, int64_t length,
     return code
 
 
+cdef void touch_pages(void *argument) noexcept nogil:
+    """Mark pages as changed, by no change that could undo another thread's store."""
+    cdef fault_range *pages = <fault_range *> argument
+    cdef size_t i
+    for i in range(pages.length // PAGE):
+        touch(<char *> pages.start + i * PAGE, 0, memory_order_acquire)
+
+
 cdef struct Search:
     fault_range ranges[2]       # the hay, and the needle
     const char *found
@@ -355,12 +495,11 @@ cdef void search(void *argument) noexcept nogil:
 
 # Advice that neither throws data away nor kills. A list of what is refused would be one
 # kernel release short: MADV_GUARD_INSTALL makes the next access a segmentation fault.
-# MADV_DONTFORK would make a forked child unmap what has come to lie there since.
 HARMLESS = {
     CONSTANTS["MADV_" + name] for name in (
         "NORMAL", "RANDOM", "SEQUENTIAL", "WILLNEED", "COLD", "PAGEOUT", "POPULATE_READ",
         "POPULATE_WRITE", "COLLAPSE", "HUGEPAGE", "NOHUGEPAGE", "MERGEABLE", "UNMERGEABLE",
-        "DOFORK", "DONTDUMP", "DODUMP",
+        "DONTFORK", "DOFORK", "WIPEONFORK", "KEEPONFORK", "DONTDUMP", "DODUMP",
     )
 }
 cdef tuple LASTING = (MADV_NORMAL, MADV_RANDOM, MADV_SEQUENTIAL)
@@ -395,13 +534,22 @@ cdef class Mapping:
     preallocate : bool, default True
         Allocate disk blocks when the file grows, so that a full disk is an `OSError`
         then and no bus error later.
+    on_fault : {"raise", "poison"}, default "raise"
+        What a bus error in a view does besides poisoning the mapping: raise `BusError` in
+        the thread that touched the page, as soon as Python can, or no more than that.
+    keep_fd : bool, default True
+        Keep the descriptor. Without it the mapping has a fixed size, and what needs the
+        file itself is refused; but a process may have more mappings than descriptors.
+    engine : {"mmap", "auto", "pread"}, default "mmap"
+        ``"pread"`` reads and writes by system call and maps nothing, so there are no views
+        and arrays. ``"auto"`` does so where the filesystem cannot be mapped.
 
     Raises
     ------
     OSError
         When a system call fails, or the file is not a regular one.
     ValueError
-        When the window does not lie in the file.
+        When the window does not lie in the file, or an option is unknown.
     """
     cdef Region region          # None: closed
     cdef list elders            # regions before this one that may have holders
@@ -410,6 +558,12 @@ cdef class Mapping:
     cdef int64_t file_size      # as it was when this object looked last
     cdef int64_t reserve        # -1: by the default rule
     cdef int64_t allocated      # where the blocks allocated ahead end
+    cdef unsigned long seen     # of all patches in the process: the last not of our regions
+    cdef int sync_failure       # an errno value that a sync got, until a rewrite
+    cdef int fork_advice        # MADV_DONTFORK or MADV_DOFORK
+    cdef list last_faults       # of a closed mapping
+    cdef bint raises
+    cdef bint unmapped          # the engine is "pread"
     cdef int fd
     cdef int prot
     cdef int flags
@@ -433,9 +587,12 @@ cdef class Mapping:
     def __cinit__(self):
         self.fd = -1
         self.elders = []
+        self.last_faults = []
+        self.fork_advice = MADV_DOFORK
 
     def __init__(self, fd, name, *, private=False, readonly=False, offset=0, length=None,
-                 reserve=None, preallocate=True):
+                 reserve=None, preallocate=True, on_fault="raise", keep_fd=True,
+                 engine="mmap"):
         cdef int descriptor = fd
         if self.started:
             raise RuntimeError("a mapping is initialised only once")
@@ -444,6 +601,7 @@ cdef class Mapping:
         self.name = name
         try:
             self.set_up(private, readonly, offset, length, reserve, preallocate)
+            self.set_up_memory(on_fault, keep_fd, engine)
         except BaseException:
             self.close()
             raise
@@ -457,12 +615,13 @@ cdef class Mapping:
         """In a forked child: free the mutex if a thread held it that is not here."""
         if self.mutex.locked():
             self.mutex.release()
+        if self.fork_advice == MADV_DONTFORK:
+            self.close()
 
     # -- Setting up
 
     cdef int set_up(self, bint private, bint readonly, offset, length, reserve,
                     bint preallocate) except -1:
-        cdef Region region = Region.__new__(Region)
         self.origin = as_offset(offset, "offset")
         self.reserve = -1
         if reserve is not None:
@@ -471,12 +630,58 @@ cdef class Mapping:
         self.growable = length is None and not private
         self.advice = MADV_NORMAL
         self.learn_access(private, readonly)
-        self.learn_length(-1 if length is None else as_offset(length, "length"))
+        return self.learn_length(-1 if length is None else as_offset(length, "length"))
+
+    cdef int set_up_memory(self, on_fault, bint keep_fd, engine) except -1:
+        if on_fault not in ("raise", "poison") or engine not in ("mmap", "auto", "pread"):
+            raise ValueError(f"on_fault must be 'raise' or 'poison', not {on_fault!r}, and "
+                             f"engine 'mmap', 'auto' or 'pread', not {engine!r}")
+        self.raises = on_fault == "raise"
+        self.growable = self.growable and keep_fd
         self.check(code_of(fault_install()))
-        self.check(self.map_region(self.length, region))
+        self.map_first(engine)
+        if not keep_fd:
+            self._drop_descriptor()
+        return 0
+
+    cdef int map_first(self, engine) except -1:
+        cdef Region region = self.new_region()
+        cdef int code = 0
+        self.unmapped = engine == "pread"
+        if not self.unmapped:
+            guard_is_in_force()
+            code = self.map_region(self.length, region)
+        if code in (ENODEV, EPERM, EACCES) and engine != "auto":
+            reason = strerror(code).decode()
+            raise OSError(code, f"mmap(2) is refused: {reason} (sealed, or a filesystem "
+                          f"without it? engine='auto' does without)", self.name)
+        if code and engine == "auto":
+            self.unmapped, code = True, 0
+        if self.unmapped and self.flags == MAP_PRIVATE:
+            code = code or ENODEV       # there is no copy on write without memory
+        self.check(code)
         region.reached = self.length
+        self.seen = load_total(&patch_total)
         self.region = region
         return 0
+
+    def _drop_descriptor(self):
+        """Let go of the file's descriptor; the size is fixed from now on."""
+        cdef int code = CLOSED
+        self.require_memory()
+        with self.mutex:
+            if self.region is not None:
+                self.region.let_go_of_file()
+                self.growable = False
+                with nogil:
+                    code = code_of(close(self.fd))
+                self.fd = -1
+        self.check(code)
+
+    cdef Region new_region(self):
+        cdef Region region = Region.__new__(Region)
+        region.name = self.name
+        return region
 
     cdef int learn_access(self, bint private, bint readonly) except -1:
         cdef int status = fcntl(self.fd, F_GETFL)
@@ -500,6 +705,7 @@ cdef class Mapping:
         if not S_ISREG(status.st_mode):
             raise OSError(ENODEV, "only regular files can be mapped, and this is not one",
                           self.name)
+        self.refuse_huge_pages(status.st_blksize)
         self.file_size = status.st_size
         self.length = status.st_size - self.origin
         if self.length < 0:
@@ -510,6 +716,16 @@ cdef class Mapping:
                              f"{self.name!r} ({status.st_size} bytes)")
         if length != -1:
             self.length = length
+        return 0
+
+    cdef int refuse_huge_pages(self, long block) except -1:
+        """Of hugetlbfs, whose files cannot be written and end at a huge page only."""
+        cdef file_system system
+        if block > PAGE and fstatfs(self.fd, &system) == 0 and (
+                system.f_type == HUGETLBFS_MAGIC):
+            raise OSError(EOPNOTSUPP, f"files of hugetlbfs, in pages of {block} bytes, are "
+                          "not supported: a tmpfs mounted with huge=advise and "
+                          "MADV_HUGEPAGE give huge pages", self.name)
         return 0
 
     # -- Regions
@@ -540,9 +756,16 @@ cdef class Mapping:
         region.base = <char *> base
         region.span = region.blank_from = span
         region.data = region.base + lead
-        if self.advice != MADV_NORMAL:
-            madvise(base, span, self.advice)
+        region.put_under_watch(self.origin - lead, self.fd, self.prot, self.flags,
+                               self.raises)
+        self.pass_on_advice(region)
         return 0
+
+    cdef void pass_on_advice(self, Region region) noexcept nogil:
+        if self.advice != MADV_NORMAL:
+            madvise(region.base, region.span, self.advice)
+        if self.fork_advice == MADV_DONTFORK:
+            region.watch.withheld = madvise(region.base, region.span, MADV_DONTFORK) == 0
 
     cdef void *map_pages(self, int64_t span) noexcept nogil:
         return mmap(NULL, span, self.prot, self.flags, self.fd, self.origin // PAGE * PAGE)
@@ -551,10 +774,11 @@ cdef class Mapping:
         """Have address space for `length` bytes, mapped into `spare` if need be."""
         cdef int64_t needed = round_up(self.origin % PAGE + length)
         cdef int64_t span = needed + round_up(self.room_for(length))
-        if needed <= <int64_t> self.region.span:
+        if self.unmapped or needed <= <int64_t> self.region.span:
             return 0
         if mremap(self.region.base, self.region.span, span, 0) != MAP_FAILED:
             self.region.span = self.region.blank_from = span
+            patch_resize(&self.region.watch, span)
             return 0
         return self.map_region(length, spare)
 
@@ -593,6 +817,8 @@ cdef class Mapping:
             shrinks[0] = self.shrinks
         if region is None:
             raise ValueError(f"the mapping of {self.name!r} is closed")
+        if load_total(&patch_total) != self.seen:
+            self.look_for_patches()
         return region
 
     cdef Region current(self):
@@ -602,6 +828,10 @@ cdef class Mapping:
     cdef Region counted(self, Py_ssize_t *length, bint lend):
         """The region, held and counted as exported, all in one step."""
         cdef Region region
+        self.current()
+        if self.unmapped:
+            raise BufferError(f"{self.name!r} is not mapped: its engine is 'pread'")
+        guard_is_in_force()
         with cython.critical_section(self):
             region = self.region
             length[0] = self.length
@@ -643,13 +873,27 @@ cdef class Mapping:
         if code == CLOSED:
             self.current()
         if code:
-            raise OSError(code, strerror(code).decode(), self.name)
+            raise OSError(code, strerror(code).decode() + limit_behind(code), self.name)
         return 0
 
     cdef int require(self, int prot) except -1:
         self.current()
         if prot & ~self.prot:
             raise UnsupportedOperation(f"{self.name!r} is mapped read-only")
+        return 0
+
+    cdef int require_descriptor(self) except -1:
+        self.current()
+        if self.fd == -1:
+            raise UnsupportedOperation(f"the mapping of {self.name!r} has let go of its "
+                                       f"descriptor (keep_fd=False)")
+        return 0
+
+    cdef int require_memory(self) except -1:
+        self.current()
+        if self.unmapped:
+            raise UnsupportedOperation(f"{self.name!r} is not mapped: its engine is "
+                                       f"'pread'")
         return 0
 
     # -- Copies
@@ -664,93 +908,302 @@ cdef class Mapping:
         cdef Region region
         cdef Py_ssize_t size, shrinks
         cdef char *memory
-        cdef int64_t count, repaired = -1
+        cdef int64_t count
+        cdef uint64_t now = tick()
         cdef const void *fault
         while True:
             region = self.snapshot(&size, &shrinks)
             memory = region.data + min(offset + done, size)
             count = clip(offset + done, length - done, size)
-            if not writing and is_hot(region, memory, count):
-                fault = copy(memory, buffer + done, count, writing)
+            if self.unmapped:
+                fault = buffer      # as if all of it had
+            elif not writing and is_hot(region, memory, count, now):
+                fault = copy(memory, buffer + done, count, writing, now)
             else:
                 with nogil:
-                    fault = copy(memory, buffer + done, count, writing)
-                set_hot(region, memory, count)
+                    fault = copy(memory, buffer + done, count, writing, now)
+                set_hot(region, memory, count, now)
             atomic_thread_fence(memory_order_acquire)   # the copy came before this look
             if shrinks != self.shrinks:
                 continue
-            if fault == NULL:
+            if load_total(&patch_total) != self.seen:
+                self.look_for_patches()     # zeros may have come while it was copied
+            if fault == NULL or count == 0:
                 return done + count
-            repaired = self.repair(memory, buffer, offset, done, count, fault, writing,
-                                   repaired)
+            done = self.repair(memory, buffer, offset, done, count, fault, writing, shrinks)
 
     cdef int64_t repair(self, char *memory, char *buffer, int64_t offset, int64_t done,
                         int64_t count, const void *fault, bint writing,
-                        int64_t repaired) except -1:
-        """Find out why a copy of `count` bytes after `done` faulted, and raise it.
+                        Py_ssize_t shrinks) except -1:
+        """Go on by system call after `done` bytes, where a copy of `count` faulted.
 
-        Returns the position of the fault, where a system call could do what the memory
-        could not: then the page is there now, and the copy is to be tried again. It
-        must get further than it was `repaired` last time.
+        Returns how far that went. Where it cannot go on either, the file was cut short or
+        the disk is full or bad: then it raises that.
         """
-        cdef int64_t end
-        cdef int code
-        # memmove goes in any order, so the prefix is settled by copying it alone.
+        cdef int64_t left = count, end = -1, moved
+        cdef int code = 0
+        if not self.unmapped:
+            count = self.settle(memory, buffer, offset, done, count, fault, writing)
+            done += count
+            memory += count
+            left = min(left - count, PAGE - <int64_t> (<uintptr_t> memory % PAGE))
+        moved = self.carry(memory, buffer + done, offset + done, min(left, CHUNK), writing,
+                           shrinks, &end, &code)
+        if moved > 0 or code == EAGAIN or code == EINTR:
+            return done + moved
+        done = done if end == -1 else clip(offset, done, end)
+        self.raise_bus_error(code, offset + done, done, writing, self.cause_of(code, end))
+
+    cdef int64_t settle(self, char *memory, char *buffer, int64_t offset, int64_t done,
+                        int64_t count, const void *fault, bint writing) except -1:
+        """Copy what lies before the fault by itself, since memmove goes in any order."""
         while fault != NULL and covers(memory, count, fault):
             count = max(0, <const char *> fault - memory)
             with nogil:
-                fault = copy(memory, buffer + done, count, writing)
+                fault = copy(memory, buffer + done, count, writing, tick())
         if fault != NULL:
             self.raise_bus_error(EFAULT, offset + done, done, writing, CALLER)
-        done += count
-        code = self.probe(offset + done, buffer + done, writing, &end)
-        if code == 0 and done > repaired:
-            return done
-        done = clip(offset, done, end)
-        self.raise_bus_error(code or EFAULT, offset + done, done, writing,
-                             self.cause_of(code, end))
+        return count
 
-    cdef int probe(self, int64_t offset, char *byte, bint writing, int64_t *end):
-        """Do to one byte by system call what memory refused: 0, or the errno value.
+    cdef int64_t carry(self, char *memory, char *buffer, int64_t offset, int64_t count,
+                       bint writing, Py_ssize_t shrinks, int64_t *end,
+                       int *code) except -1:
+        """Move bytes by system call, as memory cannot; returns how many.
 
-        EFAULT stands for bytes past the end of the file, which is put into `end`.
+        Puts the reason why there are none into `code`: EFAULT past the end of the file,
+        which is put into `end`; EAGAIN when a truncation of ours came between.
         """
-        cdef file_stat status
-        cdef char scratch
-        cdef Py_ssize_t done
-        cdef int code = CLOSED
-        end[0] = 0
+        cdef Py_ssize_t moved = 0
+        code[0] = CLOSED
         with self.mutex:
             if self.region is not None:
-                with nogil:
-                    code = code_of(fstat(self.fd, &status))
-                    end[0] = status.st_size - self.origin if code == 0 else 0
-                    if code == 0 and offset >= end[0]:
-                        code = EFAULT
-                    elif code == 0:
-                        if writing and self.flags == MAP_SHARED:
-                            done = pwrite(self.fd, byte, 1, self.origin + offset)
-                        else:
-                            done = pread(self.fd, &scratch, 1, self.origin + offset)
-                        code = errno if done == -1 else 0
-        if code == CLOSED:
+                if shrinks != self.shrinks:
+                    code[0] = EAGAIN
+                else:
+                    with nogil:
+                        moved = self.call_at(memory, buffer, offset, count, writing, end)
+                        code[0] = errno if moved == -1 else EFAULT
+        if code[0] == CLOSED:
             self.current()
-        return code
+        return max(moved, 0)
+
+    cdef Py_ssize_t call_at(self, char *memory, char *buffer, int64_t offset, int64_t count,
+                            bint writing, int64_t *end) noexcept nogil:
+        """pread(2) or pwrite(2) inside the file; 0 where neither is to be had."""
+        cdef file_stat status
+        if fstat(self.fd, &status) == -1:
+            return 0 if errno == EBADF else -1      # without descriptor: nobody knows
+        end[0] = status.st_size - self.origin
+        count = clip(offset, count, end[0])
+        if not writing:
+            return pread(self.fd, buffer, count, self.origin + offset)
+        if self.flags == MAP_PRIVATE:
+            return count if copy(memory, buffer, count, True, tick()) == NULL else 0
+        if not self.is_writable_at(offset, count):
+            return 0
+        return pwrite(self.fd, buffer, count, self.origin + offset)
 
     cdef str cause_of(self, int code, int64_t end):
-        if code == EFAULT:
-            return f"the file shrank from {self.file_size} to {self.origin + end} bytes"
-        return strerror(code).decode() if code else "the page cannot be mapped"
+        if code != EFAULT:
+            return strerror(code).decode()
+        if end == -1 or self.origin + end >= self.file_size:
+            return "the page cannot be had"
+        return f"the file shrank from {self.file_size} to {self.origin + end} bytes"
 
     cdef int raise_bus_error(self, int code, int64_t offset, int64_t count, bint writing,
                              str cause) except -1:
-        access = "write" if writing else "read"
+        access = access_of(writing)
         text = f"bus error, {access} at offset {offset}: {cause}"
         error = BusError(code, text, self.name)
         error.offset = offset
         error.access = access
         error.count = count
         raise error
+
+    # -- Patches: what a bus error in a view has left
+
+    cdef list regions(self):
+        """All that views can be in; none when closed, but for those that were lent out."""
+        if self.region is None:
+            return []
+        return [*self.elders, self.region]
+
+    cdef int look_for_patches(self) except -1:
+        """Raise when one of our regions has patches; remember that none had."""
+        cdef unsigned long total = load_total(&patch_total)
+        self.raise_patch(self.regions())
+        self.seen = total
+        return 0
+
+    cdef int raise_patch(self, list regions) except -1:
+        """Raise the first patch there is. This thread need not be told otherwise then."""
+        cdef Region region
+        cdef patch found
+        for region in regions:
+            if patch_get(&region.watch, 0, &found):
+                self.cancel_raising(regions)
+                error = BusError(found.code,
+                                 text_of_patch(&found, found.touched - region.data),
+                                 self.name)
+                error.offset = found.touched - region.data
+                error.access = access_of(found.writing)
+                raise error
+        return 0
+
+    cdef int cancel_raising(self, list regions) except -1:
+        cdef unsigned long thread = PyThread_get_thread_ident()
+        cdef const patch_range *range
+        cdef bint pending = False
+        cdef Region region
+        cdef patch other
+        for region in regions:
+            if patch_told(&region.watch, thread):
+                pending = True
+        if pending and not patch_of_thread(thread, False, &other, &range):
+            raise_cancel()
+        return 0
+
+    cdef list faults_in(self, list regions):
+        cdef Region region
+        cdef patch found
+        cdef size_t i
+        cdef int64_t start, end
+        result = []
+        for region in regions:
+            i = 0
+            while patch_get(&region.watch, i, &found):
+                start = max(0, found.start - region.data)
+                end = min(found.start + found.length - region.data, region.reached)
+                result.append(Fault(start, end - start, access_of(found.writing),
+                                    found.code))
+                i += 1
+        return result
+
+    def faults(self):
+        """Tell where pages were replaced because a view touched what was not to be had.
+
+        Returns
+        -------
+        list of Fault
+            ``(offset, length, access, errno)`` of each, oldest first; of a closed mapping,
+            as it was at closing. Pages side by side are one.
+
+        See Also
+        --------
+        heal : Undo it.
+
+        Examples
+        --------
+        >>> import os, yammap
+        >>> m = yammap.create("cut.bin", 8192, on_fault="poison")
+        >>> array = m.array()
+        >>> os.truncate("cut.bin", 4096)
+        >>> int(array[5000]), m.faults()
+        (0, [Fault(offset=4096, length=4096, access='read', errno=14)])
+        >>> m.heal(), m.faults()
+        (0, [])
+        >>> m.close()
+        """
+        regions = self.regions()
+        return self.faults_in(regions) if regions else list(self.last_faults)
+
+    def heal(self, *, bint discard=False):
+        """Write what was stored into replaced pages to the file, and map it there again.
+
+        The mapping can then be used as before, with the size it had: where the file is
+        still too short, touching a view raises anew. `refresh` takes over its size. No
+        other thread may store to the views meanwhile.
+
+        Parameters
+        ----------
+        discard : bool, default False
+            Give up what cannot be written.
+
+        Returns
+        -------
+        int
+            The number of bytes written. Into a page replaced by zeros, only what is not
+            zero counts as stored: what others have written to the file beside it stays.
+
+        Raises
+        ------
+        BusError
+            When something was stored past the end of the file. It stays in memory, as with
+            all errors: make the file longer and try again, or pass `discard`.
+        OSError
+            When the kernel refuses a write, since the disk is still full.
+        io.UnsupportedOperation
+            When the mapping has no descriptor.
+        ValueError
+            When the mapping is closed.
+
+        Examples
+        --------
+        >>> import os, yammap
+        >>> m = yammap.create("cut.bin", 8192, on_fault="poison")
+        >>> array = m.array()
+        >>> os.truncate("cut.bin", 4096)
+        >>> array[5000] = 7
+        >>> os.truncate("cut.bin", 8192)
+        >>> m.heal(), m.pread(1, 5000), m.faults()
+        (1, b'\\x07', [])
+        >>> m.close()
+        """
+        cdef size_t written = 0
+        cdef int code = CLOSED
+        if self.region is not None and self.fd == -1:
+            raise UnsupportedOperation(f"the mapping of {self.name!r} has let go of its "
+                                       f"descriptor (keep_fd=False)")
+        with self.mutex:
+            if self.region is not None:
+                code = self.heal_regions(discard, &written)
+        if code == EFAULT:
+            self.raise_patch(self.regions())
+        self.check(code)
+        self.cancel_raising(self.regions())
+        return written
+
+    cdef int heal_regions(self, bint discard, size_t *written):
+        cdef Region region
+        cdef int code = 0
+        for region in self.elders:
+            if code == 0:
+                code = self.heal_region(region, discard, written)
+        return code or self.heal_region(self.region, discard, written)
+
+    cdef int heal_region(self, Region region, bint discard, size_t *written):
+        cdef size_t length = self.origin % PAGE + min(region.reached, self.length)
+        cdef int code
+        with nogil:
+            code = patch_heal(&region.watch, length, discard, written)
+        return code
+
+    def guard(self):
+        """Return a context that raises on leaving if a view touched a bad page.
+
+        Each method does so, too; this is for work on views alone, whose result is not to
+        be used before that is known.
+
+        Returns
+        -------
+        context manager
+            Entering it and leaving it raise `BusError` if the mapping has `faults`.
+            Leaving it by an exception lets that one pass.
+
+        Examples
+        --------
+        >>> import yammap
+        >>> m = yammap.anonymous(8000)
+        >>> with m.guard():
+        ...     total = int(m.array("f8").sum())
+        >>> total
+        0
+        """
+        cdef Guard guard = Guard.__new__(Guard)
+        guard.mapping = self
+        return guard
+
+    # -- Reading and writing
 
     def read_at(self, buffer, offset):
         """Fill `buffer` with the bytes at `offset`.
@@ -911,6 +1364,8 @@ cdef class Mapping:
         """Write piece by piece, each the faster way; False when overtaken."""
         cdef Region region = self.current()
         cdef int64_t done = 0, reached
+        if self.unmapped:
+            return self.transfer(source, offset, length, True) == length
         while done < length:
             reached = self.end_of_hot(region, source, offset, done, length)
             if reached == done and self.store_cold(source, offset, done):
@@ -954,16 +1409,16 @@ cdef class Mapping:
         with self.mutex:
             if self.region is not None and clip(start, CHUNK, self.length) == CHUNK:
                 with nogil:
-                    if self.is_writable_at(start):
+                    if self.is_writable_at(start, CHUNK):
                         write_all(self.fd, source + done, CHUNK, self.origin + start,
                                   &count)
         return count == CHUNK
 
-    cdef bint is_writable_at(self, int64_t start) noexcept nogil:
+    cdef bint is_writable_at(self, int64_t start, int64_t length) noexcept nogil:
         """Whether pwrite(2) neither extends the file nor appends (O_APPEND, set later)."""
         cdef file_stat status
         return (fstat(self.fd, &status) == 0
-                and clip(self.origin + start, CHUNK, status.st_size) == CHUNK
+                and clip(self.origin + start, length, status.st_size) == length
                 and not fcntl(self.fd, F_GETFL) & O_APPEND)
 
     def append(self, data):
@@ -1069,25 +1524,38 @@ cdef class Mapping:
             region = self.snapshot(&size, &shrinks)
             if first > min(last, size):
                 return -1
+            if self.unmapped or not fault_in_force(tick()):
+                return self.search_copies(&what, first, min(last, size))
             what.ranges[0] = fault_range(region.data + first, min(last, size) - first)
             with nogil:
                 fault = fault_call(search, &what, what.ranges)
             if shrinks != self.shrinks:
                 continue
-            if fault != NULL:
-                self.report_search(what.ranges[0], first, fault)
-            return what.found - region.data if what.found != NULL else -1
+            if load_total(&patch_total) != self.seen:
+                self.look_for_patches()
+            if fault == NULL:
+                return what.found - region.data if what.found != NULL else -1
+            if not covers(<const char *> what.ranges[0].start, what.ranges[0].length,
+                          fault):
+                self.raise_bus_error(EFAULT, first, 0, False, CALLER)
+            return self.search_copies(&what, first, min(last, size))
 
-    cdef int report_search(self, fault_range hay, int64_t first,
-                           const void *fault) except -1:
-        """Raise the fault, at the start of its page, since a search reads ahead."""
-        cdef const char *start = <const char *> hay.start
-        cdef const char *page = <const char *> (<uintptr_t> fault // PAGE * PAGE)
-        cdef int64_t offset = first + max(0, page - start), end
-        if not covers(start, hay.length, fault):
-            self.raise_bus_error(EFAULT, first, 0, False, CALLER)
-        cdef int code = self.probe(offset, NULL, False, &end)
-        self.raise_bus_error(code or EFAULT, offset, 0, False, self.cause_of(code, end))
+    cdef int64_t search_copies(self, Search *what, int64_t first, int64_t last) except -2:
+        """Search copies, which overlap by the needle, where memory cannot be searched."""
+        cdef int64_t length = max(CHUNK, 2 * <int64_t> what.ranges[1].length)
+        cdef int64_t count
+        piece = PyBytes_FromStringAndSize(NULL, length)
+        cdef char *start = PyBytes_AS_STRING(piece)
+        while True:
+            count = self.transfer(start, first, min(length, last - first), False)
+            what.ranges[0] = fault_range(start, count)
+            with nogil:
+                search(what)
+            if what.found != NULL:
+                return first + (what.found - start)
+            if count < length:
+                return -1
+            first += length - what.ranges[1].length
 
     # -- Size
 
@@ -1100,7 +1568,8 @@ cdef class Mapping:
     cdef int require_growable(self) except -1:
         if not self.appending:
             self.require(PROT_WRITE)
-        self.current()
+        fault_in_force(tick())      # puts our handler back, and is free most times
+        self.require_descriptor()
         if not self.growable:
             raise ValueError(f"this mapping of {self.name!r} has a fixed size of "
                              f"{self.length} bytes: it is copy-on-write or a window")
@@ -1109,7 +1578,7 @@ cdef class Mapping:
     cdef Py_ssize_t extend(self, const char *source, int64_t offset,
                            int64_t length) except -1:
         """Write what of the range lies past the end; returns how much lies before."""
-        cdef Region spare = Region.__new__(Region)
+        cdef Region spare = self.new_region()
         cdef int64_t inside
         cdef int code = CLOSED
         self.require_growable()
@@ -1129,7 +1598,7 @@ cdef class Mapping:
         return inside
 
     cdef int64_t extend_at_end(self, const char *source, int64_t length) except? -1:
-        cdef Region spare = Region.__new__(Region)
+        cdef Region spare = self.new_region()
         cdef int64_t start, end
         cdef int code = CLOSED
         self.require_growable()
@@ -1317,7 +1786,7 @@ cdef class Mapping:
 
     cdef bint shrink(self, int64_t length) except -1:
         """Cut the file; False when another thread has done so, and it must grow now."""
-        cdef Region spare = Region.__new__(Region)
+        cdef Region spare = self.new_region()
         cdef Py_ssize_t exports = 0
         cdef int code = CLOSED
         with self.mutex:
@@ -1377,8 +1846,8 @@ cdef class Mapping:
     cdef void trim(self, Region region) noexcept nogil:
         """Give back what of a region's reserve no copy in flight can be in."""
         cdef size_t kept = round_up(max(self.origin % PAGE + region.reached, 1))
-        if kept < region.span and munmap(region.base + kept, region.span - kept) == 0:
-            region.span = region.blank_from = kept
+        if kept < region.span:
+            region.resize(kept)
 
     cdef void blank(self, Region region, int64_t length) noexcept nogil:
         """Put zeros where a lent region has no file any more.
@@ -1387,6 +1856,7 @@ cdef class Mapping:
         """
         cdef size_t kept = round_up(self.origin % PAGE + length)
         if region.lent and kept < region.blank_from:
+            patch_resize(&region.watch, kept)
             if self.map_zeros(region.base + kept, region.blank_from - kept, self.prot):
                 # Read-only zeros take nothing from what may be committed.
                 self.map_zeros(region.base + kept, region.blank_from - kept, PROT_READ)
@@ -1467,6 +1937,7 @@ cdef class Mapping:
         cdef int64_t start, count
         cdef int code = CLOSED
         self.select(offset, length, &start, &count)
+        self.require_descriptor()
         if self.flags == MAP_PRIVATE:
             raise UnsupportedOperation(f"{self.name!r} is mapped copy-on-write")
         if count == 0:
@@ -1499,11 +1970,12 @@ cdef class Mapping:
         (10, 20, 20)
         >>> m.close()
         """
-        cdef Region spare = Region.__new__(Region)
+        cdef Region spare = self.new_region()
         cdef file_stat status
         cdef int64_t end = 0
         cdef int code = CLOSED
-        self.current()
+        self.require_descriptor()
+        guard_is_in_force()
         if not self.growable:
             raise ValueError(f"this mapping of {self.name!r} has a fixed size")
         with self.mutex:
@@ -1557,8 +2029,13 @@ cdef class Mapping:
 
         Raises
         ------
+        BusError
+            When a view has touched what was not to be had, and bytes may be in memory only.
         OSError
-            When the kernel reports that bytes could not be written.
+            When the kernel reports that bytes could not be written. It says so once, and
+            calls the lost pages clean: so from then on this raises, until `rewrite`.
+        io.UnsupportedOperation
+            When this needs the descriptor (`wait` is false), and it was let go.
         ValueError
             When the range is not in the mapping, or the mapping is closed.
 
@@ -1573,17 +2050,31 @@ cdef class Mapping:
         cdef Region region = self.select(offset, length, &start, &count)
         cdef Pages pages = pages_of(region.data, start, count)
         cdef int code = CLOSED
+        guard_is_in_force()
         if self.flags == MAP_PRIVATE:
             return
-        if wait and count:
+        if wait and count and not self.unmapped:
             with nogil:
                 code = code_of(msync(pages.start, pages.length, MS_SYNC))
-        else:
+        elif self.fd != -1 or not wait:
+            self.require_descriptor()
             with self.mutex:
                 if self.region is not None:
                     with nogil:
                         code = self.sync_descriptor(start, count, wait)
-        self.check(code)
+        else:
+            code = 0    # nothing in the mapping, and no descriptor
+        self.look_for_patches()     # a copy in their place was not written
+        self.remember_failure(code)
+
+    cdef int remember_failure(self, int code) except -1:
+        if code > 0 and self.sync_failure == 0:
+            self.sync_failure = code
+        if self.sync_failure:
+            reason = strerror(self.sync_failure).decode()
+            raise OSError(self.sync_failure, f"{reason}: bytes written before may not be "
+                          f"on the disk; rewrite() tries again", self.name)
+        return self.check(code)
 
     cdef int sync_descriptor(self, int64_t start, int64_t count, bint wait) noexcept nogil:
         """What msync(2) cannot do: start writing, and write an empty file's size."""
@@ -1594,6 +2085,60 @@ cdef class Mapping:
         return code_of(sync_file_range(self.fd, self.origin + start, count,
                                        SYNC_FILE_RANGE_WRITE))
 
+    def rewrite(self, offset=0, length=None):
+        """Write bytes to the disk once more, after a `sync` that failed.
+
+        The kernel calls pages clean that it failed to write. This marks all pages as
+        changed and syncs; if that succeeds, `sync` works again. It is the best that can be
+        done, and not certain: a page that has left memory meanwhile comes back from the
+        disk, as it was before.
+
+        Parameters
+        ----------
+        offset : int, default 0
+            Position of the first byte, in bytes; any alignment.
+        length : int, optional
+            Number of bytes; by default all to the end. A failure is forgotten only when
+            all of the mapping was written.
+
+        Raises
+        ------
+        BusError
+            When the file was cut short, or has no room.
+        OSError
+            When the bytes could not be written again.
+        io.UnsupportedOperation
+            When the mapping is read-only, in append mode or not in memory.
+        ValueError
+            When the range is not in the mapping, or the mapping is closed.
+
+        Examples
+        --------
+        >>> import yammap
+        >>> with yammap.create("rewritten.bin", 10_000) as m:
+        ...     m.rewrite()
+        """
+        cdef int64_t start, count
+        cdef Region region = self.select(offset, length, &start, &count)
+        cdef Pages pages = pages_of(region.data, start, count)
+        cdef fault_range ranges[2]
+        cdef const void *fault
+        self.require_positional()
+        self.require_memory()
+        if not guard_is_in_force():
+            raise UnsupportedOperation("without the guard this could kill the process")
+        if self.flags == MAP_PRIVATE or count == 0:
+            return
+        ranges[0] = ranges[1] = fault_range(pages.start, pages.length)
+        with nogil:
+            fault = fault_call(touch_pages, ranges, ranges)
+        if fault != NULL:
+            self.raise_bus_error(EFAULT, <const char *> fault - region.data, 0, True,
+                                 "the page cannot be written")
+        if start == 0 and count == self.length:
+            self.sync_failure = 0
+        self.sync(start, count)
+
     def madvise(self, advice, offset=0, length=None):
         """Tell the kernel how a range will be used, as madvise(2).
 
@@ -1601,7 +2146,8 @@ cdef class Mapping:
         ----------
         advice : int
             One of the ``MADV_*`` constants. Those that throw data away are refused;
-            ``MADV_DONTNEED`` does so only for copy-on-write mappings.
+            ``MADV_DONTNEED`` does so only for copy-on-write mappings. ``MADV_DONTFORK``
+            is for the whole mapping: a forked child has zeros there, and a closed mapping.
         offset : int, default 0
             Position of the first byte, in bytes; any alignment.
         length : int, optional
@@ -1618,7 +2164,9 @@ cdef class Mapping:
         Notes
         -----
         ``MADV_NORMAL``, ``MADV_RANDOM`` and ``MADV_SEQUENTIAL`` for the whole mapping
-        hold for what it will grow by, too.
+        hold for what it will grow by, too. ``MADV_WIPEONFORK`` the kernel knows for
+        anonymous memory only. Without a mapping (engine ``"pread"``) those that
+        posix_fadvise(2) knows go to it.
 
         Examples
         --------
@@ -1636,6 +2184,10 @@ cdef class Mapping:
         if number not in HARMLESS and not (number == MADV_DONTNEED
                                            and self.flags == MAP_SHARED):
             raise ValueError(f"advice {number} is unknown, or destroys data")
+        if self.unmapped:
+            return self.advise_file(number, start, count)
+        if number == MADV_DONTFORK or number == MADV_DOFORK:
+            return self.advise_fork(number, start == 0 and count == self.length)
         if number in LASTING and start == 0 and length is None:
             self.advice = number
             pages.start, pages.length = region.base, region.span
@@ -1644,6 +2196,30 @@ cdef class Mapping:
                 code = code_of(madvise(pages.start, pages.length, number))
         region.renew()      # its pages may be gone from memory
         self.check(code)
+
+    cdef object advise_file(self, int advice, int64_t start, int64_t count):
+        cdef int code = CLOSED
+        if advice > POSIX_FADV_DONTNEED:
+            self.require_memory()
+        with self.mutex:
+            if self.region is not None:
+                with nogil:
+                    code = posix_fadvise(self.fd, self.origin + start, count, advice)
+        self.check(code)
+
+    cdef object advise_fork(self, int advice, bint whole):
+        """Of all regions, and those to come.
+
+        The kernel unmaps the addresses in the child, where views and regions still have
+        them; so zeros are put there at once (_patch.c), and nothing is unmapped twice.
+        """
+        cdef Region region
+        if not whole:
+            raise ValueError("MADV_DONTFORK and MADV_DOFORK are for the whole mapping")
+        self.fork_advice = advice
+        for region in self.regions():
+            self.check(code_of(madvise(region.base, region.span, advice)))
+            region.watch.withheld = advice == MADV_DONTFORK
 
     def resident(self, offset=0, length=None):
         """Tell which pages are in memory, as mincore(2).
@@ -1680,6 +2256,7 @@ cdef class Mapping:
         cdef int64_t start, count
         cdef Region region = self.select(offset, length, &start, &count)
         cdef Pages pages = pages_of(region.data, start, count)
+        self.require_memory()
         if count == 0:
             return b""
         result = PyBytes_FromStringAndSize(NULL, pages.length // PAGE)
@@ -1721,10 +2298,13 @@ cdef class Mapping:
         cdef Region region = self.select(offset, length, &start, &count)
         cdef Pages pages = pages_of(region.data, start, count)
         cdef int code = 0
+        self.require_memory()
         if count:
             with nogil:
                 code = code_of(mlock(pages.start, pages.length))
-        self.check(code)
+        if code:
+            raise OSError(code, strerror(code).decode() + limit_behind(code, locking=True),
+                          self.name)
 
     def unlock(self, offset=0, length=None):
         """Undo `lock`, as munlock(2).
@@ -1750,6 +2330,7 @@ cdef class Mapping:
         cdef Region region = self.select(offset, length, &start, &count)
         cdef Pages pages = pages_of(region.data, start, count)
         cdef int code = 0
+        self.require_memory()
         if count:
             with nogil:
                 code = code_of(munlock(pages.start, pages.length))
@@ -1811,6 +2392,11 @@ cdef class Mapping:
         pass
 
     @property
+    def engine(self):
+        """str: ``"mmap"``, or ``"pread"`` where nothing is mapped."""
+        return "pread" if self.unmapped else "mmap"
+
+    @property
     def readonly(self):
         """bool: the memory cannot be written, and so neither can views."""
         return self.is_readonly()
@@ -1843,7 +2429,7 @@ cdef class Mapping:
         ...     os.fstat(m.fileno()).st_size
         10
         """
-        self.current()
+        self.require_descriptor()
         return self.fd
 
     def lseek(self, offset, whence):
@@ -1883,7 +2469,7 @@ cdef class Mapping:
         cdef int code = CLOSED, what = whence
         if what != SEEK_DATA and what != SEEK_HOLE:
             raise ValueError(f"whence must be SEEK_DATA or SEEK_HOLE, not {whence!r}")
-        self.current()
+        self.require_descriptor()
         with self.mutex:
             if self.region is not None:
                 with nogil:
@@ -1899,15 +2485,23 @@ cdef class Mapping:
         lseek(self.fd, before, SEEK_SET)
         return code
 
-    def close(self):
+    def close(self, *, bint revoke=False):
         """Let go of the file and the memory. Closing twice does nothing.
 
         Views and copies in flight keep their memory until they are gone.
 
+        Parameters
+        ----------
+        revoke : bool, default False
+            Take the memory from the views, too, so that the file's blocks can be freed now:
+            they read zeros from then on, and what is stored into them is lost.
+
         Raises
         ------
+        BusError
+            When a view has touched what was not to be had, and bytes may be in memory only.
         OSError
-            When the kernel reports an error at closing. The mapping is closed then.
+            When the kernel reports an error at closing. The mapping is closed in any case.
 
         Examples
         --------
@@ -1920,14 +2514,45 @@ cdef class Mapping:
         """
         cdef Region region
         cdef int code = 0
+        cdef list regions = self.regions()
         with self.mutex:
             with cython.critical_section(self):
                 region, self.region = self.region, None
+                self.shrinks += 1
             if region is not None:
                 self.elders.append(region)
+            for region in regions:
+                region.let_go_of_file()
+                if revoke and code == 0:
+                    code = self.revoke(region)
             self.forget_elders(True)
             if self.fd != -1:
                 with nogil:
-                    code = code_of(close(self.fd))
+                    code = code_of(close(self.fd)) or code
                 self.fd = -1
+        if regions:
+            self.last_faults = self.faults_in(regions)
+            self.raise_patch(regions)
         self.check(code)
+
+    cdef int revoke(self, Region region) noexcept nogil:
+        if region.base == NULL:
+            return 0
+        patch_resize(&region.watch, 0)
+        return code_of(-self.map_zeros(region.base, region.span, self.prot))
+
+
+@cython.final
+@cython.auto_pickle(False)
+cdef class Guard:
+    """What `Mapping.guard` returns. In C, so that no exception comes between its steps."""
+    cdef Mapping mapping
+
+    def __enter__(self):
+        self.mapping.current()
+        return self.mapping
+
+    def __exit__(self, kind, error, traceback):
+        if kind is None:
+            self.mapping.raise_patch(self.mapping.regions())
+        return False

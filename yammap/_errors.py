@@ -1,6 +1,26 @@
-"""The exceptions that are yammap's own. Imports nothing."""
+"""The exceptions that are yammap's own, and what they tell of. Imports nothing of ours."""
 
-__all__ = ["BusError", "ShortRead"]
+from typing import NamedTuple
+
+__all__ = ["BusError", "Fault", "ShortRead"]
+
+
+class Fault(NamedTuple):
+    """A place in a mapping where the kernel could not supply what a view touched.
+
+    See Also
+    --------
+    yammap.Mmap.faults : Where they come from.
+    """
+
+    offset: int
+    """Position of the first access, in bytes from the start of the mapping."""
+    length: int
+    """Bytes from the start of its page that have been replaced."""
+    access: str
+    """``"read"`` or ``"write"``."""
+    errno: int
+    """``EFAULT`` past the end of the file, ``ENOSPC`` for want of room, ``EIO``, ..."""
 
 
 class BusError(OSError):
@@ -12,8 +32,10 @@ class BusError(OSError):
     ``filename`` tells the file and ``strerror`` the whole story. The mapping keeps the size
     it had; `Mapping.refresh` takes over that of the file.
 
-    Only the copying methods raise it. A handler for SIGBUS that somebody installs after the
-    first mapping, as ``faulthandler.enable`` does, displaces what makes them do so.
+    A copying method raises it at once, and has changed nothing else. Where a *view* was
+    touched, an array or memoryview, the page is replaced, and the exception is raised as
+    early as Python can: in the thread that touched it, by its next call or loop edge
+    (``on_fault="raise"``), and by every later method of the mapping until `Mapping.heal`.
 
     Attributes
     ----------

@@ -1,5 +1,7 @@
 #define _GNU_SOURCE
 #include "_fault.h"
+#include "_patch.h"
+#include "_raise.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -8,6 +10,7 @@
 #include <stdatomic.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/uio.h>
 #include <ucontext.h>
 #include <unistd.h>
 
@@ -25,7 +28,13 @@ struct guard {
 static _Thread_local struct guard *volatile active
     __attribute__((tls_model("initial-exec")));
 
-static struct sigaction previous;
+_Thread_local unsigned fault_looked __attribute__((tls_model("initial-exec")));
+
+/* Who had SIGBUS before us, and who took it later and was displaced in turn. */
+static struct sigaction first, later;
+static atomic_int was_displaced;
+
+static pthread_mutex_t installing = PTHREAD_MUTEX_INITIALIZER;
 static uintptr_t page_mask;
 
 /* Some architectures report the page and not the byte, so a range begins at its page. */
@@ -68,19 +77,90 @@ static void restore_float_environment(const ucontext_t *context)
 #endif
 }
 
-/* Call the handler we displaced the way the kernel would have called it. */
-static void chain(int signo, siginfo_t *info, void *context)
+/* Call a handler the way the kernel would have called it. */
+static void call(const struct sigaction *handler, int signo, siginfo_t *info, void *context)
 {
-    sigset_t mask = previous.sa_mask, saved;
+    sigset_t mask = handler->sa_mask, saved;
 
-    if (!(previous.sa_flags & SA_NODEFER))
+    if (!(handler->sa_flags & SA_NODEFER))
         sigaddset(&mask, signo);
     pthread_sigmask(SIG_BLOCK, &mask, &saved);
-    if (previous.sa_flags & SA_SIGINFO)
-        previous.sa_sigaction(signo, info, context);
+    if (handler->sa_flags & SA_SIGINFO)
+        handler->sa_sigaction(signo, info, context);
     else
-        previous.sa_handler(signo);
+        handler->sa_handler(signo);
     pthread_sigmask(SIG_SETMASK, &saved, NULL);
+}
+
+/* Who displaced us may chain back: by a call, or by putting us back and raising the signal
+ * again, as faulthandler does. What comes in the course of its call goes to the first. */
+static void chain(int signo, siginfo_t *info, void *context)
+{
+    static _Thread_local const siginfo_t *volatile chaining
+        __attribute__((tls_model("initial-exec")));
+    int again = chaining != NULL && (chaining == info || info->si_code <= 0);
+
+    if (atomic_load(&was_displaced) && !again) {
+        chaining = info;
+        call(&later, signo, info, context);
+        chaining = NULL;
+    } else if (first.sa_handler == SIG_DFL
+               || (first.sa_handler == SIG_IGN && info->si_code > 0)) {
+        die(signo, info);
+    } else if (first.sa_handler != SIG_IGN) {
+        call(&first, signo, info, context);
+    }
+}
+
+/* Where the processor does not tell, a page that can be written is taken as written to:
+ * what can be read of it is kept then. */
+static int is_write(const ucontext_t *context)
+{
+#if defined(__x86_64__)
+    return (context->uc_mcontext.gregs[REG_ERR] & 2) != 0;
+#elif defined(__aarch64__)
+    const struct _aarch64_ctx *head = (const void *)context->uc_mcontext.__reserved;
+
+    while (head->magic != 0 && head->magic != ESR_MAGIC)
+        head = (const void *)((const char *)head + head->size);
+    return head->magic == 0 || ((const struct esr_context *)head)->esr >> 6 & 1;
+#else
+    (void)context;
+    return 1;
+#endif
+}
+
+static void say(const char *text)
+{
+    if (write(STDERR_FILENO, text, strlen(text)) == -1)
+        return;
+}
+
+static void say_why_it_dies(void)
+{
+    say("yammap: a page of a mapped file cannot be had, nor another put in its place");
+    if (errno == ENOMEM)
+        say(": the process has as many mappings as vm.max_map_count allows, or no memory");
+    say("\n");
+}
+
+/* Returns whether the access is to be tried again. */
+static int is_patched(const siginfo_t *info, const ucontext_t *context)
+{
+    if (info->si_code <= 0 || info->si_code == BUS_MCEERR_AO)
+        return 0;
+    switch (patch_fault(info->si_addr, is_write(context))) {
+    case PATCH_RAISE:
+        raise_here();
+        return 1;
+    case PATCH_DONE:
+        return 1;
+    case PATCH_FAILED:
+        say_why_it_dies();
+        return 0;
+    default:
+        return 0;
+    }
 }
 
 static void on_sigbus(int signo, siginfo_t *info, void *context)
@@ -94,41 +174,87 @@ static void on_sigbus(int signo, siginfo_t *info, void *context)
         restore_float_environment(context);
         siglongjmp(guard->escape, 1);
     }
-    if (previous.sa_handler == SIG_DFL || (previous.sa_handler == SIG_IGN && info->si_code > 0))
-        die(signo, info);
-    else if (previous.sa_handler != SIG_IGN)
+    if (!is_patched(info, context))
         chain(signo, info, context);
     errno = saved_errno;
 }
 
 /* SA_NODEFER: we leave by siglongjmp() without restoring the mask, which would cost a
- * system call for every copy, so the kernel must not have blocked SIGBUS. SA_ONSTACK: the fault may come on a nearly full stack. */
-static int install(void)
+ * system call for every copy, so the kernel must not have blocked SIGBUS. SA_ONSTACK: the
+ * fault may come on a nearly full stack. */
+static int take_signal(void)
 {
     struct sigaction action = {.sa_sigaction = on_sigbus,
                                .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER};
 
-    page_mask = ~((uintptr_t)sysconf(_SC_PAGESIZE) - 1);
     sigemptyset(&action.sa_mask);
-    /* Read first: a fault between the two calls must not find `previous` empty. */
-    if (sigaction(SIGBUS, NULL, &previous) == -1)
-        return -1;
     return sigaction(SIGBUS, &action, NULL);
+}
+
+static void lock(void)
+{
+    pthread_mutex_lock(&installing);
+}
+
+static void unlock(void)
+{
+    pthread_mutex_unlock(&installing);
+}
+
+static int install(void)
+{
+    page_mask = ~((uintptr_t)sysconf(_SC_PAGESIZE) - 1);
+    /* Read first: a fault between the two calls must not find `first` empty. */
+    if (patch_install() == -1 || sigaction(SIGBUS, NULL, &first) == -1)
+        return -1;
+    errno = pthread_atfork(lock, unlock, unlock);
+    return errno ? -1 : take_signal();
 }
 
 int fault_install(void)
 {
-    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
     static int installed;
     int result = 0;
 
-    pthread_mutex_lock(&lock);
+    lock();
     if (!installed) {
         result = install();
         installed = result == 0;
     }
-    pthread_mutex_unlock(&lock);
+    unlock();
     return result;
+}
+
+/* SIG_DFL is nobody: it takes no turn. */
+static int is_on_top(void)
+{
+    struct sigaction now;
+
+    if (sigaction(SIGBUS, NULL, &now) == -1)
+        return 0;
+    if (now.sa_sigaction == on_sigbus)
+        return 1;
+    if (now.sa_handler != SIG_DFL) {
+        if (atomic_load(&was_displaced))
+            return 0;
+        later = now;
+        atomic_store(&was_displaced, 1);
+    }
+    return take_signal() == 0;
+}
+
+int fault_look(unsigned tick)
+{
+    sigset_t mask;
+    int in_force;
+
+    lock();
+    in_force = is_on_top();
+    unlock();
+    pthread_sigmask(SIG_BLOCK, NULL, &mask);
+    in_force = in_force && !sigismember(&mask, SIGBUS);
+    fault_looked = in_force ? tick : tick - 1;
+    return in_force;
 }
 
 /* The fences keep the compiler from moving the guarded accesses out of the guard. */
@@ -171,5 +297,23 @@ const void *fault_call(void (*function)(void *), void *argument,
     enter(&guard);
     function(argument);
     leave();
+    return NULL;
+}
+
+const void *fault_carry(void *memory, void *buffer, size_t length, int writing)
+{
+    struct iovec ours, theirs;
+    size_t done = 0;
+    ssize_t count;
+
+    while (done < length) {
+        ours = (struct iovec){(char *)buffer + done, length - done};
+        theirs = (struct iovec){(char *)memory + done, length - done};
+        count = writing ? process_vm_writev(getpid(), &ours, 1, &theirs, 1, 0)
+                        : process_vm_readv(getpid(), &ours, 1, &theirs, 1, 0);
+        if (count <= 0)
+            return (char *)memory + done;
+        done += (size_t)count;
+    }
     return NULL;
 }

@@ -1,9 +1,10 @@
 /* The bus-error guard: run code that touches file memory, and live.
  *
  * Touching a mapped page that the kernel cannot supply (the file was cut short,
- * the disk is full or bad) raises SIGBUS, which kills the process. The two calls
- * below run a copy, or any short C function, under a guard that turns such a
- * fault into a return value.
+ * the disk is full or bad) raises SIGBUS, which kills the process. Here is its handler.
+ * The two calls below run a copy, or any short C function, under a guard that turns such
+ * a fault into a return value; a fault in a view gets a page put in place (_patch.h), and
+ * its thread an exception (_raise.h).
  *
  * Contract
  * - fault_install() must have succeeded once before any guarded call. It is
@@ -16,9 +17,13 @@
  * - Guarded calls do not nest, and the guarded function must hold no lock, own
  *   no memory and call nothing that does: a fault abandons it where it stands.
  * - Only faults the kernel raised (si_code > 0), in a thread inside a guarded
- *   call, at an address inside its ranges, are ours. All other SIGBUS go to the
- *   handler that was there before, with its own mask, or to the default action,
- *   as if this guard did not exist.
+ *   call at an address inside its ranges, or in a watched range, are ours. All other
+ *   SIGBUS go to the handler that was there before, with its own mask, or to the default
+ *   action, as if this guard did not exist.
+ * - The guard is in force in a thread when our handler is SIGBUS's, and the thread does
+ *   not block it. Who takes our place is displaced in turn, once, and then called for what
+ *   is not ours; the second time it stays. Where the guard is not in force, fault_call()
+ *   must not be used, and copies go by fault_carry().
  * - No call here needs the GIL.
  */
 #ifndef YAMMAP_FAULT_H
@@ -29,8 +34,23 @@
 /* Install the SIGBUS handler. Returns 0, or -1 with errno set. */
 int fault_install(void);
 
+/* Find out, by system calls, whether the guard is in force in this thread; put it back
+ * where it may be. Remembers a yes until `tick` changes, for fault_in_force(). */
+int fault_look(unsigned tick);
+
+extern _Thread_local unsigned fault_looked __attribute__((tls_model("initial-exec")));
+
+static inline int fault_in_force(unsigned tick)
+{
+    return fault_looked == tick || fault_look(tick);
+}
+
 /* memmove(target, source, length), guarded on both sides. */
 const void *fault_copy(void *target, const void *source, size_t length);
+
+/* Copy between `memory` and `buffer` by system call (process_vm_readv(2), on ourselves),
+ * which answers where memory would fault. Returns as fault_copy(), an address of `memory`. */
+const void *fault_carry(void *memory, void *buffer, size_t length, int writing);
 
 struct fault_range {
     const void *start;

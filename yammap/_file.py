@@ -13,7 +13,7 @@ import numpy as np
 
 from ._array import array_of
 from ._core import Mapping
-from ._errors import ShortRead
+from ._errors import BusError, ShortRead
 from ._flags import Advice, Whence
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     _Buffer = Buffer | NDArray[Any]
 
-__all__ = ["Mmap"]
+__all__ = ["Mmap", "sync_directory"]
 
 
 # By identity: a subclass may compare as it likes.
@@ -65,6 +65,14 @@ class Mmap(Mapping):
         Read the whole mapping into memory now (``MADV_POPULATE_READ``).
     advice : int, optional
         A ``MADV_*`` constant for the whole mapping.
+    on_fault : {"raise", "poison"}, default "raise"
+        What a bus error in an array or view does besides making every later method raise
+        it: raise `BusError` in the thread that touched the page, or no more than that.
+    keep_fd : bool, default True
+        Keep the descriptor. Without it the size is fixed.
+    engine : {"mmap", "auto", "pread"}, default "mmap"
+        ``"auto"`` uses pread(2) and pwrite(2) where the filesystem cannot be mapped, and
+        ``"pread"`` does always; then there are no arrays and views.
 
     Raises
     ------
@@ -89,7 +97,7 @@ class Mmap(Mapping):
     [b'first line\n', b'second line\n']
     """
 
-    __slots__ = ("__weakref__", "_position", "_serial")
+    __slots__ = ("__weakref__", "_position", "_serial", "_unsynced_directory")
 
     def __init__(
         self,
@@ -104,8 +112,13 @@ class Mmap(Mapping):
         preallocate: bool = True,
         populate: bool = False,
         advice: int | None = None,
+        on_fault: Literal["raise", "poison"] = "raise",
+        keep_fd: bool = True,
+        engine: Literal["mmap", "auto", "pread"] = "mmap",
     ) -> None:
         self._position = 0
+        # Of a file that may be new: its name is not on the disk before that is synced.
+        self._unsynced_directory: str | bytes | None = None
         # Reentrant, since a signal handler may use the file its own thread is using.
         self._serial = threading.RLock()
         _mapped[id(self)] = self
@@ -118,6 +131,9 @@ class Mmap(Mapping):
             length=length,
             reserve=reserve,
             preallocate=preallocate,
+            on_fault=on_fault,
+            keep_fd=keep_fd,
+            engine=engine,
         )
         try:
             self._prepare(populate, advice)
@@ -129,7 +145,8 @@ class Mmap(Mapping):
         if advice is not None:
             self.madvise(advice)
         if populate and self.size():
-            self.madvise(Advice.POPULATE_READ)
+            mapped = self.engine == "mmap"
+            self.madvise(Advice.POPULATE_READ if mapped else Advice.WILLNEED)
 
     # -- What kind of file this is
 
@@ -232,6 +249,8 @@ class Mmap(Mapping):
         kind = type(self).__name__
         if self.closed:
             return f"<{kind} name={self.name!r} closed>"
+        if faults := self.faults():
+            return f"<{kind} name={self.name!r} mode={self.mode!r} faults={faults}>"
         return f"<{kind} name={self.name!r} mode={self.mode!r} size={self.size()}>"
 
     def __reduce__(self) -> NoReturn:
@@ -247,7 +266,11 @@ class Mmap(Mapping):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.close()
+        try:
+            self.close()
+        except BusError:
+            if error is None:  # else it is, or came of, the one that is under way
+                raise
 
     # -- The position
 
@@ -647,6 +670,41 @@ class Mmap(Mapping):
         """
         self.sync()
 
+    def sync(
+        self, offset: int = 0, length: int | None = None, *, wait: bool = True
+    ) -> None:
+        """Write changed bytes to the disk, as `Mapping.sync`; at first its name as well.
+
+        A new file is on the disk only when its directory is, too. So the first sync of a
+        mapping whose opening may have made the file syncs the directory.
+
+        Parameters
+        ----------
+        offset, length : int, optional
+            The range, in bytes; by default all.
+        wait : bool, default True
+            Return when the bytes are on the disk; else only start writing.
+
+        Raises
+        ------
+        BusError
+            When a view has touched what was not to be had, and bytes may be in memory only.
+        OSError
+            When the kernel reports that bytes could not be written, now or before.
+        ValueError
+            When the range is not in the mapping, or the mapping is closed.
+
+        Examples
+        --------
+        >>> import yammap
+        >>> with yammap.create("new.bin", 10) as m:
+        ...     m.sync()
+        """
+        super().sync(offset, length, wait=wait)
+        if wait and self._unsynced_directory is not None:
+            sync_directory(self._unsynced_directory)
+            self._unsynced_directory = None
+
     # -- Arrays
 
     def array(
@@ -704,6 +762,15 @@ class Mmap(Mapping):
             return array_of(view, dtype, shape, order)
         except ValueError as error:
             raise ValueError(f"{self.name!r}, from offset {offset}: {error}") from None
+
+
+def sync_directory(path: str | bytes) -> None:
+    """Write a directory's entries to the disk: fsync(2)."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def _after_fork_in_child() -> None:

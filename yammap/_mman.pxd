@@ -8,6 +8,7 @@ cdef extern from "<sys/mman.h>" nogil:
     int PROT_READ, PROT_WRITE
     int MAP_SHARED, MAP_PRIVATE, MAP_FIXED, MAP_ANONYMOUS, MAP_NORESERVE
     int MADV_NORMAL, MADV_RANDOM, MADV_SEQUENTIAL, MADV_DONTNEED
+    int MADV_DONTFORK, MADV_DOFORK
     int MS_SYNC
     void *mmap(void *address, size_t length, int prot, int flags, int fd, int64_t offset)
     int munmap(void *address, size_t length)
@@ -23,9 +24,20 @@ cdef extern from "<sys/stat.h>" nogil:
     ctypedef struct file_stat "struct stat":
         int64_t st_size
         unsigned int st_mode
+        long st_blksize
     int fstat(int fd, file_stat *result)
     bint S_ISREG(unsigned int mode)
     bint S_ISDIR(unsigned int mode)
+
+
+cdef extern from "<sys/vfs.h>" nogil:
+    struct file_system "statfs":
+        unsigned long f_type
+    int fstatfs(int fd, file_system *result)
+
+
+cdef extern from "<linux/magic.h>":
+    unsigned long HUGETLBFS_MAGIC
 
 
 cdef extern from "<fcntl.h>" nogil:
@@ -35,6 +47,8 @@ cdef extern from "<fcntl.h>" nogil:
     int fcntl(int fd, int command, ...)
     int fallocate(int fd, int mode, int64_t offset, int64_t length)
     int sync_file_range(int fd, int64_t offset, int64_t length, unsigned int flags)
+    int posix_fadvise(int fd, int64_t offset, int64_t length, int advice)
+    int POSIX_FADV_NORMAL, POSIX_FADV_DONTNEED
 
 
 cdef extern from "<unistd.h>" nogil:

@@ -17,6 +17,7 @@ from ._array import shape_of
 from ._core import HARMLESS
 from ._file import Mmap
 from ._flags import Advice
+from ._limits import limit_behind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -35,6 +36,9 @@ class _Options(TypedDict, total=False):
     preallocate: bool
     populate: bool
     advice: int | None
+    on_fault: Literal["raise", "poison"]
+    keep_fd: bool
+    engine: Literal["mmap", "auto", "pread"]
 
 
 class _WindowOptions(_Options, total=False):
@@ -87,8 +91,8 @@ def open(
     perm : int, default 0o666
         Permission bits of a new file, less the process's umask.
     **options
-        `offset`, `length`, `reserve`, `preallocate`, `populate` and `advice`, as of
-        `Mmap`.
+        `offset`, `length`, `reserve`, `preallocate`, `populate`, `advice`, `on_fault`,
+        `keep_fd` and `engine`, as of `Mmap`.
 
     Returns
     -------
@@ -122,7 +126,8 @@ def open(
         raise TypeError(f"file must be a path or a descriptor, not {file!r}: try .fileno()")
     if isinstance(file, int):
         return _map(_duplicate(file, mode), file, None, settings)
-    return _map(_open_fd(file, _MODES[mode], perm), os.fspath(file), size, settings)
+    flags = _MODES[mode]
+    return _map(_open_fd(file, flags, perm), os.fspath(file), size, settings, flags)
 
 
 def open_file(
@@ -143,8 +148,8 @@ def open_file(
     perm : int, default 0o666
         Permission bits of a new file, less the process's umask.
     **options
-        `private`, `readonly`, `offset`, `length`, `reserve`, `preallocate`, `populate`
-        and `advice`, as of `Mmap`.
+        `private`, `readonly`, `offset`, `length`, `reserve`, `preallocate`, `populate`,
+        `advice`, `on_fault`, `keep_fd` and `engine`, as of `Mmap`.
 
     Returns
     -------
@@ -166,7 +171,7 @@ def open_file(
     3
     """
     _check(None, options, _FileOptions, new=bool(flags & os.O_TRUNC))
-    return _map(_open_fd(name, flags, perm), os.fspath(name), None, {**options})
+    return _map(_open_fd(name, flags, perm), os.fspath(name), None, {**options}, flags)
 
 
 def create(
@@ -190,7 +195,8 @@ def create(
     perm : int, default 0o666
         Permission bits of a new file, less the process's umask.
     **options
-        `reserve`, `preallocate`, `populate` and `advice`, as of `Mmap`.
+        `reserve`, `preallocate`, `populate`, `advice`, `on_fault`, `keep_fd` and
+        `engine`, as of `Mmap`.
 
     Returns
     -------
@@ -212,13 +218,7 @@ def create(
     b'\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00'
     """
     _check(operator.index(size), options, _Options, new=True)
-    m = Mmap(_open_fd(name, flags, perm), os.fspath(name), **options)
-    with _closing_on_error(m):
-        kept = min(m.size(), size)
-        m.resize(size)
-        if options.get("preallocate", True) and _has_holes(m):
-            m.allocate(0, kept)
-    return m
+    return _map(_open_fd(name, flags, perm), os.fspath(name), size, {**options}, flags)
 
 
 def _has_holes(m: Mmap) -> bool:
@@ -239,7 +239,8 @@ def anonymous(size: int, name: str = "yammap", **options: Unpack[_Options]) -> M
     name : str, default "yammap"
         What /proc calls it.
     **options
-        `reserve`, `preallocate`, `populate` and `advice`, as of `Mmap`.
+        `reserve`, `preallocate`, `populate`, `advice`, `on_fault`, `keep_fd` and
+        `engine`, as of `Mmap`.
 
     Returns
     -------
@@ -294,7 +295,7 @@ def open_array(
     order : {"C", "F"}, default "C"
         Row-major or column-major.
     **options
-        `perm`, `preallocate`, `populate` and `advice`, as of `open`.
+        `perm`, `preallocate`, `populate`, `advice` and `on_fault`, as of `open`.
 
     Returns
     -------
@@ -367,6 +368,19 @@ def _duplicate(fd: int, mode: str) -> int:
             ("writes only at the end" if appends else "writes") if writes else "only reads"
         )
         raise ValueError(f"descriptor {fd} {kind}, which does not fit mode {mode!r}")
+    return _own_description(fd, flags)
+
+
+def _own_description(fd: int, flags: int) -> int:
+    """Open the file once more, not to share its owner's offset and write errors.
+
+    The kernel tells an error of writing to the disk once for each time a file was opened.
+    Where it may not be opened again a duplicate must do.
+    """
+    if stat.S_ISREG(os.fstat(fd).st_mode):
+        kept = flags & (os.O_ACCMODE | os.O_APPEND)
+        with contextlib.suppress(OSError):
+            return os.open(f"/proc/self/fd/{fd}", kept | os.O_CLOEXEC)
     return os.dup(fd)
 
 
@@ -374,7 +388,11 @@ def _open_fd(path: _Path, flags: int, perm: int) -> int:
     if flags & os.O_ACCMODE == os.O_WRONLY:
         raise ValueError(f"flags {flags:#o} only write, and a mapping must read: O_RDWR")
     _refuse_to_wait(path)
-    return os.open(path, flags | os.O_CLOEXEC, perm)
+    try:
+        return os.open(path, flags | os.O_CLOEXEC, perm)
+    except OSError as error:
+        error.strerror += limit_behind(error.errno)
+        raise
 
 
 def _refuse_to_wait(path: _Path) -> None:
@@ -391,13 +409,30 @@ def _refuse_to_wait(path: _Path) -> None:
 
 
 def _map(
-    fd: int, name: str | bytes | int, size: int | None, options: dict[str, Any]
+    fd: int,
+    name: str | bytes | int,
+    size: int | None,
+    options: dict[str, Any],
+    flags: int = 0,
 ) -> Mmap:
+    """Map a descriptor; a new file gets its size, its first sync writes the directory."""
+    keep_fd = size is None or options.pop("keep_fd", True)
     m = Mmap(fd, name, **options)
     with _closing_on_error(m):
+        if flags & os.O_CREAT:
+            m._unsynced_directory = os.path.dirname(os.path.realpath(name))
         if size is not None:
-            m.resize(size)
+            _set_size(m, size, preallocate=options.get("preallocate", True))
+        if not keep_fd:
+            m._drop_descriptor()
     return m
+
+
+def _set_size(m: Mmap, size: int, *, preallocate: bool) -> None:
+    kept = min(m.size(), size)
+    m.resize(size)
+    if preallocate and kept and _has_holes(m):
+        m.allocate(0, kept)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,73 @@
+"""The limits of the process that an errno value may stand for. Imports nothing of ours."""
+
+from __future__ import annotations
+
+import errno
+import resource
+from pathlib import Path
+
+__all__ = ["limit_behind"]
+
+
+def limit_behind(code: int, *, locking: bool = False) -> str:
+    """Return which limit has been reached, its value, and what to do; else nothing.
+
+    An errno value alone does not tell: a process with too many mappings is told that it
+    cannot allocate memory. So the limits are looked up when the error has happened, and
+    those that are set, or nearly reached, are named. The limit of locked memory is one for
+    most processes: it counts for `locking` only.
+    """
+    suspects = (_locked,) if locking else _SUSPECTS.get(code, ())
+    reasons = (suspect() for suspect in suspects)
+    return "".join(f"; {text}" for text in reasons if text)
+
+
+def _mappings() -> str | None:
+    limit = int(Path("/proc/sys/vm/max_map_count").read_text())
+    with open("/proc/self/maps") as maps:
+        count = sum(1 for _ in maps)
+    if count < limit - 16:
+        return None
+    return (
+        f"the process has {count} mappings, and vm.max_map_count allows {limit}: "
+        f"close some, or raise it (sysctl vm.max_map_count)"
+    )
+
+
+def _address_space() -> str | None:
+    return _named(
+        "RLIMIT_AS",
+        "bytes of address space",
+        "pass a smaller reserve or length, or raise it (ulimit -v)",
+    )
+
+
+def _locked() -> str | None:
+    return _named("RLIMIT_MEMLOCK", "locked bytes", "lock less, or raise it (ulimit -l)")
+
+
+def _file_size() -> str | None:
+    return _named("RLIMIT_FSIZE", "bytes a file", "raise it (ulimit -f)")
+
+
+def _descriptors() -> str | None:
+    return _named(
+        "RLIMIT_NOFILE",
+        "open descriptors",
+        "close some, map with keep_fd=False, or raise it (ulimit -n)",
+    )
+
+
+def _named(name: str, unit: str, advice: str) -> str | None:
+    limit = resource.getrlimit(getattr(resource, name))[0]
+    if limit == resource.RLIM_INFINITY:
+        return None
+    return f"{name} allows {limit} {unit}: {advice}"
+
+
+_SUSPECTS = {
+    errno.ENOMEM: (_mappings, _address_space),
+    errno.EAGAIN: (_locked,),  # mmap(2) after mlockall(MCL_FUTURE)
+    errno.EFBIG: (_file_size,),
+    errno.EMFILE: (_descriptors,),
+}

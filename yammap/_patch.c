@@ -1,0 +1,533 @@
+#define _GNU_SOURCE
+#include "_patch.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ 22
+#define MADV_POPULATE_WRITE 23
+#endif
+
+/* As many as there can be: each is at least one of the 65530 mappings Linux allows. */
+#define MOST_PATCHES 65536
+
+/* So often may one access fail where a page has been put, or is there again. */
+#define MOST_RETRIES 100
+
+atomic_ulong patch_total;
+
+static struct patch_range *ranges;
+static atomic_flag busy = ATOMIC_FLAG_INIT;
+static int store = -1;
+static size_t page_size;
+static char scratch[65536];     /* of one page; under the lock */
+
+/* initial-exec: a handler may not call __tls_get_addr(), which can allocate. */
+static _Thread_local struct {
+    const void *address;
+    time_t second;
+    int times;
+} retried __attribute__((tls_model("initial-exec")));
+
+static void lock(void)
+{
+    while (atomic_flag_test_and_set_explicit(&busy, memory_order_acquire))
+        sched_yield();
+}
+
+static void unlock(void)
+{
+    atomic_flag_clear_explicit(&busy, memory_order_release);
+}
+
+static char *page_of(const void *address)
+{
+    return (char *)((uintptr_t)address & ~(page_size - 1));
+}
+
+static size_t round_up(size_t length)
+{
+    return (length + page_size - 1) & ~(page_size - 1);
+}
+
+static char *end_of(const struct patch_range *range)
+{
+    return range->start + range->length;
+}
+
+/* -- Which ranges there are */
+
+void patch_watch(struct patch_range *range)
+{
+    lock();
+    range->next = ranges;
+    range->link = &ranges;
+    if (ranges != NULL)
+        ranges->link = &range->next;
+    ranges = range;
+    unlock();
+}
+
+void patch_forget(struct patch_range *range)
+{
+    lock();
+    *range->link = range->next;
+    if (range->next != NULL)
+        range->next->link = range->link;
+    unlock();
+    if (range->patches != NULL) {
+        fallocate(store, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                  (off_t)(uintptr_t)range->start, range->length);
+        munmap(range->patches, MOST_PATCHES * sizeof(struct patch));
+    }
+}
+
+void patch_resize(struct patch_range *range, size_t length)
+{
+    lock();
+    range->length = length;
+    unlock();
+}
+
+void patch_let_go(struct patch_range *range, size_t exposed)
+{
+    lock();
+    range->exposed = exposed;
+    range->fd = -1;
+    unlock();
+}
+
+static struct patch_range *range_of(const void *address)
+{
+    struct patch_range *range = ranges;
+
+    while (range != NULL && (uintptr_t)address - (uintptr_t)range->start >= range->length)
+        range = range->next;
+    return range;
+}
+
+/* -- Fork: the child has its own store, or pages of both would meet in one */
+
+static void after_fork_in_child(void)
+{
+    store = memfd_create("yammap patches", MFD_CLOEXEC);
+    for (struct patch_range *range = ranges; range != NULL; range = range->next)
+        if (range->withheld)    /* nothing is mapped there now, and views may be alive */
+            mmap(range->start, range->length, range->prot,
+                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
+    unlock();
+}
+
+int patch_install(void)
+{
+    int fd = memfd_create("yammap patches", MFD_CLOEXEC);
+
+    page_size = (size_t)sysconf(_SC_PAGESIZE);
+    if (fd == -1)
+        return -1;
+    errno = pthread_atfork(lock, unlock, after_fork_in_child);
+    if (errno != 0) {
+        close(fd);
+        return -1;
+    }
+    store = fd;
+    return 0;
+}
+
+/* -- What can be had of a page */
+
+static int is_refused(char *page, int writing)
+{
+    return madvise(page, page_size, writing ? MADV_POPULATE_WRITE : MADV_POPULATE_READ) != 0;
+}
+
+static int put_into_store(const char *page, const char *content)
+{
+    return pwrite(store, content, page_size, (off_t)(uintptr_t)page) == (ssize_t)page_size;
+}
+
+static off_t offset_of(const struct patch_range *range, const char *page)
+{
+    return (off_t)range->offset + (page - range->start);
+}
+
+/* From memory, else from the file, which a hole on a full disk can be read from. */
+static int keep_content(const struct patch_range *range, const char *page)
+{
+    ssize_t count;
+
+    if (put_into_store(page, page))
+        return 1;
+    memset(scratch, 0, page_size);
+    count = pread(range->fd, scratch, page_size, offset_of(range, page));
+    return count > 0 && put_into_store(page, scratch);
+}
+
+/* The access failed, and it was not past the end: what can be read lacks room. */
+static int cause_at(const struct patch_range *range, const char *page, int kept)
+{
+    char byte;
+
+    if (range->fd != -1 && pread(range->fd, &byte, 1, offset_of(range, page)) == -1)
+        return errno;
+    return kept ? ENOSPC : EIO;
+}
+
+/* -- Where the file ends */
+
+static int has_cached_page(char *start, char *end)
+{
+    size_t count;
+
+    while (start < end) {
+        count = (size_t)(end - start) / page_size;
+        if (count > sizeof(scratch))
+            count = sizeof(scratch);
+        if (mincore(start, count * page_size, (unsigned char *)scratch) == 0
+            && memchr(scratch, 1, count) != NULL)
+            return 1;
+        start += count * page_size;
+    }
+    return 0;
+}
+
+/* Without a descriptor nobody tells the size. But past the end, and only there, no page can
+ * be read and none is in the page cache. */
+static char *guess_end(const struct patch_range *range, char *page)
+{
+    char *end = range->start + round_up(range->exposed);
+
+    if (put_into_store(page, page))
+        return end_of(range);
+    if (page + page_size < end
+        && (put_into_store(end - page_size, end - page_size) || has_cached_page(page, end)))
+        return end_of(range);
+    return page;
+}
+
+/* The first page wholly past the end of the file, at most the end of the range. */
+static char *end_of_file(const struct patch_range *range, char *page)
+{
+    struct stat status;
+    off_t size;
+
+    if (range->fd == -1 || fstat(range->fd, &status) == -1)
+        return guess_end(range, page);
+    size = status.st_size - (off_t)range->offset;
+    if (size >= (off_t)range->length)
+        return end_of(range);
+    return range->start + round_up(size > 0 ? (size_t)size : 0);
+}
+
+/* -- Putting pages in place */
+
+static const struct patch *patch_at(const struct patch_range *range, const char *page)
+{
+    for (size_t i = 0; i < range->count; i++)
+        if ((uintptr_t)page - (uintptr_t)range->patches[i].start < range->patches[i].length)
+            return &range->patches[i];
+    return NULL;
+}
+
+static int has_table(struct patch_range *range)
+{
+    void *table;
+
+    if (range->patches == NULL) {
+        table = mmap(NULL, MOST_PATCHES * sizeof(struct patch), PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        range->patches = table == MAP_FAILED ? NULL : table;
+    }
+    return range->patches != NULL && range->count < MOST_PATCHES;
+}
+
+static void record(struct patch_range *range, const struct patch *patch)
+{
+    struct patch *last = range->patches + range->count - 1;
+
+    if (range->count > 0 && last->start + last->length == patch->start
+        && last->code == patch->code && last->kept == patch->kept
+        && last->writing == patch->writing && last->thread == patch->thread)
+        last->length += patch->length;
+    else
+        range->patches[range->count++] = *patch;
+    atomic_fetch_add(&patch_total, 1);
+}
+
+/* Zeros that cannot be had as anonymous memory (overcommit) can as holes in the store. */
+static int place(struct patch_range *range, const struct patch *patch)
+{
+    int flags = MAP_FIXED | MAP_NORESERVE;
+
+    if (!has_table(range))
+        return 0;
+    if ((patch->kept
+         || mmap(patch->start, patch->length, range->prot, MAP_PRIVATE | MAP_ANONYMOUS | flags,
+                 -1, 0) == MAP_FAILED)
+        && mmap(patch->start, patch->length, range->prot, range->flags | flags, store,
+                (off_t)(uintptr_t)patch->start) == MAP_FAILED)
+        return 0;
+    record(range, patch);
+    return 1;
+}
+
+/* Zeros from `start` to the end, but for the patches there are. */
+static int place_tail(struct patch_range *range, char *start, struct patch *patch)
+{
+    const struct patch *there;
+    char *end = end_of(range);
+
+    for (; start < end; start = patch->start + patch->length) {
+        there = patch_at(range, start);
+        if (there != NULL) {
+            patch->start = start;
+            patch->length = (size_t)(there->start + there->length - start);
+            continue;
+        }
+        patch->start = start;
+        patch->length = (size_t)(end - start);
+        for (size_t i = 0; i < range->count; i++)
+            if (range->patches[i].start > start && range->patches[i].start < start + patch->length)
+                patch->length = (size_t)(range->patches[i].start - start);
+        if (!place(range, patch))
+            return 0;
+    }
+    return 1;
+}
+
+/* Another thread was first, or the file has grown again: unless that goes on for ever. */
+static int may_retry(const void *address)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    if (retried.address != address || retried.second != now.tv_sec)
+        retried.times = 0;
+    retried.address = address;
+    retried.second = now.tv_sec;
+    return ++retried.times < MOST_RETRIES;
+}
+
+static enum patch_result put_page(struct patch_range *range, const char *address, int writing)
+{
+    struct patch patch = {.start = page_of(address), .length = page_size, .touched = address,
+                          .code = EFAULT, .writing = writing,
+                          .thread = range->raises ? (unsigned long)pthread_self() : 0};
+    const struct patch *there = patch_at(range, patch.start);
+    char *tail;
+
+    if ((there != NULL || !is_refused(patch.start, writing)) && may_retry(address))
+        return PATCH_DONE;
+    if (there != NULL)
+        return PATCH_FAILED;
+    tail = end_of_file(range, patch.start);
+    if (patch.start >= tail) {
+        if (!place_tail(range, tail, &patch))
+            return PATCH_FAILED;
+    } else {
+        patch.kept = keep_content(range, patch.start);
+        patch.code = cause_at(range, patch.start, patch.kept);
+        if (!place(range, &patch))
+            return PATCH_FAILED;
+    }
+    return range->raises ? PATCH_RAISE : PATCH_DONE;
+}
+
+enum patch_result patch_fault(const void *address, int writing)
+{
+    enum patch_result result = PATCH_FOREIGN;
+    struct patch_range *range;
+
+    lock();
+    range = range_of(address);
+    if (range != NULL)
+        result = put_page(range, address, writing);
+    unlock();
+    return result;
+}
+
+/* -- Telling */
+
+int patch_get(struct patch_range *range, size_t index, struct patch *copy)
+{
+    int found;
+
+    lock();
+    found = index < range->count;
+    if (found)
+        *copy = range->patches[index];
+    unlock();
+    return found;
+}
+
+int patch_of_thread(unsigned long thread, int claim, struct patch *copy,
+                    const struct patch_range **range)
+{
+    int found = 0;
+
+    lock();
+    for (*range = ranges; *range != NULL && !found; *range = found ? *range : (*range)->next)
+        for (size_t i = 0; i < (*range)->count && !found; i++)
+            if ((*range)->patches[i].thread == thread) {
+                *copy = (*range)->patches[i];
+                found = 1;
+                if (claim)
+                    (*range)->patches[i].thread = 0;
+            }
+    unlock();
+    return found;
+}
+
+int patch_told(struct patch_range *range, unsigned long thread)
+{
+    int found = 0;
+
+    lock();
+    for (size_t i = 0; i < range->count; i++)
+        if (range->patches[i].thread == thread) {
+            range->patches[i].thread = 0;
+            found = 1;
+        }
+    unlock();
+    return found;
+}
+
+/* -- Healing */
+
+/* Whether byte i of the page was stored there, and is not in the file. */
+static int is_stored(const struct patch *patch, const char *page, ssize_t in_file, size_t i)
+{
+    if (!patch->kept && page[i] == 0)
+        return 0;
+    return (ssize_t)i >= in_file || page[i] != scratch[i];
+}
+
+/* Write the bytes of one page that differ from the file's, run by run, so that what others
+ * have written between them stays. `length` of the page are the mapping's. */
+static int write_back(struct patch_range *range, const struct patch *patch, char *page,
+                      size_t length, off_t size, size_t *written)
+{
+    off_t offset = offset_of(range, page);
+    ssize_t in_file = pread(range->fd, scratch, length, offset), done;
+    size_t first = 0, end;
+
+    while (first < length) {
+        if (!is_stored(patch, page, in_file, first)) {
+            first++;
+            continue;
+        }
+        for (end = first; end < length && is_stored(patch, page, in_file, end);)
+            end++;
+        if (offset + (off_t)end > size)
+            return EFAULT;
+        done = pwrite(range->fd, page + first, end - first, offset + (off_t)first);
+        if (done != (ssize_t)(end - first))
+            return done == -1 ? errno : ENOSPC;
+        *written += end - first;
+        first = end;
+    }
+    return 0;
+}
+
+static int write_pages_back(struct patch_range *range, const struct patch *patch, char *end,
+                            int discard, size_t *written)
+{
+    struct stat status;
+    size_t left;
+    int code;
+
+    if (fstat(range->fd, &status) == -1)
+        return errno;
+    for (char *page = patch->start; page < end; page += page_size) {
+        left = (size_t)(end - page);
+        code = write_back(range, patch, page, left < page_size ? left : page_size,
+                          status.st_size, written);
+        if (code && !discard)
+            return code;
+    }
+    return 0;
+}
+
+static char *least(char *a, char *b)
+{
+    return a < b ? a : b;
+}
+
+/* Not beyond the range, which may have become shorter since a page was patched. */
+static int map_file(const struct patch_range *range, char *start, char *end)
+{
+    end = least(end, end_of(range));
+    return start >= end
+           || mmap(start, (size_t)(end - start), range->prot, range->flags | MAP_FIXED,
+                   range->fd, offset_of(range, start)) != MAP_FAILED;
+}
+
+static int has_stores(const struct patch_range *range, const struct patch *patch,
+                      const char *page)
+{
+    ssize_t in_file = pread(range->fd, scratch, page_size, offset_of(range, page));
+
+    for (size_t i = 0; i < page_size; i++)
+        if (is_stored(patch, page, in_file, i))
+            return 1;
+    return 0;
+}
+
+/* Copy on write: a page that was stored into is its own copy already, and stays. */
+static int map_untouched(const struct patch_range *range, const struct patch *patch, char *end)
+{
+    char *start = patch->start;
+
+    for (char *page = patch->start; page < end; page += page_size)
+        if (has_stores(range, patch, page)) {
+            if (!map_file(range, start, page))
+                return errno;
+            start = page + page_size;
+        }
+    return map_file(range, start, patch->start + patch->length) ? 0 : errno;
+}
+
+/* `end` is that of the mapping's bytes, which patches of its tail exceed. */
+static int heal_one(struct patch_range *range, const struct patch *patch, char *end,
+                    int discard, size_t *written)
+{
+    char *stop = patch->start + patch->length;
+    int code = 0;
+
+    end = least(end, stop);
+    if (range->flags == MAP_PRIVATE && !discard)
+        return map_untouched(range, patch, end);
+    if (range->flags == MAP_SHARED && range->prot & PROT_WRITE)
+        code = write_pages_back(range, patch, end, discard, written);
+    if (code == 0 && !map_file(range, patch->start, stop))
+        code = errno;
+    if (code == 0)
+        fallocate(store, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                  (off_t)(uintptr_t)patch->start, patch->length);
+    return code;
+}
+
+int patch_heal(struct patch_range *range, size_t length, int discard, size_t *written)
+{
+    char *end = range->start + length;
+    int code = 0;
+
+    lock();
+    while (code == 0 && range->count > 0) {
+        code = heal_one(range, range->patches, end, discard, written);
+        if (code == 0)
+            memmove(range->patches, range->patches + 1,
+                    --range->count * sizeof(struct patch));
+    }
+    unlock();
+    return code;
+}

@@ -1,0 +1,100 @@
+/* Patches: pages put in the place of those the kernel could not supply.
+ *
+ * A bus error in a view cannot be undone, since the instruction will be tried again:
+ * something must be there by then. This part knows the ranges of file memory that views
+ * may touch, puts pages into them, and keeps what it did for whoever reports and mends it.
+ *
+ * What is put there
+ * - The page's own content, when it can still be read: a full disk refuses a store to a
+ *   page that everybody can read. It goes into the store, a memfd of the process in which
+ *   a page's offset is its address. So patches side by side are one mapping, copying a
+ *   page (pwrite from the page itself) answers EFAULT and not SIGBUS where it cannot be
+ *   read, and one mmap(2) puts it in place: no thread sees it half done.
+ * - Past the end of the file, zeros for the whole tail at once: anonymous memory, of
+ *   which reading takes none.
+ * - Else zeros for one page.
+ *
+ * Contract
+ * - One lock serialises it all. patch_fault() may be called in a signal handler, and does
+ *   only system calls; the others may not be interrupted by a handler that calls it, which
+ *   cannot happen as long as they touch no file memory without a lock of their own.
+ * - A range is watched before its address is known to anybody, and forgotten before it is
+ *   unmapped. While it is watched, only these functions unmap or remap parts of it.
+ * - A store that another thread makes to a page just while it is patched or healed is lost
+ *   only if the kernel changes its mind in that instant and takes it after all.
+ */
+#ifndef YAMMAP_PATCH_H
+#define YAMMAP_PATCH_H
+
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct patch {
+    char *start;
+    size_t length;
+    const char *touched;    /* the address of the access that failed */
+    unsigned long thread;   /* pthread_self() of who did it; 0 once it has been told */
+    int code;               /* EFAULT: past the end of the file; else ENOSPC, EIO, ... */
+    int writing;
+    int kept;               /* holds the page's own content, else zeros */
+};
+
+struct patch_range {
+    char *start;
+    size_t length;
+    size_t lead;            /* bytes before the mapping's first */
+    size_t exposed;         /* bytes from start that views can reach; used without fd */
+    int64_t offset;         /* of start, in the file */
+    int fd;                 /* of the file, or -1 */
+    int prot, flags;        /* as it was mapped */
+    int raises;             /* tell the thread that touched a page */
+    int withheld;           /* MADV_DONTFORK: a forked child gets zeros there */
+    void *name;             /* what errors call the file; borrowed */
+    struct patch *patches;  /* oldest first */
+    size_t count;
+    struct patch_range *next, **link;
+};
+
+/* How many patches there have been in this process. */
+extern atomic_ulong patch_total;
+
+/* Make the store. Returns 0, or -1 with errno set. Not thread-safe. */
+int patch_install(void);
+
+void patch_watch(struct patch_range *range);
+void patch_forget(struct patch_range *range);
+
+/* The range has another length now: before its end is unmapped, or after it was added. */
+void patch_resize(struct patch_range *range, size_t length);
+
+/* Its descriptor is about to be closed, and views reach `exposed` bytes. */
+void patch_let_go(struct patch_range *range, size_t exposed);
+
+enum patch_result {
+    PATCH_FOREIGN,          /* not in a watched range */
+    PATCH_DONE,             /* try again */
+    PATCH_RAISE,            /* try again, and tell this thread */
+    PATCH_FAILED            /* nothing can be put there; errno tells why */
+};
+
+enum patch_result patch_fault(const void *address, int writing);
+
+/* Copy patch number `index`; returns 0 when there are not so many. */
+int patch_get(struct patch_range *range, size_t index, struct patch *copy);
+
+/* Find a patch whose thread is to be told. It counts as told when `claim` is not 0. With
+ * the GIL held, `*name` is a borrowed reference. */
+int patch_of_thread(unsigned long thread, int claim, struct patch *copy,
+                    const struct patch_range **range);
+
+/* The thread has been told of its patches in this range. Returns whether it was not yet. */
+int patch_told(struct patch_range *range, unsigned long thread);
+
+/* Write what was stored into patches to the file and map it there again, as far as
+ * `length` bytes from the start of the range. Adds the bytes written to `*written`.
+ * Returns 0 or an errno value, EFAULT where bytes lie past the end of the file; with
+ * `discard` what cannot be written is given up. */
+int patch_heal(struct patch_range *range, size_t length, int discard, size_t *written);
+
+#endif
