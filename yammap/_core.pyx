@@ -523,6 +523,7 @@ HARMLESS = {
 cdef tuple LASTING = (MADV_NORMAL, MADV_RANDOM, MADV_SEQUENTIAL)
 
 
+@cython.no_gc_clear     # __dealloc__ needs the regions, which may outlive it
 cdef class Mapping:
     """A file's bytes in memory, by offset.
 
@@ -625,7 +626,12 @@ cdef class Mapping:
             raise
 
     def __dealloc__(self):
+        cdef Region region
         if self.fd != -1:
+            for region in self.elders:
+                region.let_go_of_file()
+            if self.region is not None:
+                self.region.let_go_of_file()
             with nogil:
                 close(self.fd)
 
