@@ -42,9 +42,9 @@ from cpython.buffer cimport PyBUF_FORMAT, PyBUF_ND, PyBUF_SIMPLE, PyBUF_STRIDES,
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.memoryview cimport PyMemoryView_FromObject
 from libc.errno cimport EACCES, EAGAIN, EBADF, EFAULT, EFBIG, EINTR, EIO, EISDIR, ENODEV, \
-    ENOMEM, EOPNOTSUPP, EPERM, errno
+    ENOMEM, ENOSPC, EOPNOTSUPP, EPERM, errno
 from libc.stdint cimport INT64_MAX, int64_t, uint64_t, uintptr_t
-from libc.string cimport strerror
+from libc.string cimport memcmp, strerror
 
 from ._mman cimport *
 
@@ -615,6 +615,8 @@ cdef class Mapping:
         """In a forked child: free the mutex if a thread held it that is not here."""
         if self.mutex.locked():
             self.mutex.release()
+        if self.fork_advice == MADV_DONTFORK:
+            self.close()
 
     # -- Setting up
 
@@ -650,8 +652,9 @@ cdef class Mapping:
             guard_is_in_force()
             code = self.map_region(self.length, region)
         if code in (ENODEV, EPERM, EACCES) and engine != "auto":
-            raise OSError(code, f"mmap(2) is refused: {strerror(code).decode()} (sealed, or "
-                          f"a filesystem without it? engine='auto' does without)", self.name)
+            reason = strerror(code).decode()
+            raise OSError(code, f"mmap(2) is refused: {reason} (sealed, or a filesystem "
+                          f"without it? engine='auto' does without)", self.name)
         if code and engine == "auto":
             self.unmapped, code = True, 0
         if self.unmapped and self.flags == MAP_PRIVATE:
@@ -825,6 +828,10 @@ cdef class Mapping:
     cdef Region counted(self, Py_ssize_t *length, bint lend):
         """The region, held and counted as exported, all in one step."""
         cdef Region region
+        self.current()
+        if self.unmapped:
+            raise BufferError(f"{self.name!r} is not mapped: its engine is 'pread'")
+        guard_is_in_force()
         with cython.critical_section(self):
             region = self.region
             length[0] = self.length
@@ -833,9 +840,6 @@ cdef class Mapping:
                 region.lent = region.lent or lend
         if region is None:
             self.current()
-        if self.unmapped:
-            atomic_fetch_sub(&region.exports, 1)
-            raise BufferError(f"{self.name!r} is not mapped: its engine is 'pread'")
         return region
 
     cdef Region select(self, object offset, object length, int64_t *start, int64_t *count):
@@ -1070,8 +1074,9 @@ cdef class Mapping:
             while patch_get(&region.watch, i, &found):
                 start = max(0, found.start - region.data)
                 end = min(found.start + found.length - region.data, region.reached)
-                result.append(Fault(start, end - start, access_of(found.writing),
-                                    found.code))
+                if found.length:
+                    result.append(Fault(start, end - start, access_of(found.writing),
+                                        found.code))
                 i += 1
         return result
 
@@ -1564,6 +1569,7 @@ cdef class Mapping:
     cdef int require_growable(self) except -1:
         if not self.appending:
             self.require(PROT_WRITE)
+        fault_in_force(tick())      # puts our handler back, and is free most times
         self.require_descriptor()
         if not self.growable:
             raise ValueError(f"this mapping of {self.name!r} has a fixed size of "
@@ -1629,7 +1635,7 @@ cdef class Mapping:
         code = write_all(self.fd, source, length, -1, &done)
         reached = lseek(self.fd, 0, SEEK_CUR) - self.origin
         if code:
-            self.cut_back(reached, reached - done)
+            self.cut_back(reached - done, reached - done, reached)
             return code
         start[0] = reached - length
         end[0] = self.length
@@ -1652,7 +1658,7 @@ cdef class Mapping:
         if code == 0:
             code = write_all(self.fd, source, length, self.origin + start, &done)
         if code:
-            self.cut_back(start + done, old)
+            self.cut_back(old, start, start + done)
         return code
 
     cdef int append_zeros(self, int64_t length, int64_t *old) noexcept nogil:
@@ -1668,13 +1674,23 @@ cdef class Mapping:
         if old[0] >= length:
             return 0
         if not self.preallocate:
-            return code_of(ftruncate(self.fd, self.origin + length))
+            return self.extend_to(length)
         self.allocate_ahead(length)
         code = self.change_blocks(0, old[0], length - old[0])
         # A filesystem without fallocate(2): written zeros are allocated as well.
         if code == EOPNOTSUPP:
             code = write_zeros(self.fd, self.origin + old[0], length - old[0],
                                self.appending)
+        return code
+
+    cdef int extend_to(self, int64_t length) noexcept nogil:
+        """Let the file have `length` bytes or more, without blocks but for the last.
+
+        ftruncate(2) would cut off what another process has appended since we looked.
+        """
+        cdef int code = self.change_blocks(0, length - 1, 1)
+        if code == EOPNOTSUPP or code == ENOSPC:
+            return code_of(ftruncate(self.fd, self.origin + length))
         return code
 
     cdef void allocate_ahead(self, int64_t end) noexcept nogil:
@@ -1696,12 +1712,29 @@ cdef class Mapping:
             code = code_of(fallocate(self.fd, mode, self.origin + start, length))
         return code
 
-    cdef void cut_back(self, int64_t reached, int64_t length) noexcept nogil:
-        """Undo a growth that failed at `reached`, unless the file goes on behind it."""
+    cdef void cut_back(self, int64_t length, int64_t start, int64_t reached) noexcept nogil:
+        """Undo a growth that failed at `reached`, unless somebody else's bytes are there.
+
+        Before `start` it was to be zeros, and what is not, others appended meanwhile.
+        """
         cdef file_stat status
         if (fstat(self.fd, &status) == 0
-                and self.origin + length < status.st_size <= self.origin + reached):
+                and self.origin + length < status.st_size <= self.origin + reached
+                and not self.is_written(self.origin + length,
+                                        min(status.st_size, self.origin + start))):
             ftruncate(self.fd, self.origin + length)
+
+    cdef bint is_written(self, int64_t start, int64_t end) noexcept nogil:
+        """Whether the file has anything but zeros and holes there."""
+        cdef char chunk[4096]
+        cdef Py_ssize_t count
+        while start < end:
+            count = pread(self.fd, chunk, min(end - start, <int64_t> sizeof(chunk)), start)
+            if count <= 0 or memcmp(chunk, zeros, count):
+                return count > 0
+            if self.look_for(SEEK_DATA, start + count, &start):
+                return False
+        return False
 
     def resize(self, size):
         """Set the file's size, so that the mapping has `size` bytes.
@@ -1860,8 +1893,8 @@ cdef class Mapping:
         >>> import os, yammap
         >>> with yammap.open("holes.bin", "w+", size=1 << 20, preallocate=False) as m:
         ...     m.allocate(0, 1 << 16)
-        ...     os.stat("holes.bin").st_blocks * 512
-        65536
+        ...     os.stat("holes.bin").st_blocks * 512 // 65536
+        1
         """
         if not self.appending:
             self.require(PROT_WRITE)
@@ -2040,8 +2073,8 @@ cdef class Mapping:
             self.sync_failure = code
         if self.sync_failure:
             reason = strerror(self.sync_failure).decode()
-            raise OSError(self.sync_failure, f"{reason}: bytes written before may not be on "
-                          f"the disk; rewrite() tries again", self.name)
+            raise OSError(self.sync_failure, f"{reason}: bytes written before may not be "
+                          f"on the disk; rewrite() tries again", self.name)
         return self.check(code)
 
     cdef int sync_descriptor(self, int64_t start, int64_t count, bint wait) noexcept nogil:
