@@ -311,7 +311,15 @@ def test_05_a_guard_and_the_end_of_a_block(faulty):
         error = bus_error(block, m.guard())
         assert error.offset // PAGE == 3
         bus_error(m.guard().__enter__)
-        bus_error(block, m)
+
+        m = mapped(on_fault="poison")
+        view = m.array()
+        with m:
+            os.truncate("file", PAGE)
+            bus_error(block, m.guard())
+            m.heal()
+            view[3 * PAGE]
+            assert bus_error(m.__exit__, None, None, None).offset // PAGE == 3
         assert m.closed and len(m.faults()) == 1
     """)
 
