@@ -195,7 +195,7 @@ def test_05_a_view_read_past_the_end(faulty):
         touched(lambda: read.append(view[2 * PAGE]))
         assert read in ([], [0])
         error = poisoned(m)
-        assert "the file was cut short" in str(error)
+        assert f"the file shrank to {PAGE} bytes" in str(error)
         assert (error.errno, error.filename) == (errno.EFAULT, "file")
         assert (error.offset // PAGE, error.access) == (2, "read")
         [fault] = m.faults()
