@@ -2119,39 +2119,8 @@ cdef class Mapping:
         return code_of(sync_file_range(self.fd, self.origin + start, count,
                                        SYNC_FILE_RANGE_WRITE))
 
-    def rewrite(self, offset=0, length=None):
-        """Write bytes to the disk once more, after a `sync` that failed.
-
-        The kernel calls pages clean that it failed to write. This marks all pages as
-        changed and syncs; if that succeeds, `sync` works again. It is the best that can be
-        done, and not certain: a page that has left memory meanwhile comes back from the
-        disk, as it was before.
-
-        Parameters
-        ----------
-        offset : int, default 0
-            Position of the first byte, in bytes; any alignment.
-        length : int, optional
-            Number of bytes; by default all to the end. A failure is forgotten only when
-            all of the mapping was written.
-
-        Raises
-        ------
-        BusError
-            When the file was cut short, or has no room.
-        OSError
-            When the bytes could not be written again.
-        io.UnsupportedOperation
-            When the mapping is read-only, in append mode or not in memory.
-        ValueError
-            When the range is not in the mapping, or the mapping is closed.
-
-        Examples
-        --------
-        >>> import yammap
-        >>> with yammap.create("rewritten.bin", 10_000) as m:
-        ...     m.rewrite()
-        """
+    def _rewrite(self, offset, length):
+        """Mark pages as changed, and sync; a success for all of them ends a failure."""
         cdef int64_t start, count
         cdef Region region = self.select(offset, length, &start, &count)
         cdef Pages pages = pages_of(region.data, start, count)
@@ -2159,6 +2128,7 @@ cdef class Mapping:
         cdef const void *fault
         self.require_positional()
         self.require_memory()
+        self.require_descriptor()
         if not guard_is_in_force():
             raise UnsupportedOperation("without the guard this could kill the process")
         if self.flags == MAP_PRIVATE or count == 0:
@@ -2424,6 +2394,11 @@ cdef class Mapping:
         # Never called, since exports belong to their region. But np.frombuffer() holds on
         # to its export only where this exists, and so can be counted.
         pass
+
+    @property
+    def private(self):
+        """bool: changes stay in memory and never reach the file (copy on write)."""
+        return self.flags == MAP_PRIVATE
 
     @property
     def engine(self):
