@@ -42,9 +42,9 @@ from cpython.buffer cimport PyBUF_FORMAT, PyBUF_ND, PyBUF_SIMPLE, PyBUF_STRIDES,
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.memoryview cimport PyMemoryView_FromObject
 from libc.errno cimport EACCES, EAGAIN, EBADF, EFAULT, EFBIG, EINTR, EIO, EISDIR, ENODEV, \
-    ENOMEM, EOPNOTSUPP, EPERM, errno
+    ENOMEM, ENOSPC, EOPNOTSUPP, EPERM, errno
 from libc.stdint cimport INT64_MAX, int64_t, uint64_t, uintptr_t
-from libc.string cimport strerror
+from libc.string cimport memcmp, strerror
 
 from ._mman cimport *
 
@@ -1635,7 +1635,7 @@ cdef class Mapping:
         code = write_all(self.fd, source, length, -1, &done)
         reached = lseek(self.fd, 0, SEEK_CUR) - self.origin
         if code:
-            self.cut_back(reached, reached - done)
+            self.cut_back(reached - done, reached - done, reached)
             return code
         start[0] = reached - length
         end[0] = self.length
@@ -1658,7 +1658,7 @@ cdef class Mapping:
         if code == 0:
             code = write_all(self.fd, source, length, self.origin + start, &done)
         if code:
-            self.cut_back(start + done, old)
+            self.cut_back(old, start, start + done)
         return code
 
     cdef int append_zeros(self, int64_t length, int64_t *old) noexcept nogil:
@@ -1674,13 +1674,23 @@ cdef class Mapping:
         if old[0] >= length:
             return 0
         if not self.preallocate:
-            return code_of(ftruncate(self.fd, self.origin + length))
+            return self.extend_to(length)
         self.allocate_ahead(length)
         code = self.change_blocks(0, old[0], length - old[0])
         # A filesystem without fallocate(2): written zeros are allocated as well.
         if code == EOPNOTSUPP:
             code = write_zeros(self.fd, self.origin + old[0], length - old[0],
                                self.appending)
+        return code
+
+    cdef int extend_to(self, int64_t length) noexcept nogil:
+        """Let the file have `length` bytes or more, without blocks but for the last.
+
+        ftruncate(2) would cut off what another process has appended since we looked.
+        """
+        cdef int code = self.change_blocks(0, length - 1, 1)
+        if code == EOPNOTSUPP or code == ENOSPC:
+            return code_of(ftruncate(self.fd, self.origin + length))
         return code
 
     cdef void allocate_ahead(self, int64_t end) noexcept nogil:
@@ -1702,12 +1712,29 @@ cdef class Mapping:
             code = code_of(fallocate(self.fd, mode, self.origin + start, length))
         return code
 
-    cdef void cut_back(self, int64_t reached, int64_t length) noexcept nogil:
-        """Undo a growth that failed at `reached`, unless the file goes on behind it."""
+    cdef void cut_back(self, int64_t length, int64_t start, int64_t reached) noexcept nogil:
+        """Undo a growth that failed at `reached`, unless somebody else's bytes are there.
+
+        Before `start` it was to be zeros, and what is not, others appended meanwhile.
+        """
         cdef file_stat status
         if (fstat(self.fd, &status) == 0
-                and self.origin + length < status.st_size <= self.origin + reached):
+                and self.origin + length < status.st_size <= self.origin + reached
+                and not self.is_written(self.origin + length,
+                                        min(status.st_size, self.origin + start))):
             ftruncate(self.fd, self.origin + length)
+
+    cdef bint is_written(self, int64_t start, int64_t end) noexcept nogil:
+        """Whether the file has anything but zeros and holes there."""
+        cdef char chunk[4096]
+        cdef Py_ssize_t count
+        while start < end:
+            count = pread(self.fd, chunk, min(end - start, <int64_t> sizeof(chunk)), start)
+            if count <= 0 or memcmp(chunk, zeros, count):
+                return count > 0
+            if self.look_for(SEEK_DATA, start + count, &start):
+                return False
+        return False
 
     def resize(self, size):
         """Set the file's size, so that the mapping has `size` bytes.
@@ -1866,8 +1893,8 @@ cdef class Mapping:
         >>> import os, yammap
         >>> with yammap.open("holes.bin", "w+", size=1 << 20, preallocate=False) as m:
         ...     m.allocate(0, 1 << 16)
-        ...     os.stat("holes.bin").st_blocks * 512
-        65536
+        ...     os.stat("holes.bin").st_blocks * 512 // 65536
+        1
         """
         if not self.appending:
             self.require(PROT_WRITE)

@@ -171,6 +171,67 @@ def test_18_a_filesystem_without_fallocate_gets_zeros_written(faulty, no_falloca
     )
 
 
+NEIGHBOUR = """
+#define _GNU_SOURCE
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <sys/types.h>
+#include <unistd.h>
+static void append(int fd)
+{
+    pwrite(fd, "other", 5, atoi(getenv("OTHER_APPENDS_AT")));
+}
+int fallocate(int fd, int mode, off_t offset, off_t length)
+{
+    append(fd);
+    return syscall(SYS_fallocate, fd, mode, offset, length);
+}
+int ftruncate(int fd, off_t length)
+{
+    append(fd);
+    return syscall(SYS_ftruncate, fd, length);
+}
+int fallocate64(int, int, off_t, off_t) __attribute__((alias("fallocate")));
+int ftruncate64(int, off_t) __attribute__((alias("ftruncate")));
+"""
+
+
+@pytest.fixture(scope="session")
+def neighbour(tmp_path_factory):
+    """A library that lets another process append just before the file grows."""
+    return str(lab.preload(NEIGHBOUR, tmp_path_factory.mktemp("neighbour")))
+
+
+@pytest.mark.parametrize("at", ["0", "50", "8192"])
+@pytest.mark.parametrize("grow", ["m.resize(4096)", "m.write_at(b'mine', 4096)"])
+@pytest.mark.parametrize("preallocate", [True, False])
+def test_growth_keeps_what_others_append_meanwhile(faulty, neighbour, at, grow, preallocate):
+    source = f"""
+        m = yammap.open("file", "w+", preallocate={preallocate})
+        {grow}
+        data = open("file", "rb").read()
+        assert data[{at}:].startswith(b"other")
+        assert m.pread(10_000, 0) == data[:m.size()]
+    """
+    faulty(source, LD_PRELOAD=neighbour, OTHER_APPENDS_AT=at)
+
+
+@pytest.mark.usefixtures("small_tmpfs")
+@pytest.mark.parametrize("at", ["0", "50", "8192"])
+def test_17_a_failed_growth_keeps_what_others_append_meanwhile(faulty, neighbour, at):
+    source = f"""
+        m = yammap.open("small/file", "w+")
+        try:
+            m.resize(2 << 20)
+        except OSError as error:
+            assert error.errno == errno.ENOSPC
+        else:
+            raise AssertionError
+        assert open("small/file", "rb").read() == bytes({at}) + b"other"
+    """
+    faulty(source, LD_PRELOAD=neighbour, OTHER_APPENDS_AT=at)
+
+
 # -- Views of a full disk
 
 
