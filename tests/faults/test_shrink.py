@@ -195,7 +195,7 @@ def test_05_a_view_read_past_the_end(faulty):
         touched(lambda: read.append(view[2 * PAGE]))
         assert read in ([], [0])
         error = poisoned(m)
-        assert f"the file shrank from {4 * PAGE} to {PAGE} bytes" in str(error)
+        assert "the file was cut short" in str(error)
         assert (error.errno, error.filename) == (errno.EFAULT, "file")
         assert (error.offset // PAGE, error.access) == (2, "read")
         [fault] = m.faults()
@@ -445,14 +445,14 @@ def test_09_two_threads_on_one_bad_page_lose_no_store(faulty):
     faulty("""
         m = mapped(on_fault="poison")
         view = m.array()
-        start = view.ctypes.data + 3 * PAGE
+        page = view.ctypes.data + 3 * PAGE
         rounds, half = 300, PAGE // 2
         barrier = threading.Barrier(3)
 
         def write(which):
             for _ in range(rounds):
                 barrier.wait()
-                ctypes.memset(start + which * half, 1 + which, half)    # without the GIL
+                ctypes.memset(page + which * half, 1 + which, half)    # without the GIL
                 barrier.wait()
 
         threads = start(lambda: write(0), lambda: write(1))

@@ -160,7 +160,7 @@ LATER = {
 
 
 @pytest.mark.parametrize("later", LATER.values(), ids=LATER)
-@pytest.mark.parametrize("look", ["m.view()", "m.resize(4 * PAGE)", "m.sync()", "mapped()"])
+@pytest.mark.parametrize("look", ["m.view()", "m.resize(8 * PAGE)", "m.sync()", "mapped()"])
 def test_34_37_a_later_handler_is_noticed(faulty, later, look):
     out = faulty(f"""
         m = mapped(name="first", on_fault="poison")
