@@ -215,17 +215,19 @@ static char *guess_end(const struct patch_range *range, char *page)
 }
 
 /* The first page wholly past the end of the file, at most the end of the range. */
-static char *end_of_file(const struct patch_range *range, char *page)
+static char *end_of_file(const struct patch_range *range, struct patch *patch)
 {
     struct stat status;
-    off_t size;
+    off_t mapped;
 
+    patch->size = -1;
     if (range->fd == -1 || fstat(range->fd, &status) == -1)
-        return guess_end(range, page);
-    size = status.st_size - (off_t)range->offset;
-    if (size >= (off_t)range->length)
+        return guess_end(range, patch->start);
+    patch->size = status.st_size;
+    mapped = status.st_size - (off_t)range->offset;
+    if (mapped >= (off_t)range->length)
         return end_of(range);
-    return range->start + round_up(size > 0 ? (size_t)size : 0);
+    return range->start + round_up(mapped > 0 ? (size_t)mapped : 0);
 }
 
 /* -- Putting pages in place */
@@ -339,7 +341,7 @@ static enum patch_result put_page(struct patch_range *range, const char *address
         return there != NULL && range->raises ? tell_too(range, &patch) : PATCH_DONE;
     if (there != NULL)
         return PATCH_FAILED;
-    tail = end_of_file(range, patch.start);
+    tail = end_of_file(range, &patch);
     if (patch.start >= tail) {
         if (!place_tail(range, tail, &patch))
             return PATCH_FAILED;
