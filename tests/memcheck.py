@@ -13,8 +13,15 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 HERE = Path(__file__).parent
-FILES = ["test_io.py", "test_mapping.py", "test_array.py", "test_lifetime.py", "test_open.py"]
+FILES = [
+    "test_io.py",
+    "test_mapping.py",
+    "test_array.py",
+    "test_lifetime.py",
+    "test_open.py",
+]
 OURS = "yammap/_core."
+HUGE = "not 8_tib and not reserve_that_cannot_be_had"  # valgrind has less address space
 
 
 def frames(error):
@@ -41,9 +48,9 @@ def show(error):
 def run(files, log):
     memcheck = ["valgrind", "--leak-check=full", "--errors-for-leak-kinds=definite"]
     memcheck += ["--show-leak-kinds=definite", "--num-callers=30", "--error-limit=no"]
-    memcheck += ["--xml=yes", f"--xml-file={log}"]
+    memcheck += ["--xml=yes", f"--xml-file={log}", "--child-silent-after-fork=yes"]
     python = [sys.executable, "-P", "-m", "pytest", "-q", "-p", "no:cacheprovider"]
-    command = [*memcheck, *python, "-m", "not no_sanitizer", *files]
+    command = [*memcheck, *python, "-m", "not no_sanitizer", "-k", HUGE, *files]
     return subprocess.run(command, env={**os.environ, "PYTHONMALLOC": "malloc"}).returncode
 
 

@@ -523,6 +523,7 @@ HARMLESS = {
 cdef tuple LASTING = (MADV_NORMAL, MADV_RANDOM, MADV_SEQUENTIAL)
 
 
+@cython.no_gc_clear     # __dealloc__ needs the regions, which may outlive it
 cdef class Mapping:
     """A file's bytes in memory, by offset.
 
@@ -625,7 +626,12 @@ cdef class Mapping:
             raise
 
     def __dealloc__(self):
+        cdef Region region
         if self.fd != -1:
+            for region in self.elders:
+                region.let_go_of_file()
+            if self.region is not None:
+                self.region.let_go_of_file()
             with nogil:
                 close(self.fd)
 
@@ -928,8 +934,10 @@ cdef class Mapping:
         cdef char *memory
         cdef int64_t count
         cdef uint64_t now = tick()
+        cdef unsigned long total
         cdef const void *fault
         while True:
+            total = load_total(&patch_total)
             region = self.snapshot(&size, &shrinks)
             memory = region.data + min(offset + done, size)
             count = clip(offset + done, length - done, size)
@@ -944,8 +952,10 @@ cdef class Mapping:
             atomic_thread_fence(memory_order_acquire)   # the copy came before this look
             if shrinks != self.shrinks:
                 continue
-            if load_total(&patch_total) != self.seen:
+            if load_total(&patch_total) != total:
                 self.look_for_patches()     # zeros may have come while it was copied
+                if not writing:
+                    continue                # and have been healed since
             if fault == NULL or count == 0:
                 return done + count
             done = self.repair(memory, buffer, offset, done, count, fault, writing, shrinks)
@@ -1537,9 +1547,11 @@ cdef class Mapping:
         cdef Region region
         cdef Py_ssize_t size, shrinks
         cdef Search what
+        cdef unsigned long total
         cdef const void *fault
         what.ranges[1] = fault_range(needle.buf, needle.len)
         while True:
+            total = load_total(&patch_total)
             region = self.snapshot(&size, &shrinks)
             if first > min(last, size):
                 return -1
@@ -1548,10 +1560,8 @@ cdef class Mapping:
             what.ranges[0] = fault_range(region.data + first, min(last, size) - first)
             with nogil:
                 fault = fault_call(search, &what, what.ranges)
-            if shrinks != self.shrinks:
+            if shrinks != self.shrinks or load_total(&patch_total) != total:
                 continue
-            if load_total(&patch_total) != self.seen:
-                self.look_for_patches()
             if fault == NULL:
                 return what.found - region.data if what.found != NULL else -1
             if not covers(<const char *> what.ranges[0].start, what.ranges[0].length,

@@ -20,6 +20,9 @@
 /* As many as there can be: each is at least one of the 65530 mappings Linux allows. */
 #define MOST_PATCHES 65536
 
+/* For some ten faults of a process that can have no more mappings. */
+#define SPARE_MAPPINGS 32
+
 /* So often may one access fail where a page has been put, or is there again. */
 #define MOST_RETRIES 100
 
@@ -28,6 +31,7 @@ atomic_ulong patch_total;
 static struct patch_range *ranges;
 static atomic_flag busy = ATOMIC_FLAG_INIT;
 static int store = -1;
+static char *spare;             /* see take_spare_mappings() */
 static size_t page_size;
 static char scratch[65536];     /* of one page; under the lock */
 
@@ -113,34 +117,6 @@ static struct patch_range *range_of(const void *address)
     while (range != NULL && (uintptr_t)address - (uintptr_t)range->start >= range->length)
         range = range->next;
     return range;
-}
-
-/* -- Fork: the child has its own store, or pages of both would meet in one */
-
-static void after_fork_in_child(void)
-{
-    store = memfd_create("yammap patches", MFD_CLOEXEC);
-    for (struct patch_range *range = ranges; range != NULL; range = range->next)
-        if (range->withheld)    /* nothing is mapped there now, and views may be alive */
-            mmap(range->start, range->length, range->prot,
-                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
-    unlock();
-}
-
-int patch_install(void)
-{
-    int fd = memfd_create("yammap patches", MFD_CLOEXEC);
-
-    page_size = (size_t)sysconf(_SC_PAGESIZE);
-    if (fd == -1)
-        return -1;
-    errno = pthread_atfork(lock, unlock, after_fork_in_child);
-    if (errno != 0) {
-        close(fd);
-        return -1;
-    }
-    store = fd;
-    return 0;
 }
 
 /* -- What can be had of a page */
@@ -252,6 +228,29 @@ static int has_table(struct patch_range *range)
     return range->patches != NULL && range->count < MOST_PATCHES;
 }
 
+/* A process with as many mappings as it may have could not be helped: a patch takes up to
+ * three. So some are taken in advance, and given back then. Pages of one range merge only
+ * if they may be used alike. */
+static void take_spare_mappings(void)
+{
+    void *start = mmap(NULL, SPARE_MAPPINGS * page_size, PROT_NONE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+    if (start == MAP_FAILED)
+        return;
+    spare = start;
+    for (int i = 0; i < SPARE_MAPPINGS; i += 2)
+        mprotect(spare + i * page_size, page_size, PROT_READ);
+}
+
+static int give_spare_mappings_back(void)
+{
+    char *start = spare;
+
+    spare = NULL;
+    return errno == ENOMEM && start != NULL && munmap(start, SPARE_MAPPINGS * page_size) == 0;
+}
+
 static void record(struct patch_range *range, const struct patch *patch)
 {
     struct patch *last = range->patches + range->count - 1;
@@ -266,18 +265,23 @@ static void record(struct patch_range *range, const struct patch *patch)
 }
 
 /* Zeros that cannot be had as anonymous memory (overcommit) can as holes in the store. */
-static int place(struct patch_range *range, const struct patch *patch)
+static int map_patch(const struct patch_range *range, const struct patch *patch)
 {
     int flags = MAP_FIXED | MAP_NORESERVE;
 
-    if (!has_table(range))
-        return 0;
-    if ((patch->kept
-         || mmap(patch->start, patch->length, range->prot, MAP_PRIVATE | MAP_ANONYMOUS | flags,
-                 -1, 0) == MAP_FAILED)
-        && mmap(patch->start, patch->length, range->prot, range->flags | flags, store,
-                (off_t)(uintptr_t)patch->start) == MAP_FAILED)
-        return 0;
+    if (!patch->kept
+        && mmap(patch->start, patch->length, range->prot, MAP_PRIVATE | MAP_ANONYMOUS | flags,
+                -1, 0) != MAP_FAILED)
+        return 1;
+    return mmap(patch->start, patch->length, range->prot, range->flags | flags, store,
+                (off_t)(uintptr_t)patch->start) != MAP_FAILED;
+}
+
+static int place(struct patch_range *range, const struct patch *patch)
+{
+    while (!has_table(range) || !map_patch(range, patch))
+        if (!give_spare_mappings_back())
+            return 0;
     record(range, patch);
     return 1;
 }
@@ -365,6 +369,35 @@ enum patch_result patch_fault(const void *address, int writing)
         result = put_page(range, address, writing);
     unlock();
     return result;
+}
+
+/* -- Fork: the child has its own store, or pages of both would meet in one */
+
+static void after_fork_in_child(void)
+{
+    store = memfd_create("yammap patches", MFD_CLOEXEC);
+    for (struct patch_range *range = ranges; range != NULL; range = range->next)
+        if (range->withheld)    /* nothing is mapped there now, and views may be alive */
+            mmap(range->start, range->length, range->prot,
+                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
+    unlock();
+}
+
+int patch_install(void)
+{
+    int fd = memfd_create("yammap patches", MFD_CLOEXEC);
+
+    page_size = (size_t)sysconf(_SC_PAGESIZE);
+    if (fd == -1)
+        return -1;
+    errno = pthread_atfork(lock, unlock, after_fork_in_child);
+    if (errno != 0) {
+        close(fd);
+        return -1;
+    }
+    store = fd;
+    take_spare_mappings();
+    return 0;
 }
 
 /* -- Telling */
