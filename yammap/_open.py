@@ -26,10 +26,12 @@ if TYPE_CHECKING:
 
     from ._array import Shape
 
-    Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
+
+Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
 __all__ = [
     "Options",
+    "Path",
     "anonymous",
     "check_options",
     "create",
