@@ -37,6 +37,10 @@ class File:
     stride: int
     roomy: bool  # not on the full disk
 
+    def range(self, index: int) -> slice:
+        """Return the bytes of a record."""
+        return slice(index * self.stride, (index + 1) * self.stride)
+
     def record(self, index: int, sequence: int) -> bytes:
         """Return the record as its writer writes it for the `sequence`-th time."""
         stamp = STAMP.pack(self.number, index, sequence)
