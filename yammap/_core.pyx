@@ -1074,8 +1074,9 @@ cdef class Mapping:
             while patch_get(&region.watch, i, &found):
                 start = max(0, found.start - region.data)
                 end = min(found.start + found.length - region.data, region.reached)
-                result.append(Fault(start, end - start, access_of(found.writing),
-                                    found.code))
+                if found.length:
+                    result.append(Fault(start, end - start, access_of(found.writing),
+                                        found.code))
                 i += 1
         return result
 

@@ -317,6 +317,16 @@ static int may_retry(const void *address)
     return ++retried.times < MOST_RETRIES;
 }
 
+/* Another thread was first with this page, but this one has touched it, too. */
+static enum patch_result tell_too(struct patch_range *range, struct patch *patch)
+{
+    patch->length = 0;
+    if (!has_table(range))
+        return PATCH_DONE;
+    record(range, patch);
+    return PATCH_RAISE;
+}
+
 static enum patch_result put_page(struct patch_range *range, const char *address, int writing)
 {
     struct patch patch = {.start = page_of(address), .length = page_size, .touched = address,
@@ -326,7 +336,7 @@ static enum patch_result put_page(struct patch_range *range, const char *address
     char *tail;
 
     if ((there != NULL || !is_refused(patch.start, writing)) && may_retry(address))
-        return PATCH_DONE;
+        return there != NULL && range->raises ? tell_too(range, &patch) : PATCH_DONE;
     if (there != NULL)
         return PATCH_FAILED;
     tail = end_of_file(range, patch.start);

@@ -32,7 +32,7 @@
 
 struct patch {
     char *start;
-    size_t length;
+    size_t length;          /* 0: a thread came second to a page */
     const char *touched;    /* the address of the access that failed */
     unsigned long thread;   /* pthread_self() of who did it; 0 once it has been told */
     int code;               /* EFAULT: past the end of the file; else ENOSPC, EIO, ... */

@@ -1,0 +1,156 @@
+"""Fixtures: a child process to die in our place, and the labs of lab.py it dies in."""
+
+import textwrap
+
+import lab
+import pytest
+
+SETUP = """
+import contextlib, ctypes, errno, faulthandler, gc, mmap, os, re, resource, signal
+import sys, textwrap, threading, warnings
+import numpy as np
+import yammap
+
+PAGE = mmap.PAGESIZE
+MIB = 1 << 20
+
+
+def letters(pages):
+    return b"".join(bytes([65 + i]) * PAGE for i in range(pages))
+
+
+def mapped(pages=4, mode="r+", name="file", **options):
+    with open(name, "wb") as file:
+        file.write(letters(pages))
+    return yammap.open(name, mode, **options)
+
+
+def raised(kind, call, *args, **options):
+    try:
+        call(*args, **options)
+    except kind as error:
+        return error
+    raise AssertionError(f"no {kind.__name__}")
+
+
+def bus_error(call, *args, **options):
+    return raised(yammap.BusError, call, *args, **options)
+
+
+def touched(touch, *args):
+    "The BusError that is raised in this thread for a view it touched, soon after."
+    def wait():
+        touch(*args)
+        for _ in range(10**8):
+            pass
+    return bus_error(wait)
+
+
+def store(view, offset, value):
+    view[offset] = value
+
+
+def poisoned(m):
+    "Every method but faults() and heal() raises the same BusError, which it returns."
+    first = bus_error(m.size)
+    for call in (m.tell, m.refresh, m.sync, m.view, m.array, m.read,
+                 lambda: m.pread(1, 0), lambda: m.read_at(bytearray(1), 0)):
+        error = bus_error(call)
+        assert str(error) == str(first), (str(error), str(first))
+        assert (error.errno, error.offset) == (first.errno, first.offset)
+    return first
+
+
+def start(*functions):
+    threads = [threading.Thread(target=function, daemon=True) for function in functions]
+    for thread in threads:
+        thread.start()
+    return threads
+
+
+def content(name="file"):
+    with open(name, "rb") as file:
+        return file.read()
+
+
+def on_disk(name):
+    "What a file that nobody maps holds when the page cache has forgotten it."
+    with open(name, "rb") as file:
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        return file.read()
+
+
+def maps(name=""):
+    with open("/proc/self/maps") as file:
+        return [line for line in file if name in line]
+
+
+def descriptors():
+    return len(os.listdir("/proc/self/fd"))
+
+
+def fail(name="", nth=0, code=0, once=True):
+    "Make system calls fail, see failing.c; returns how many were made before."
+    return ctypes.CDLL(None).fail(name.encode(), ctypes.c_long(nth), code, once)
+
+"""
+
+
+@pytest.fixture
+def faulty(child):
+    """Run source with the names above at hand; it must exit with `status`."""
+
+    def run(source, status=0, **environment):
+        return child(SETUP + textwrap.dedent(source), status, timeout=60, **environment)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def failing_library(tmp_path_factory):
+    return str(lab.failing(tmp_path_factory.mktemp("failing")))
+
+
+@pytest.fixture
+def failing(faulty, failing_library):
+    """Run source in which `fail` makes system calls fail."""
+
+    def run(source, status=0, **environment):
+        return faulty(source, status, LD_PRELOAD=failing_library, **environment)
+
+    return run
+
+
+@pytest.fixture
+def small_tmpfs(tmp_path):
+    """A filesystem of 1 MiB at ``small/``."""
+    with lab.tmpfs(tmp_path / "small", lab.MIB) as directory:
+        yield directory
+
+
+@pytest.fixture
+def ext4(tmp_path):
+    """A filesystem of 16 MiB at ``disk/``."""
+    with lab.loop_ext4(tmp_path / "disk") as directory:
+        yield directory
+
+
+@pytest.fixture
+def btrfs(tmp_path):
+    """A filesystem at ``disk/`` on which overwriting needs free space."""
+    with lab.loop_btrfs(tmp_path / "disk") as directory:
+        yield directory
+
+
+@pytest.fixture
+def thin(tmp_path):
+    """A filesystem of 256 MiB at ``thin/``, on a disk of 8 MiB."""
+    with lab.thin_ext4(tmp_path / "thin") as directory:
+        yield directory
+
+
+@pytest.fixture
+def bad(tmp_path):
+    """A filesystem at ``bad/`` with the file ``file``; ``bad.fail(...)`` breaks it."""
+    with lab.fuse(tmp_path / "bad") as filesystem:
+        yield filesystem

@@ -1,0 +1,472 @@
+"""The disk is full or bad: cases 13 to 24."""
+
+import textwrap
+
+import lab
+import pytest
+
+pytestmark = pytest.mark.no_sanitizer
+
+
+FILL = """
+def fill(path):
+    "Write there until not one block is left."
+    size = MIB
+    with open(path, "wb", buffering=0) as file:
+        while size >= 512:
+            try:
+                file.write(b"f" * size)
+            except OSError as error:
+                assert error.errno == errno.ENOSPC
+                size //= 2
+        with contextlib.suppress(OSError):
+            os.fsync(file.fileno())
+"""
+
+
+@pytest.fixture
+def full(faulty):
+    """Run source that can `fill` a disk."""
+    return lambda source: faulty(FILL + textwrap.dedent(source))
+
+
+@pytest.mark.usefixtures("small_tmpfs")
+def test_13_a_hole_of_a_full_tmpfs_reads_as_zeros(full):
+    full("""
+        m = yammap.open("small/file", "w+", size=4 * MIB, preallocate=False)
+        m.write_at(b"data", MIB)
+        fill("small/filler")
+        buffer = bytearray(b"x" * (4 * MIB))
+        assert m.read_at(buffer, 0) == 4 * MIB
+        assert buffer == bytes(MIB) + b"data" + bytes(3 * MIB - 4)
+        assert m.pread(PAGE, 2 * MIB + 1) == bytes(PAGE)
+        assert m.faults() == []
+        m.close()
+    """)
+
+
+@pytest.mark.usefixtures("small_tmpfs")
+def test_13_a_view_of_a_hole_of_a_full_tmpfs(full):
+    full("""
+        m = yammap.open("small/file", "w+", size=4 * MIB, preallocate=False)
+        m.write_at(b"data", MIB)
+        view = m.array()
+        fill("small/filler")
+        touched(lambda: view[2 * MIB])
+        assert (m.faults()[0].offset, m.faults()[0].access) == (2 * MIB, "read")
+        bus_error(m.sync)
+        os.unlink("small/filler")
+        assert m.heal() == 0
+        m.write_at(b"more", 2 * MIB)
+        assert view[2 * MIB :][:4].tobytes() == b"more"
+        assert view[MIB :][:4].tobytes() == b"data"
+    """)
+
+
+@pytest.mark.usefixtures("small_tmpfs")
+def test_14_a_write_that_does_not_begin_leaves_all_as_it_was(full):
+    full("""
+        m = yammap.open("small/file", "w+", size=MIB, preallocate=False)
+        m.write_at(b"data", 0)
+        fill("small/filler")
+        before = content("small/file")
+        error = bus_error(m.write_at, b"x" * PAGE, 10 * PAGE)
+        assert (error.errno, error.count, error.offset) == (errno.ENOSPC, 0, 10 * PAGE)
+        assert content("small/file") == before and m.size() == MIB
+        os.unlink("small/filler")
+        assert m.write_at(b"x" * PAGE, 10 * PAGE) == PAGE
+        m.close()
+    """)
+
+
+@pytest.mark.usefixtures("small_tmpfs")
+@pytest.mark.parametrize("touched", [True, False])
+def test_14_write_into_a_hole_of_a_full_disk(faulty, touched):
+    faulty(f"""
+        touched = {touched}
+        m = yammap.open("small/file", "w+", size=4 << 20, preallocate=False)
+        m.write_at(b"fits", 0 if touched else 2 << 20)
+        error = bus_error(m.write_at, b"x" * (3 << 20), 5)
+        assert error.errno == errno.ENOSPC and error.access == "write", error
+        assert error.filename == "small/file"
+        assert 0 < error.count < 1 << 20 and (error.count + 5) % PAGE == 0
+        assert error.offset == error.count + 5
+        assert m.pread(error.count, 5) == b"x" * error.count
+    """)
+
+
+@pytest.mark.usefixtures("small_tmpfs")
+@pytest.mark.parametrize("mode", ["w+", "a+"])
+def test_17_no_room_to_grow(faulty, mode):
+    faulty(f"""
+        m = yammap.open("small/file", {mode!r})
+        m.append(b"kept" + bytes(996))
+        for grow in (lambda: m.resize(4 << 20), lambda: m.append(b"x" * (2 << 20)),
+                     lambda: m.appending or m.write_at(b"x", 4 << 20),
+                     lambda: m.appending or m.write_at(b"x" * (2 << 20), 500)):
+            try:
+                assert grow() is True
+            except OSError as error:
+                assert error.errno == errno.ENOSPC and error.filename == "small/file"
+            assert m.size() == os.stat("small/file").st_size == 1000
+            assert m.pread(1000, 0) == b"kept" + bytes(996)
+    """)
+
+
+@pytest.mark.usefixtures("small_tmpfs")
+def test_17_no_room_to_create(faulty):
+    faulty("""
+        try:
+            yammap.create("small/file", 4 << 20)
+        except OSError as error:
+            assert error.errno == errno.ENOSPC and error.filename == "small/file"
+        else:
+            raise AssertionError
+        assert os.stat("small/file").st_size == 0
+    """)
+
+
+NO_FALLOCATE = """
+#include <errno.h>
+#include <sys/types.h>
+int fallocate(int fd, int mode, off_t offset, off_t length)
+{
+    (void)fd, (void)mode, (void)offset, (void)length;
+    errno = EOPNOTSUPP;
+    return -1;
+}
+int fallocate64(int, int, off_t, off_t) __attribute__((alias("fallocate")));
+"""
+
+
+@pytest.fixture(scope="session")
+def no_fallocate(tmp_path_factory):
+    """A library that makes every filesystem one without fallocate(2)."""
+    return str(lab.preload(NO_FALLOCATE, tmp_path_factory.mktemp("no_fallocate")))
+
+
+def test_18_a_filesystem_without_fallocate_gets_zeros_written(faulty, no_fallocate):
+    faulty(
+        """
+        for mode in ("w+", "a+"):
+            name = f"file {mode}"
+            m = yammap.open(name, mode)
+            m.append(b"m" * 10)
+            with open(name, "ab") as file:
+                file.write(b"o" * 20)
+            m.resize(1 << 20)
+            m.sync()
+            data = open(name, "rb").read()
+            assert data == b"m" * 10 + b"o" * 20 + bytes((1 << 20) - 30)
+            assert os.stat(name).st_blocks * 512 >= 1 << 20
+            assert m.pread(40, 0) == data[:40]
+            try:
+                m.allocate()
+            except OSError as error:
+                assert error.errno == errno.EOPNOTSUPP
+            else:
+                raise AssertionError("fallocate(2) is there")
+    """,
+        LD_PRELOAD=no_fallocate,
+    )
+
+
+NEIGHBOUR = """
+#define _GNU_SOURCE
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <sys/types.h>
+#include <unistd.h>
+static void append(int fd)
+{
+    pwrite(fd, "other", 5, atoi(getenv("OTHER_APPENDS_AT")));
+}
+int fallocate(int fd, int mode, off_t offset, off_t length)
+{
+    append(fd);
+    return syscall(SYS_fallocate, fd, mode, offset, length);
+}
+int ftruncate(int fd, off_t length)
+{
+    append(fd);
+    return syscall(SYS_ftruncate, fd, length);
+}
+int fallocate64(int, int, off_t, off_t) __attribute__((alias("fallocate")));
+int ftruncate64(int, off_t) __attribute__((alias("ftruncate")));
+"""
+
+
+@pytest.fixture(scope="session")
+def neighbour(tmp_path_factory):
+    """A library that lets another process append just before the file grows."""
+    return str(lab.preload(NEIGHBOUR, tmp_path_factory.mktemp("neighbour")))
+
+
+@pytest.mark.parametrize("at", ["0", "50", "8192"])
+@pytest.mark.parametrize("grow", ["m.resize(4096)", "m.write_at(b'mine', 4096)"])
+@pytest.mark.parametrize("preallocate", [True, False])
+def test_growth_keeps_what_others_append_meanwhile(faulty, neighbour, at, grow, preallocate):
+    source = f"""
+        m = yammap.open("file", "w+", preallocate={preallocate})
+        {grow}
+        data = open("file", "rb").read()
+        assert data[{at}:].startswith(b"other")
+        assert m.pread(10_000, 0) == data[:m.size()]
+    """
+    faulty(source, LD_PRELOAD=neighbour, OTHER_APPENDS_AT=at)
+
+
+@pytest.mark.usefixtures("small_tmpfs")
+@pytest.mark.parametrize("at", ["0", "50", "8192"])
+def test_17_a_failed_growth_keeps_what_others_append_meanwhile(faulty, neighbour, at):
+    source = f"""
+        m = yammap.open("small/file", "w+")
+        try:
+            m.resize(2 << 20)
+        except OSError as error:
+            assert error.errno == errno.ENOSPC
+        else:
+            raise AssertionError
+        assert open("small/file", "rb").read() == bytes({at}) + b"other"
+    """
+    faulty(source, LD_PRELOAD=neighbour, OTHER_APPENDS_AT=at)
+
+
+# -- Views of a full disk
+
+
+def test_15_overwriting_through_a_view_of_a_full_btrfs(full, btrfs):
+    full("""
+        m = mapped(name="disk/file")
+        m.sync()
+        view = m.array()
+        fill("disk/filler")
+        touched(store, view, PAGE + 10, ord("!"))
+        expected = bytearray(letters(4))
+        expected[PAGE + 10] = ord("!")
+        assert view.tobytes() == expected
+        error = poisoned(m)
+        assert (error.errno, error.access) == (errno.ENOSPC, "write")
+        assert error.offset // PAGE == 1 and error.filename == "disk/file"
+        [fault] = m.faults()
+        assert fault == yammap.Fault(PAGE, PAGE, "write", errno.ENOSPC)
+        assert content("disk/file") == letters(4)
+    """)
+
+
+def test_16_healing_when_there_is_room_again(full, btrfs):
+    full("""
+        m = mapped(name="disk/file", on_fault="poison")
+        m.sync()
+        view = m.array()
+        fill("disk/filler")
+        view[PAGE + 10] = view[3 * PAGE] = ord("!")
+        raised(OSError, m.heal)
+        assert view[PAGE + 10] == view[3 * PAGE] == ord("!")
+        poisoned(m)
+        os.unlink("disk/filler")
+        os.sync()
+        assert m.heal() > 0 and m.faults() == []
+        expected = bytearray(letters(4))
+        expected[PAGE + 10] = expected[3 * PAGE] = ord("!")
+        assert content("disk/file") == view.tobytes() == expected
+        view[0] = ord("?")
+        m.sync()
+        m.close()
+        del view
+        expected[0] = ord("?")
+        assert on_disk("disk/file") == expected
+    """)
+
+
+def test_16_giving_up_what_cannot_be_written(full, btrfs):
+    full("""
+        m = mapped(name="disk/file", on_fault="poison")
+        m.sync()
+        view = m.array()
+        fill("disk/filler")
+        view[PAGE + 10] = ord("!")
+        assert m.heal(discard=True) == 0
+        assert m.faults() == [] and view.tobytes() == letters(4)
+        m.close()
+    """)
+
+
+@pytest.mark.usefixtures("small_tmpfs")
+def test_16_what_another_wrote_meanwhile_is_kept(full):
+    full("""
+        m = yammap.open("small/file", "w+", size=4 * MIB, preallocate=False,
+                        on_fault="poison")
+        view = m.array()
+        fill("small/filler")
+        view[2 * MIB : 2 * MIB + 4] = list(b"mine")
+        assert m.faults()[0].errno == errno.ENOSPC
+        os.unlink("small/filler")
+        with open("small/file", "r+b") as file:
+            file.seek(2 * MIB + PAGE)
+            file.write(b"theirs")
+        m.heal()
+        assert view[2 * MIB :][:4].tobytes() == b"mine"
+        assert content("small/file")[2 * MIB + PAGE :][:6] == b"theirs"
+        assert content("small/file")[2 * MIB :][:5] == b"mine\\0"
+    """)
+
+
+# -- I/O errors: a FUSE filesystem of ours refuses pages
+
+
+def test_19_one_bad_page(faulty, bad):
+    bad.fail("read 2")
+    faulty("""
+        m = yammap.open("bad/file", "r+")
+        for call, offset, count in (
+            (lambda: m.pread(10, 2 * PAGE + 5), 2 * PAGE + 5, 0),
+            (lambda: m.read_at(bytearray(4 * PAGE), 0), 2 * PAGE, 2 * PAGE),
+            (lambda: m.read_at(bytearray(PAGE), PAGE + 100), 2 * PAGE, PAGE - 100),
+        ):
+            error = bus_error(call)
+            assert (error.errno, error.filename) == (errno.EIO, "bad/file")
+            assert (error.offset, error.count) == (offset, count), error.offset
+            assert error.access == "read"
+        assert bus_error(m.find, b"D").errno == errno.EIO
+        assert m.pread(2 * PAGE, 0) == letters(2)
+        assert m.pread(PAGE, 3 * PAGE) == b"D" * PAGE
+        assert m.faults() == []
+        m.close()
+    """)
+
+
+def test_20_a_bad_page_in_a_view(faulty, bad):
+    bad.fail("read 2")
+    faulty("""
+        m = yammap.open("bad/file", "r+")
+        view = m.array()
+        touched(lambda: view[2 * PAGE + 7])
+        assert m.faults() == [yammap.Fault(2 * PAGE, PAGE, "read", errno.EIO)]
+        error = poisoned(m)
+        assert (error.errno, error.offset) == (errno.EIO, 2 * PAGE + 7)
+        assert not view[2 * PAGE : 3 * PAGE].any()
+        assert view[: 2 * PAGE].tobytes() == letters(2) and view[3 * PAGE] == ord("D")
+        open("bad.fails", "w").close()
+        m.heal()
+        assert view.tobytes() == letters(4)
+        m.close()
+    """)
+
+
+# -- Writing back: the kernel tells a failure once, and then no more
+
+
+THIN = """
+def make_room():
+    assert os.system("mount -o remount,size=64m thin.store") == 0
+
+
+def failed():
+    "A mapping whose sync fails for want of room."
+    m = yammap.create("thin/file", 32 * MIB)
+    m.array()[: 16 * MIB] = ord("x")
+    return m
+"""
+
+
+@pytest.fixture
+def thinly(faulty, thin):
+    """Run source with a disk that cannot hold what was promised."""
+    return lambda source: faulty(THIN + textwrap.dedent(source))
+
+
+def test_21_a_failed_sync_stays_failed(thinly):
+    thinly("""
+        m = failed()
+        errors = [raised(OSError, m.sync) for _ in range(5)]
+        assert {error.errno for error in errors} == {errno.ENOSPC}
+        assert errors[0].filename == "thin/file"
+        assert raised(OSError, m.flush).errno == errno.ENOSPC
+        assert raised(OSError, m.sync, 0, 10).errno == errno.ENOSPC
+        assert m.pread(10, 0) == b"x" * 10
+    """)
+
+
+def test_21_rewriting_when_there_is_room_again(thinly):
+    thinly("""
+        m = failed()
+        raised(OSError, m.sync)
+        raised(OSError, m.rewrite)
+        raised(OSError, m.sync)
+        make_room()
+        m.rewrite()
+        m.sync()
+        m.close()
+        assert on_disk("thin/file") == b"x" * (16 * MIB) + bytes(16 * MIB)
+    """)
+
+
+def test_22_fsync_fails(faulty, bad):
+    bad.fail("fsync")
+    faulty("""
+        m = yammap.open("bad/file", "r+")
+        m.write_at(b"data", 0)
+        assert raised(OSError, m.sync).errno == errno.EIO
+        open("bad.fails", "w").close()
+        assert raised(OSError, m.sync).errno == errno.EIO
+        m.rewrite()
+        m.sync()
+        assert m.pread(5, 0) == b"dataA"
+        m.close()
+    """)
+
+
+def test_22_one_page_cannot_be_written_back(faulty, bad):
+    bad.fail("write 2")
+    faulty("""
+        m = yammap.open("bad/file", "r+")
+        view = m.array()
+        view[2 * PAGE] = view[0] = ord("!")
+        assert raised(OSError, m.sync).errno == errno.EIO
+        assert raised(OSError, m.sync).errno == errno.EIO
+        assert view[2 * PAGE] == ord("!")
+        open("bad.fails", "w").close()
+        m.rewrite()
+        m.sync()
+        m.close()
+        del view
+        data = on_disk("bad/file")
+        assert data[0] == data[2 * PAGE] == ord("!")
+    """)
+
+
+@pytest.mark.parametrize("who", ["os.fsync(other)", "os.sync()", "raised(OSError, n.sync)"])
+def test_23_somebody_else_takes_the_error_first(thinly, who):
+    thinly(f"""
+        m = failed()
+        other = os.open("thin/file", os.O_RDWR)
+        n = yammap.open("thin/file", "r+")
+        with contextlib.suppress(OSError):
+            {who}
+        for _ in range(3):
+            raised(OSError, m.sync)
+    """)
+
+
+def test_24_the_limit_of_file_sizes(faulty):
+    faulty("""
+        m = yammap.open("file", "w+")
+        m.write(b"kept")
+        resource.setrlimit(resource.RLIMIT_FSIZE, (MIB, MIB))
+        for grow in (
+            lambda: m.resize(2 * MIB),
+            lambda: m.write_at(b"x", 2 * MIB),
+            lambda: m.append(b"x" * (2 * MIB)),
+            lambda: yammap.create("other", 2 * MIB),
+        ):
+            error = raised(OSError, grow)
+            assert error.errno == errno.EFBIG, error
+            assert "RLIMIT_FSIZE" in str(error) and str(MIB) in str(error), error
+            assert m.size() == os.stat("file").st_size == 4
+            assert m.pread(10, 0) == b"kept"
+        m.resize(MIB)
+        m.write_at(b"end", MIB - 3)
+        assert content()[-3:] == b"end"
+        m.close()
+    """)
