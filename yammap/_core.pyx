@@ -100,6 +100,7 @@ cdef extern from "_patch.h" nogil:
         int64_t offset
         int fd, prot, flags
         bint raises, withheld
+        unsigned long heals
         void *name
     atomic_total patch_total
     void patch_watch(patch_range *range)
@@ -909,10 +910,14 @@ cdef class Mapping:
         cdef Py_ssize_t size, shrinks
         cdef char *memory
         cdef int64_t count
+        cdef unsigned long heals
         cdef uint64_t now = tick()
         cdef const void *fault
         while True:
             region = self.snapshot(&size, &shrinks)
+            heals = region.watch.heals
+            if load_total(&patch_total) != self.seen:
+                self.look_for_patches()
             memory = region.data + min(offset + done, size)
             count = clip(offset + done, length - done, size)
             if self.unmapped:
@@ -928,6 +933,8 @@ cdef class Mapping:
                 continue
             if load_total(&patch_total) != self.seen:
                 self.look_for_patches()     # zeros may have come while it was copied
+            if heals != region.watch.heals:
+                continue                    # and gone
             if fault == NULL or count == 0:
                 return done + count
             done = self.repair(memory, buffer, offset, done, count, fault, writing, shrinks)
@@ -1519,10 +1526,14 @@ cdef class Mapping:
         cdef Region region
         cdef Py_ssize_t size, shrinks
         cdef Search what
+        cdef unsigned long heals
         cdef const void *fault
         what.ranges[1] = fault_range(needle.buf, needle.len)
         while True:
             region = self.snapshot(&size, &shrinks)
+            heals = region.watch.heals
+            if load_total(&patch_total) != self.seen:
+                self.look_for_patches()
             if first > min(last, size):
                 return -1
             if self.unmapped or not fault_in_force(tick()):
@@ -1534,6 +1545,8 @@ cdef class Mapping:
                 continue
             if load_total(&patch_total) != self.seen:
                 self.look_for_patches()
+            if heals != region.watch.heals:
+                continue
             if fault == NULL:
                 return what.found - region.data if what.found != NULL else -1
             if not covers(<const char *> what.ranges[0].start, what.ranges[0].length,

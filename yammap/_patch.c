@@ -532,6 +532,7 @@ int patch_heal(struct patch_range *range, size_t length, int discard, size_t *wr
     int code = 0;
 
     lock();
+    range->heals++;
     while (code == 0 && range->count > 0) {
         code = heal_one(range, range->patches, end, discard, written);
         if (code == 0)

@@ -205,7 +205,9 @@ def neighbour(tmp_path_factory):
 @pytest.mark.parametrize("at", ["0", "50", "8192"])
 @pytest.mark.parametrize("grow", ["m.resize(4096)", "m.write_at(b'mine', 4096)"])
 @pytest.mark.parametrize("preallocate", [True, False])
-def test_growth_keeps_what_others_append_meanwhile(faulty, neighbour, at, grow, preallocate):
+def test_growth_keeps_what_others_append_meanwhile(
+    faulty, neighbour, at, grow, preallocate
+):
     source = f"""
         m = yammap.open("file", "w+", preallocate={preallocate})
         {grow}
