@@ -7,7 +7,14 @@ import pytest
 
 import yammap
 
-MODULES = ["yammap", "yammap._core", "yammap._errors", "yammap._file", "yammap._open"]
+MODULES = [
+    "yammap",
+    "yammap._atomic",
+    "yammap._core",
+    "yammap._errors",
+    "yammap._file",
+    "yammap._open",
+]
 
 
 def examples():

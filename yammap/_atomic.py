@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import operator
 import os
 import secrets
 from typing import TYPE_CHECKING, Unpack
 
 from ._file import sync_directory
-from ._open import create
+from ._open import Options, check_options, map_fd, open_fd
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ._file import Mmap
-    from ._open import _Options, _Path
+    from ._open import Path
 
 __all__ = ["atomic_create"]
 
 
 @contextlib.contextmanager
 def atomic_create(
-    name: _Path, size: int, perm: int = 0o666, **options: Unpack[_Options]
+    name: Path, size: int, perm: int = 0o666, **options: Unpack[Options]
 ) -> Iterator[Mmap]:
     """Make a file that nobody sees before it is complete, and a power cut cannot halve.
 
@@ -68,13 +69,16 @@ def atomic_create(
     ...     os.path.exists("model.bin")
     5
     False
-    >>> open("model.bin", "rb").read()
+    >>> with yammap.open("model.bin") as m:
+    ...     m.read()
     b'whole'
     """
+    check_options(operator.index(size), options, Options, new=True)
     path = os.path.abspath(os.fspath(name))
     directory, base = os.path.split(path)
     hidden = os.path.join(directory, _hidden(base))
-    m = _create_unnamed(directory, hidden, size, perm, options)
+    with _named(path):
+        m = map_fd(_open_unnamed(directory, hidden, perm), name, size, {**options})
     try:
         with m:
             yield m
@@ -90,28 +94,38 @@ def atomic_create(
 
 def _hidden(base: str | bytes) -> str | bytes:
     token = secrets.token_hex(8)
-    return (
-        f".{base}.{token}" if isinstance(base, str) else b".%b.%b" % (base, token.encode())
-    )
+    return f".{base}.{token}" if isinstance(base, str) else b".%b.%b" % (base, token.encode())
 
 
-def _create_unnamed(
-    directory: str | bytes,
-    hidden: str | bytes,
-    size: int,
-    perm: int,
-    options: _Options,
-) -> Mmap:
+@contextlib.contextmanager
+def _named(path: str | bytes) -> Iterator[None]:
+    """Let errors name the file that was asked for."""
     try:
-        return create(directory, size, os.O_RDWR | os.O_TMPFILE, perm, **options)
+        yield
+    except OSError as error:
+        error.filename = path
+        raise
+
+
+def _open_unnamed(directory: str | bytes, hidden: str | bytes, perm: int) -> int:
+    try:
+        return open_fd(directory, os.O_RDWR | os.O_TMPFILE, perm)
     except OSError as error:
         # Linux before 3.11 calls the flag opening a directory for writing.
         if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR):
             raise
-    return create(hidden, size, os.O_RDWR | os.O_CREAT | os.O_EXCL, perm, **options)
+    return open_fd(hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL, perm)
 
 
 def _name(m: Mmap, hidden: str | bytes) -> None:
-    """Give the file its hidden name, if it has none yet. linkat(2) cannot replace."""
-    if not os.path.exists(hidden):
-        os.link(f"/proc/self/fd/{m.fileno()}", hidden, follow_symlinks=True)
+    """Give the file its hidden name, if it has none yet. linkat(2) cannot replace.
+
+    What it is to follow is a link in /proc, and os.link() follows links only where it is
+    given a directory.
+    """
+    if os.fstat(m.fileno()).st_nlink == 0:
+        descriptors = os.open("/proc/self/fd", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.link(str(m.fileno()), hidden, src_dir_fd=descriptors, follow_symlinks=True)
+        finally:
+            os.close(descriptors)

@@ -92,6 +92,7 @@ cdef extern from "_patch.h" nogil:
         char *start
         size_t length
         const char *touched
+        int64_t size
         int code
         bint writing, kept
     struct patch_range:
@@ -201,9 +202,23 @@ cdef inline int code_of(int result) noexcept nogil:
     return errno if result == -1 else 0
 
 
+cdef int set_size(int fd, int64_t size) noexcept nogil:
+    cdef int code = EINTR
+    while code == EINTR:
+        code = code_of(ftruncate(fd, size))
+    return code
+
+
 cdef struct Pages:
     char *start
     size_t length
+
+
+cdef int sync_pages(Pages pages) noexcept nogil:
+    cdef int code = EINTR
+    while code == EINTR:
+        code = code_of(msync(pages.start, pages.length, MS_SYNC))
+    return code
 
 
 cdef inline Pages pages_of(char *data, int64_t offset, int64_t length) noexcept nogil:
@@ -417,8 +432,11 @@ cdef str access_of(bint writing):
 
 
 cdef str text_of_patch(patch *found, int64_t offset):
-    cause = ("the file was cut short" if found.code == EFAULT
-             else strerror(found.code).decode())
+    cause = strerror(found.code).decode()
+    if found.code == EFAULT:
+        cause = "the file shrank"
+        if found.size != -1:
+            cause += f" to {found.size} bytes"
     return (f"bus error in a view, {access_of(found.writing)} at offset {offset}: {cause}; "
             f"{'a copy of the page is' if found.kept else 'zeros are'} in its place until "
             f"heal()")
@@ -506,6 +524,7 @@ HARMLESS = {
 cdef tuple LASTING = (MADV_NORMAL, MADV_RANDOM, MADV_SEQUENTIAL)
 
 
+@cython.no_gc_clear     # __dealloc__ needs the regions, which may outlive it
 cdef class Mapping:
     """A file's bytes in memory, by offset.
 
@@ -608,7 +627,12 @@ cdef class Mapping:
             raise
 
     def __dealloc__(self):
+        cdef Region region
         if self.fd != -1:
+            for region in self.elders:
+                region.let_go_of_file()
+            if self.region is not None:
+                self.region.let_go_of_file()
             with nogil:
                 close(self.fd)
 
@@ -1703,7 +1727,7 @@ cdef class Mapping:
         """
         cdef int code = self.change_blocks(0, length - 1, 1)
         if code == EOPNOTSUPP or code == ENOSPC:
-            return code_of(ftruncate(self.fd, self.origin + length))
+            return set_size(self.fd, self.origin + length)
         return code
 
     cdef void allocate_ahead(self, int64_t end) noexcept nogil:
@@ -1735,7 +1759,7 @@ cdef class Mapping:
                 and self.origin + length < status.st_size <= self.origin + reached
                 and not self.is_written(self.origin + length,
                                         min(status.st_size, self.origin + start))):
-            ftruncate(self.fd, self.origin + length)
+            set_size(self.fd, self.origin + length)
 
     cdef bint is_written(self, int64_t start, int64_t end) noexcept nogil:
         """Whether the file has anything but zeros and holes there."""
@@ -1795,6 +1819,7 @@ cdef class Mapping:
         """
         cdef int64_t length = as_offset(size, "size")
         self.require_growable()
+        guard_is_in_force()
         if length >= self.length or not self.shrink(length):
             self.extend(NULL, length, 0)
 
@@ -1840,7 +1865,7 @@ cdef class Mapping:
             return 0
         self.allocated = 0
         with nogil:
-            code = code_of(ftruncate(self.fd, self.origin + length))
+            code = set_size(self.fd, self.origin + length)
         if code:
             length = old
         self.adopt(spare, length)
@@ -2069,7 +2094,7 @@ cdef class Mapping:
             return
         if wait and count and not self.unmapped:
             with nogil:
-                code = code_of(msync(pages.start, pages.length, MS_SYNC))
+                code = sync_pages(pages)
         elif self.fd != -1 or not wait:
             self.require_descriptor()
             with self.mutex:
@@ -2079,21 +2104,25 @@ cdef class Mapping:
         else:
             code = 0    # nothing in the mapping, and no descriptor
         self.look_for_patches()     # a copy in their place was not written
-        self.remember_failure(code)
+        self._remember_failure(code)
 
-    cdef int remember_failure(self, int code) except -1:
+    def _remember_failure(self, int code):
+        """Raise the first failure of a sync there has been, which may be this one."""
         if code > 0 and self.sync_failure == 0:
             self.sync_failure = code
         if self.sync_failure:
             reason = strerror(self.sync_failure).decode()
             raise OSError(self.sync_failure, f"{reason}: bytes written before may not be "
                           f"on the disk; rewrite() tries again", self.name)
-        return self.check(code)
+        self.check(code)
 
     cdef int sync_descriptor(self, int64_t start, int64_t count, bint wait) noexcept nogil:
         """What msync(2) cannot do: start writing, and write an empty file's size."""
+        cdef int code = EINTR
+        while wait and code == EINTR:
+            code = code_of(fdatasync(self.fd))
         if wait:
-            return code_of(fdatasync(self.fd))
+            return code
         if count == 0:
             return 0    # to sync_file_range(2) it would mean all to the end
         return code_of(sync_file_range(self.fd, self.origin + start, count,

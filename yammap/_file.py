@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import operator
 import os
@@ -257,7 +258,8 @@ class Mmap(Mapping):
         raise TypeError(f"cannot pickle {self!r}: open the file where it is needed")
 
     def __enter__(self) -> Self:
-        self.size()
+        if self.closed:
+            self.size()     # raises; but a bus error is for the end of the block to raise
         return self
 
     def __exit__(
@@ -702,7 +704,10 @@ class Mmap(Mapping):
         """
         super().sync(offset, length, wait=wait)
         if wait and self._unsynced_directory is not None:
-            sync_directory(self._unsynced_directory)
+            try:
+                sync_directory(self._unsynced_directory)
+            except OSError as error:
+                self._remember_failure(error.errno or errno.EIO)
             self._unsynced_directory = None
 
     # -- Arrays

@@ -26,12 +26,22 @@ if TYPE_CHECKING:
 
     from ._array import Shape
 
-    _Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
+    Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
-__all__ = ["anonymous", "create", "open", "open_array", "open_file"]
+__all__ = [
+    "Options",
+    "anonymous",
+    "check_options",
+    "create",
+    "map_fd",
+    "open",
+    "open_array",
+    "open_fd",
+    "open_file",
+]
 
 
-class _Options(TypedDict, total=False):
+class Options(TypedDict, total=False):
     reserve: int | None
     preallocate: bool
     populate: bool
@@ -41,7 +51,7 @@ class _Options(TypedDict, total=False):
     engine: Literal["mmap", "auto", "pread"]
 
 
-class _WindowOptions(_Options, total=False):
+class _WindowOptions(Options, total=False):
     offset: int
     length: int | None
 
@@ -51,7 +61,7 @@ class _FileOptions(_WindowOptions, total=False):
     readonly: bool
 
 
-class _ArrayOptions(_Options, total=False):
+class _ArrayOptions(Options, total=False):
     perm: int
 
 
@@ -67,7 +77,7 @@ _NEW = {"w+", "x+"}
 
 
 def open(
-    file: _Path | int,
+    file: Path | int,
     mode: str = "r",
     *,
     size: int | None = None,
@@ -120,18 +130,18 @@ def open(
     mode = _known(mode)
     if size is not None and mode not in _NEW:
         raise ValueError(f"size is that of a new file, and mode {mode!r} makes none")
-    _check(size, options, _WindowOptions, new=mode in _NEW)
+    check_options(size, options, _WindowOptions, new=mode in _NEW)
     settings = {**options, "private": mode == "c", "readonly": mode == "r"}
     if hasattr(file, "fileno"):
         raise TypeError(f"file must be a path or a descriptor, not {file!r}: try .fileno()")
     if isinstance(file, int):
-        return _map(_duplicate(file, mode), file, None, settings)
+        return map_fd(_duplicate(file, mode), file, None, settings)
     flags = _MODES[mode]
-    return _map(_open_fd(file, flags, perm), os.fspath(file), size, settings, flags)
+    return map_fd(open_fd(file, flags, perm), os.fspath(file), size, settings, flags)
 
 
 def open_file(
-    name: _Path,
+    name: Path,
     flags: int = os.O_RDONLY,
     perm: int = 0o666,
     **options: Unpack[_FileOptions],
@@ -170,16 +180,16 @@ def open_file(
     ...     m.write(b"abc")
     3
     """
-    _check(None, options, _FileOptions, new=bool(flags & os.O_TRUNC))
-    return _map(_open_fd(name, flags, perm), os.fspath(name), None, {**options}, flags)
+    check_options(None, options, _FileOptions, new=bool(flags & os.O_TRUNC))
+    return map_fd(open_fd(name, flags, perm), os.fspath(name), None, {**options}, flags)
 
 
 def create(
-    name: _Path,
+    name: Path,
     size: int,
     flags: int = os.O_RDWR | os.O_CREAT,
     perm: int = 0o666,
-    **options: Unpack[_Options],
+    **options: Unpack[Options],
 ) -> Mmap:
     r"""Map a file of exactly `size` bytes, with disk blocks allocated for them.
 
@@ -217,8 +227,8 @@ def create(
     ...     m.read()
     b'\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00'
     """
-    _check(operator.index(size), options, _Options, new=True)
-    return _map(_open_fd(name, flags, perm), os.fspath(name), size, {**options}, flags)
+    check_options(operator.index(size), options, Options, new=True)
+    return map_fd(open_fd(name, flags, perm), os.fspath(name), size, {**options}, flags)
 
 
 def _has_holes(m: Mmap) -> bool:
@@ -226,7 +236,7 @@ def _has_holes(m: Mmap) -> bool:
     return status.st_blocks * 512 < status.st_size
 
 
-def anonymous(size: int, name: str = "yammap", **options: Unpack[_Options]) -> Mmap:
+def anonymous(size: int, name: str = "yammap", **options: Unpack[Options]) -> Mmap:
     """Map memory that has no file on any disk: a memfd, see memfd_create(2).
 
     It can do all that a file can: grow, be inherited by a fork, and be mapped by another
@@ -260,16 +270,16 @@ def anonymous(size: int, name: str = "yammap", **options: Unpack[_Options]) -> M
     >>> yammap.anonymous(1 << 20).array("f8", (-1, 1024)).shape
     (128, 1024)
     """
-    _check(size, options, _Options, new=True)
+    check_options(size, options, Options, new=True)
     # Memory is given out page by page as files' blocks are not: allocating it here
     # would take at once what the caller may never touch.
     options.setdefault("preallocate", False)
     fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    return _map(fd, f"memfd:{name}", size, {**options})
+    return map_fd(fd, f"memfd:{name}", size, {**options})
 
 
 def open_array(
-    path: _Path | int,
+    path: Path | int,
     dtype: DTypeLike = np.uint8,
     mode: str = "r",
     shape: Shape | None = None,
@@ -319,7 +329,7 @@ def open_array(
     >>> yammap.open_array("tokens.bin", "<u2")[:4]
     array([1, 2, 3, 0], dtype=uint16)
     """
-    _check(None, options, _ArrayOptions, new=False)
+    check_options(None, options, _ArrayOptions, new=False)
     if operator.index(offset) < 0 or order not in ("C", "F"):
         raise ValueError(f"offset {offset} is negative, or order {order!r} not 'C' or 'F'")
     new = _known(mode) in _NEW
@@ -341,7 +351,7 @@ def _known(mode: str) -> str:
     return plain
 
 
-def _check(size: int | None, options: Mapping[str, Any], known: Any, *, new: bool) -> None:
+def check_options(size: int | None, options: Mapping[str, Any], known: Any, *, new: bool) -> None:
     """Refuse what must not be found out when the file has been made or emptied already."""
     if unknown := options.keys() - known.__optional_keys__:
         raise TypeError(f"unexpected keyword arguments: {', '.join(sorted(unknown))}")
@@ -384,7 +394,7 @@ def _own_description(fd: int, flags: int) -> int:
     return os.dup(fd)
 
 
-def _open_fd(path: _Path, flags: int, perm: int) -> int:
+def open_fd(path: Path, flags: int, perm: int) -> int:
     if flags & os.O_ACCMODE == os.O_WRONLY:
         raise ValueError(f"flags {flags:#o} only write, and a mapping must read: O_RDWR")
     _refuse_to_wait(path)
@@ -395,7 +405,7 @@ def _open_fd(path: _Path, flags: int, perm: int) -> int:
         raise
 
 
-def _refuse_to_wait(path: _Path) -> None:
+def _refuse_to_wait(path: Path) -> None:
     """Opening a FIFO waits for its other end, perhaps for ever, so look before.
 
     ``O_NONBLOCK`` would do as well, but makes a file with a lease fail (fcntl(2)).
@@ -408,7 +418,7 @@ def _refuse_to_wait(path: _Path) -> None:
         raise OSError(errno.ENODEV, "a FIFO cannot be mapped", os.fspath(path))
 
 
-def _map(
+def map_fd(
     fd: int,
     name: str | bytes | int,
     size: int | None,

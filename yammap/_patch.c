@@ -20,6 +20,9 @@
 /* As many as there can be: each is at least one of the 65530 mappings Linux allows. */
 #define MOST_PATCHES 65536
 
+/* For some ten faults of a process that can have no more mappings. */
+#define SPARE_MAPPINGS 32
+
 /* So often may one access fail where a page has been put, or is there again. */
 #define MOST_RETRIES 100
 
@@ -28,8 +31,13 @@ atomic_ulong patch_total;
 static struct patch_range *ranges;
 static atomic_flag busy = ATOMIC_FLAG_INIT;
 static int store = -1;
+static char *spare;             /* see take_spare_mappings() */
 static size_t page_size;
 static char scratch[65536];     /* of one page; under the lock */
+static char original[65536];    /* likewise */
+
+/* In the store, so far behind a page: its content as it was put there. No address is so high. */
+#define ORIGINALS ((off_t)1 << 60)
 
 /* initial-exec: a handler may not call __tls_get_addr(), which can allocate. */
 static _Thread_local struct {
@@ -64,6 +72,13 @@ static char *end_of(const struct patch_range *range)
     return range->start + range->length;
 }
 
+static void drop_from_store(const char *start, size_t length)
+{
+    for (off_t base = 0; base <= ORIGINALS; base += ORIGINALS)
+        fallocate(store, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                  base + (off_t)(uintptr_t)start, (off_t)length);
+}
+
 /* -- Which ranges there are */
 
 void patch_watch(struct patch_range *range)
@@ -85,8 +100,7 @@ void patch_forget(struct patch_range *range)
         range->next->link = range->link;
     unlock();
     if (range->patches != NULL) {
-        fallocate(store, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-                  (off_t)(uintptr_t)range->start, range->length);
+        drop_from_store(range->start, range->length);
         munmap(range->patches, MOST_PATCHES * sizeof(struct patch));
     }
 }
@@ -115,34 +129,6 @@ static struct patch_range *range_of(const void *address)
     return range;
 }
 
-/* -- Fork: the child has its own store, or pages of both would meet in one */
-
-static void after_fork_in_child(void)
-{
-    store = memfd_create("yammap patches", MFD_CLOEXEC);
-    for (struct patch_range *range = ranges; range != NULL; range = range->next)
-        if (range->withheld)    /* nothing is mapped there now, and views may be alive */
-            mmap(range->start, range->length, range->prot,
-                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
-    unlock();
-}
-
-int patch_install(void)
-{
-    int fd = memfd_create("yammap patches", MFD_CLOEXEC);
-
-    page_size = (size_t)sysconf(_SC_PAGESIZE);
-    if (fd == -1)
-        return -1;
-    errno = pthread_atfork(lock, unlock, after_fork_in_child);
-    if (errno != 0) {
-        close(fd);
-        return -1;
-    }
-    store = fd;
-    return 0;
-}
-
 /* -- What can be had of a page */
 
 static int is_refused(char *page, int writing)
@@ -153,6 +139,15 @@ static int is_refused(char *page, int writing)
 static int put_into_store(const char *page, const char *content)
 {
     return pwrite(store, content, page_size, (off_t)(uintptr_t)page) == (ssize_t)page_size;
+}
+
+/* What is stored into the page shows against it; what others do to the file does not. */
+static int keep_original(const char *page)
+{
+    off_t offset = (off_t)(uintptr_t)page;
+
+    return pread(store, scratch, page_size, offset) == (ssize_t)page_size
+           && pwrite(store, scratch, page_size, ORIGINALS + offset) == (ssize_t)page_size;
 }
 
 static off_t offset_of(const struct patch_range *range, const char *page)
@@ -166,10 +161,10 @@ static int keep_content(const struct patch_range *range, const char *page)
     ssize_t count;
 
     if (put_into_store(page, page))
-        return 1;
+        return keep_original(page);
     memset(scratch, 0, page_size);
     count = pread(range->fd, scratch, page_size, offset_of(range, page));
-    return count > 0 && put_into_store(page, scratch);
+    return count > 0 && put_into_store(page, scratch) && keep_original(page);
 }
 
 /* The access failed, and it was not past the end: what can be read lacks room. */
@@ -215,17 +210,19 @@ static char *guess_end(const struct patch_range *range, char *page)
 }
 
 /* The first page wholly past the end of the file, at most the end of the range. */
-static char *end_of_file(const struct patch_range *range, char *page)
+static char *end_of_file(const struct patch_range *range, struct patch *patch)
 {
     struct stat status;
-    off_t size;
+    off_t mapped;
 
+    patch->size = -1;
     if (range->fd == -1 || fstat(range->fd, &status) == -1)
-        return guess_end(range, page);
-    size = status.st_size - (off_t)range->offset;
-    if (size >= (off_t)range->length)
+        return guess_end(range, patch->start);
+    patch->size = status.st_size;
+    mapped = status.st_size - (off_t)range->offset;
+    if (mapped >= (off_t)range->length)
         return end_of(range);
-    return range->start + round_up(size > 0 ? (size_t)size : 0);
+    return range->start + round_up(mapped > 0 ? (size_t)mapped : 0);
 }
 
 /* -- Putting pages in place */
@@ -250,6 +247,29 @@ static int has_table(struct patch_range *range)
     return range->patches != NULL && range->count < MOST_PATCHES;
 }
 
+/* A process with as many mappings as it may have could not be helped: a patch takes up to
+ * three. So some are taken in advance, and given back then. Pages of one range merge only
+ * if they may be used alike. */
+static void take_spare_mappings(void)
+{
+    void *start = mmap(NULL, SPARE_MAPPINGS * page_size, PROT_NONE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+    if (start == MAP_FAILED)
+        return;
+    spare = start;
+    for (int i = 0; i < SPARE_MAPPINGS; i += 2)
+        mprotect(spare + i * page_size, page_size, PROT_READ);
+}
+
+static int give_spare_mappings_back(void)
+{
+    char *start = spare;
+
+    spare = NULL;
+    return errno == ENOMEM && start != NULL && munmap(start, SPARE_MAPPINGS * page_size) == 0;
+}
+
 static void record(struct patch_range *range, const struct patch *patch)
 {
     struct patch *last = range->patches + range->count - 1;
@@ -264,18 +284,23 @@ static void record(struct patch_range *range, const struct patch *patch)
 }
 
 /* Zeros that cannot be had as anonymous memory (overcommit) can as holes in the store. */
-static int place(struct patch_range *range, const struct patch *patch)
+static int map_patch(const struct patch_range *range, const struct patch *patch)
 {
     int flags = MAP_FIXED | MAP_NORESERVE;
 
-    if (!has_table(range))
-        return 0;
-    if ((patch->kept
-         || mmap(patch->start, patch->length, range->prot, MAP_PRIVATE | MAP_ANONYMOUS | flags,
-                 -1, 0) == MAP_FAILED)
-        && mmap(patch->start, patch->length, range->prot, range->flags | flags, store,
-                (off_t)(uintptr_t)patch->start) == MAP_FAILED)
-        return 0;
+    if (!patch->kept
+        && mmap(patch->start, patch->length, range->prot, MAP_PRIVATE | MAP_ANONYMOUS | flags,
+                -1, 0) != MAP_FAILED)
+        return 1;
+    return mmap(patch->start, patch->length, range->prot, range->flags | flags, store,
+                (off_t)(uintptr_t)patch->start) != MAP_FAILED;
+}
+
+static int place(struct patch_range *range, const struct patch *patch)
+{
+    while (!has_table(range) || !map_patch(range, patch))
+        if (!give_spare_mappings_back())
+            return 0;
     record(range, patch);
     return 1;
 }
@@ -339,7 +364,7 @@ static enum patch_result put_page(struct patch_range *range, const char *address
         return there != NULL && range->raises ? tell_too(range, &patch) : PATCH_DONE;
     if (there != NULL)
         return PATCH_FAILED;
-    tail = end_of_file(range, patch.start);
+    tail = end_of_file(range, &patch);
     if (patch.start >= tail) {
         if (!place_tail(range, tail, &patch))
             return PATCH_FAILED;
@@ -363,6 +388,35 @@ enum patch_result patch_fault(const void *address, int writing)
         result = put_page(range, address, writing);
     unlock();
     return result;
+}
+
+/* -- Fork: the child has its own store, or pages of both would meet in one */
+
+static void after_fork_in_child(void)
+{
+    store = memfd_create("yammap patches", MFD_CLOEXEC);
+    for (struct patch_range *range = ranges; range != NULL; range = range->next)
+        if (range->withheld)    /* nothing is mapped there now, and views may be alive */
+            mmap(range->start, range->length, range->prot,
+                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
+    unlock();
+}
+
+int patch_install(void)
+{
+    int fd = memfd_create("yammap patches", MFD_CLOEXEC);
+
+    page_size = (size_t)sysconf(_SC_PAGESIZE);
+    if (fd == -1)
+        return -1;
+    errno = pthread_atfork(lock, unlock, after_fork_in_child);
+    if (errno != 0) {
+        close(fd);
+        return -1;
+    }
+    store = fd;
+    take_spare_mappings();
+    return 0;
 }
 
 /* -- Telling */
@@ -413,12 +467,21 @@ int patch_told(struct patch_range *range, unsigned long thread)
 
 /* -- Healing */
 
-/* Whether byte i of the page was stored there, and is not in the file. */
-static int is_stored(const struct patch *patch, const char *page, ssize_t in_file, size_t i)
+/* What is in the file and what was in the page when it was put there, zeros unless kept.
+ * Returns how much the file has. */
+static ssize_t load_page(const struct patch_range *range, const struct patch *patch,
+                         const char *page, size_t length)
 {
-    if (!patch->kept && page[i] == 0)
-        return 0;
-    return (ssize_t)i >= in_file || page[i] != scratch[i];
+    memset(original, 0, page_size);
+    if (patch->kept && pread(store, original, page_size, ORIGINALS + (off_t)(uintptr_t)page) == -1)
+        return -1;
+    return pread(range->fd, scratch, length, offset_of(range, page));
+}
+
+/* Whether byte i of the page was stored there, and is not in the file. */
+static int is_stored(const char *page, ssize_t in_file, size_t i)
+{
+    return page[i] != original[i] && ((ssize_t)i >= in_file || page[i] != scratch[i]);
 }
 
 /* Write the bytes of one page that differ from the file's, run by run, so that what others
@@ -427,15 +490,15 @@ static int write_back(struct patch_range *range, const struct patch *patch, char
                       size_t length, off_t size, size_t *written)
 {
     off_t offset = offset_of(range, page);
-    ssize_t in_file = pread(range->fd, scratch, length, offset), done;
+    ssize_t in_file = load_page(range, patch, page, length), done;
     size_t first = 0, end;
 
     while (first < length) {
-        if (!is_stored(patch, page, in_file, first)) {
+        if (!is_stored(page, in_file, first)) {
             first++;
             continue;
         }
-        for (end = first; end < length && is_stored(patch, page, in_file, end);)
+        for (end = first; end < length && is_stored(page, in_file, end);)
             end++;
         if (offset + (off_t)end > size)
             return EFAULT;
@@ -484,10 +547,10 @@ static int map_file(const struct patch_range *range, char *start, char *end)
 static int has_stores(const struct patch_range *range, const struct patch *patch,
                       const char *page)
 {
-    ssize_t in_file = pread(range->fd, scratch, page_size, offset_of(range, page));
+    ssize_t in_file = load_page(range, patch, page, page_size);
 
     for (size_t i = 0; i < page_size; i++)
-        if (is_stored(patch, page, in_file, i))
+        if (is_stored(page, in_file, i))
             return 1;
     return 0;
 }
@@ -521,8 +584,7 @@ static int heal_one(struct patch_range *range, const struct patch *patch, char *
     if (code == 0 && !map_file(range, patch->start, stop))
         code = errno;
     if (code == 0)
-        fallocate(store, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-                  (off_t)(uintptr_t)patch->start, patch->length);
+        drop_from_store(patch->start, patch->length);
     return code;
 }
 

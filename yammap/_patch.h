@@ -35,6 +35,7 @@ struct patch {
     size_t length;          /* 0: a thread came second to a page */
     const char *touched;    /* the address of the access that failed */
     unsigned long thread;   /* pthread_self() of who did it; 0 once it has been told */
+    int64_t size;           /* of the file, or -1 when that is not known */
     int code;               /* EFAULT: past the end of the file; else ENOSPC, EIO, ... */
     int writing;
     int kept;               /* holds the page's own content, else zeros */

@@ -33,6 +33,18 @@ void raise_cancel(void)
     PyThreadState_SetAsyncExc((unsigned long)pthread_self(), NULL);
 }
 
+/* PyGILState_Check() says yes to everybody as soon as there is a subinterpreter. */
+static int has_gil(void)
+{
+#if PY_VERSION_HEX >= 0x030D0000
+    PyThreadState *current = PyThreadState_GetUnchecked();
+#else
+    PyThreadState *current = _PyThreadState_UncheckedGet();
+#endif
+
+    return current != NULL && current == PyGILState_GetThisThreadState();
+}
+
 static void tell(unsigned long thread)
 {
     const struct patch_range *range;
@@ -101,7 +113,7 @@ void raise_here(void)
     unsigned long thread = (unsigned long)pthread_self();
     atomic_ulong *place = &waiting[atomic_fetch_add(&next, 1) % 64];
 
-    if (PyGILState_Check()) {
+    if (has_gil()) {
         PyThreadState_SetAsyncExc(thread, exception);
         return;
     }

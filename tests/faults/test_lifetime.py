@@ -72,17 +72,17 @@ def faults(make):
 """
 
 
-@pytest.mark.parametrize("what", ["survives", "faults"])
 @pytest.mark.parametrize("consume", PLAIN.values(), ids=PLAIN)
-def test_28_33_views_outlive_close(faulty, consume, what):
-    faulty(SURVIVE + f"\n{what}(lambda: {consume})")
+def test_28_33_views_outlive_close(faulty, consume):
+    faulty(SURVIVE + f"\nsurvives(lambda: {consume})\nfaults(lambda: {consume})")
 
 
-@pytest.mark.parametrize("what", ["survives", "faults"])
 @pytest.mark.parametrize("package", OTHERS)
-def test_28_33_views_of_other_libraries_outlive_close(faulty, package, what):
+def test_28_33_views_of_other_libraries_outlive_close(faulty, package):
     lab.need(package)
-    calls = "".join(f"\n{what}(lambda: {consume})" for consume in OTHERS[package])
+    calls = "".join(
+        f"\nsurvives(lambda: {c})\nfaults(lambda: {c})" for c in OTHERS[package]
+    )
     faulty(SURVIVE + f"\nimport {package}" + calls)
 
 

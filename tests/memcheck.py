@@ -1,0 +1,70 @@
+"""Run the tests that fault nothing under valgrind: ``python -P tests/memcheck.py [FILE...]``.
+
+Every error whose stack goes through yammap's compiled code counts, lost memory included;
+those of the interpreter and of NumPy, which optimise more than valgrind can follow, do not.
+Exits with 1 when there are any, or a test fails.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+HERE = Path(__file__).parent
+FILES = [
+    "test_io.py",
+    "test_mapping.py",
+    "test_array.py",
+    "test_lifetime.py",
+    "test_open.py",
+]
+OURS = "yammap/_core."
+HUGE = "not 8_tib and not reserve_that_cannot_be_had"  # valgrind has less address space
+
+
+def frames(error):
+    for frame in error.iter("frame"):
+        where = [frame.findtext(part, "") for part in ("obj", "fn", "file", "line")]
+        yield where[0], ":".join(where[1:])
+
+
+def errors_of_ours(log):
+    for _, error in ET.iterparse(log):
+        if error.tag == "error":
+            if any(OURS in obj for obj, _ in frames(error)):
+                yield error
+            else:
+                error.clear()
+
+
+def show(error):
+    print(error.findtext("what") or error.findtext("xwhat/text"))
+    for obj, place in frames(error):
+        print(f"    {place}  {Path(obj).name}")
+
+
+def run(files, log):
+    memcheck = ["valgrind", "--leak-check=full", "--errors-for-leak-kinds=definite"]
+    memcheck += ["--show-leak-kinds=definite", "--num-callers=30", "--error-limit=no"]
+    memcheck += ["--xml=yes", f"--xml-file={log}", "--child-silent-after-fork=yes"]
+    python = [sys.executable, "-P", "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    command = [*memcheck, *python, "-m", "not no_sanitizer", "-k", HUGE, *files]
+    return subprocess.run(command, env={**os.environ, "PYTHONMALLOC": "malloc"}).returncode
+
+
+def main():
+    files = sys.argv[1:] or [HERE / name for name in FILES]
+    with tempfile.TemporaryDirectory() as directory:
+        log = Path(directory) / "memcheck.xml"
+        status = run(files, log)
+        errors = list(errors_of_ours(log))
+    for error in errors:
+        show(error)
+    print(f"{len(errors)} errors in yammap's code")
+    sys.exit(1 if errors or status else 0)
+
+
+if __name__ == "__main__":
+    main()
