@@ -1,4 +1,4 @@
-"""Run the tests that fault nothing under valgrind: ``python -P tests/memcheck.py [FILE...]``.
+"""Run tests that fault nothing under valgrind: ``python -P tests/memcheck.py [FILE...]``.
 
 Every error whose stack goes through yammap's compiled code counts, lost memory included;
 those of the interpreter and of NumPy, which optimise more than valgrind can follow, do not.

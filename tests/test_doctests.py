@@ -38,7 +38,16 @@ def test_methods_of_the_core_have_examples():
     without = {
         name for name in public if ">>>" not in getattr(yammap.Mapping, name).__doc__
     }
-    properties = {"name", "origin", "growable", "appending", "engine", "readonly", "closed"}
+    properties = {
+        "name",
+        "origin",
+        "growable",
+        "appending",
+        "engine",
+        "private",
+        "readonly",
+        "closed",
+    }
     assert without == properties
 
 

@@ -9,7 +9,7 @@ import os
 import secrets
 from typing import TYPE_CHECKING, Unpack
 
-from ._file import sync_directory
+from ._disk import sync_directory
 from ._open import Options, check_options, map_fd, open_fd
 
 if TYPE_CHECKING:
@@ -74,11 +74,12 @@ def atomic_create(
     b'whole'
     """
     check_options(operator.index(size), options, Options, new=True)
-    path = os.path.abspath(os.fspath(name))
+    path = os.path.abspath(os.fsdecode(name))
     directory, base = os.path.split(path)
-    hidden = os.path.join(directory, _hidden(base))
+    hidden = os.path.join(directory, f".{base}.{secrets.token_hex(8)}")
     with _named(path):
-        m = map_fd(_open_unnamed(directory, hidden, perm), name, size, {**options})
+        fd = _open_unnamed(directory, hidden, perm)
+        m = map_fd(fd, os.fspath(name), size, {**options})
     try:
         with m:
             yield m
@@ -92,13 +93,8 @@ def atomic_create(
     sync_directory(directory)
 
 
-def _hidden(base: str | bytes) -> str | bytes:
-    token = secrets.token_hex(8)
-    return f".{base}.{token}" if isinstance(base, str) else b".%b.%b" % (base, token.encode())
-
-
 @contextlib.contextmanager
-def _named(path: str | bytes) -> Iterator[None]:
+def _named(path: str) -> Iterator[None]:
     """Let errors name the file that was asked for."""
     try:
         yield
@@ -107,7 +103,7 @@ def _named(path: str | bytes) -> Iterator[None]:
         raise
 
 
-def _open_unnamed(directory: str | bytes, hidden: str | bytes, perm: int) -> int:
+def _open_unnamed(directory: str, hidden: str, perm: int) -> int:
     try:
         return open_fd(directory, os.O_RDWR | os.O_TMPFILE, perm)
     except OSError as error:
@@ -117,7 +113,7 @@ def _open_unnamed(directory: str | bytes, hidden: str | bytes, perm: int) -> int
     return open_fd(hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL, perm)
 
 
-def _name(m: Mmap, hidden: str | bytes) -> None:
+def _name(m: Mmap, hidden: str) -> None:
     """Give the file its hidden name, if it has none yet. linkat(2) cannot replace.
 
     What it is to follow is a link in /proc, and os.link() follows links only where it is

@@ -41,7 +41,7 @@ from cpython.buffer cimport PyBUF_FORMAT, PyBUF_ND, PyBUF_SIMPLE, PyBUF_STRIDES,
     PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.memoryview cimport PyMemoryView_FromObject
-from libc.errno cimport EACCES, EAGAIN, EBADF, EFAULT, EFBIG, EINTR, EIO, EISDIR, ENODEV, \
+from libc.errno cimport EACCES, EAGAIN, EFAULT, EFBIG, EINTR, EIO, EISDIR, ENODEV, \
     ENOMEM, ENOSPC, EOPNOTSUPP, EPERM, errno
 from libc.stdint cimport INT64_MAX, int64_t, uint64_t, uintptr_t
 from libc.string cimport memcmp, strerror
@@ -108,6 +108,7 @@ cdef extern from "_patch.h" nogil:
     void patch_forget(patch_range *range)
     void patch_resize(patch_range *range, size_t length)
     void patch_let_go(patch_range *range, size_t exposed)
+    int patch_cause(const patch_range *range, const void *address)
     bint patch_get(patch_range *range, size_t index, patch *copy)
     bint patch_of_thread(unsigned long thread, bint claim, patch *copy,
                          const patch_range **range)
@@ -1014,6 +1015,8 @@ cdef class Mapping:
                     with nogil:
                         moved = self.call_at(memory, buffer, offset, count, writing, end)
                         code[0] = errno if moved == -1 else EFAULT
+                        if self.fd == -1:
+                            code[0] = patch_cause(&self.region.watch, memory)
         if code[0] == CLOSED:
             self.current()
         return max(moved, 0)
@@ -1022,8 +1025,10 @@ cdef class Mapping:
                             bint writing, int64_t *end) noexcept nogil:
         """pread(2) or pwrite(2) inside the file; 0 where neither is to be had."""
         cdef file_stat status
+        if self.fd == -1:
+            return 0
         if fstat(self.fd, &status) == -1:
-            return 0 if errno == EBADF else -1      # without descriptor: nobody knows
+            return -1
         end[0] = status.st_size - self.origin
         count = clip(offset, count, end[0])
         if not writing:
@@ -2069,7 +2074,8 @@ cdef class Mapping:
         Raises
         ------
         BusError
-            When a view has touched what was not to be had, and bytes may be in memory only.
+            When a view has touched what was not to be had, and bytes may be in memory only,
+            or the file was cut short, and bytes of the range are not in it.
         OSError
             When the kernel reports that bytes could not be written. It says so once, and
             calls the lost pages clean: so from then on this raises, until `rewrite`.
@@ -2105,6 +2111,17 @@ cdef class Mapping:
             code = 0    # nothing in the mapping, and no descriptor
         self.look_for_patches()     # a copy in their place was not written
         self._remember_failure(code)
+        self.require_file(start, count)
+
+    cdef int require_file(self, int64_t start, int64_t count) except -1:
+        """Raise where the file has no such bytes any more: they were not written either."""
+        cdef file_stat status
+        cdef int64_t end
+        if self.fd != -1 and fstat(self.fd, &status) == 0:
+            end = max(0, status.st_size - self.origin)
+            if end < start + count:
+                self.raise_bus_error(EFAULT, end, 0, True, self.cause_of(EFAULT, end))
+        return 0
 
     def _remember_failure(self, int code):
         """Raise the first failure of a sync there has been, which may be this one."""
@@ -2128,39 +2145,8 @@ cdef class Mapping:
         return code_of(sync_file_range(self.fd, self.origin + start, count,
                                        SYNC_FILE_RANGE_WRITE))
 
-    def rewrite(self, offset=0, length=None):
-        """Write bytes to the disk once more, after a `sync` that failed.
-
-        The kernel calls pages clean that it failed to write. This marks all pages as
-        changed and syncs; if that succeeds, `sync` works again. It is the best that can be
-        done, and not certain: a page that has left memory meanwhile comes back from the
-        disk, as it was before.
-
-        Parameters
-        ----------
-        offset : int, default 0
-            Position of the first byte, in bytes; any alignment.
-        length : int, optional
-            Number of bytes; by default all to the end. A failure is forgotten only when
-            all of the mapping was written.
-
-        Raises
-        ------
-        BusError
-            When the file was cut short, or has no room.
-        OSError
-            When the bytes could not be written again.
-        io.UnsupportedOperation
-            When the mapping is read-only, in append mode or not in memory.
-        ValueError
-            When the range is not in the mapping, or the mapping is closed.
-
-        Examples
-        --------
-        >>> import yammap
-        >>> with yammap.create("rewritten.bin", 10_000) as m:
-        ...     m.rewrite()
-        """
+    def _rewrite(self, offset, length):
+        """Mark pages as changed, and sync; a success for all of them ends a failure."""
         cdef int64_t start, count
         cdef Region region = self.select(offset, length, &start, &count)
         cdef Pages pages = pages_of(region.data, start, count)
@@ -2168,6 +2154,7 @@ cdef class Mapping:
         cdef const void *fault
         self.require_positional()
         self.require_memory()
+        self.require_descriptor()
         if not guard_is_in_force():
             raise UnsupportedOperation("without the guard this could kill the process")
         if self.flags == MAP_PRIVATE or count == 0:
@@ -2433,6 +2420,11 @@ cdef class Mapping:
         # Never called, since exports belong to their region. But np.frombuffer() holds on
         # to its export only where this exists, and so can be counted.
         pass
+
+    @property
+    def private(self):
+        """bool: changes stay in memory and never reach the file (copy on write)."""
+        return self.flags == MAP_PRIVATE
 
     @property
     def engine(self):

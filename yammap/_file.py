@@ -8,12 +8,13 @@ import operator
 import os
 import threading
 import weakref
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, SupportsIndex
 
 import numpy as np
 
 from ._array import array_of
 from ._core import Mapping
+from ._disk import differs_on_disk, sync_directory
 from ._errors import BusError, ShortRead
 from ._flags import Advice, Whence
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     _Buffer = Buffer | NDArray[Any]
 
-__all__ = ["Mmap", "sync_directory"]
+__all__ = ["Mmap"]
 
 
 # By identity: a subclass may compare as it likes.
@@ -119,7 +120,7 @@ class Mmap(Mapping):
     ) -> None:
         self._position = 0
         # Of a file that may be new: its name is not on the disk before that is synced.
-        self._unsynced_directory: str | bytes | None = None
+        self._unsynced_directory: str | None = None
         # Reentrant, since a signal handler may use the file its own thread is using.
         self._serial = threading.RLock()
         _mapped[id(self)] = self
@@ -259,7 +260,7 @@ class Mmap(Mapping):
 
     def __enter__(self) -> Self:
         if self.closed:
-            self.size()     # raises; but a bus error is for the end of the block to raise
+            self.size()  # raises; but a bus error is for the end of the block to raise
         return self
 
     def __exit__(
@@ -673,7 +674,11 @@ class Mmap(Mapping):
         self.sync()
 
     def sync(
-        self, offset: int = 0, length: int | None = None, *, wait: bool = True
+        self,
+        offset: SupportsIndex = 0,
+        length: SupportsIndex | None = None,
+        *,
+        wait: bool = True,
     ) -> None:
         """Write changed bytes to the disk, as `Mapping.sync`; at first its name as well.
 
@@ -709,6 +714,49 @@ class Mmap(Mapping):
             except OSError as error:
                 self._remember_failure(error.errno or errno.EIO)
             self._unsynced_directory = None
+
+    def rewrite(
+        self, offset: SupportsIndex = 0, length: SupportsIndex | None = None
+    ) -> None:
+        """Write bytes to the disk once more, after a `sync` that failed.
+
+        The kernel calls pages clean that it failed to write. This marks them as changed,
+        syncs, and reads the disk itself (``O_DIRECT``, where the filesystem has it) to see
+        whether they arrived. If so, `sync` works again. It is the best that can be done,
+        and not certain: a page that has left memory meanwhile comes back from the disk, as
+        it was before.
+
+        Parameters
+        ----------
+        offset : int, default 0
+            Position of the first byte, in bytes; any alignment.
+        length : int, optional
+            Number of bytes; by default all to the end. A failure is forgotten only when
+            all of the mapping was written.
+
+        Raises
+        ------
+        BusError
+            When the file was cut short, or has no room.
+        OSError
+            When the bytes could not be written again, or are not on the disk.
+        io.UnsupportedOperation
+            When the mapping is read-only, in append mode, not in memory or without its
+            descriptor.
+        ValueError
+            When the range is not in the mapping, or the mapping is closed.
+
+        Examples
+        --------
+        >>> import yammap
+        >>> with yammap.create("rewritten.bin", 10_000) as m:
+        ...     m.rewrite()
+        """
+        self._rewrite(offset, length)
+        offset = operator.index(offset)
+        count = self.size() - offset if length is None else operator.index(length)
+        if not self.private and differs_on_disk(self, offset, count):
+            self._remember_failure(errno.EIO)
 
     # -- Arrays
 
@@ -767,15 +815,6 @@ class Mmap(Mapping):
             return array_of(view, dtype, shape, order)
         except ValueError as error:
             raise ValueError(f"{self.name!r}, from offset {offset}: {error}") from None
-
-
-def sync_directory(path: str | bytes) -> None:
-    """Write a directory's entries to the disk: fsync(2)."""
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def _after_fork_in_child() -> None:

@@ -26,10 +26,12 @@ if TYPE_CHECKING:
 
     from ._array import Shape
 
-    Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
+
+Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
 __all__ = [
     "Options",
+    "Path",
     "anonymous",
     "check_options",
     "create",
@@ -351,7 +353,9 @@ def _known(mode: str) -> str:
     return plain
 
 
-def check_options(size: int | None, options: Mapping[str, Any], known: Any, *, new: bool) -> None:
+def check_options(
+    size: int | None, options: Mapping[str, Any], known: Any, *, new: bool
+) -> None:
     """Refuse what must not be found out when the file has been made or emptied already."""
     if unknown := options.keys() - known.__optional_keys__:
         raise TypeError(f"unexpected keyword arguments: {', '.join(sorted(unknown))}")
@@ -401,7 +405,7 @@ def open_fd(path: Path, flags: int, perm: int) -> int:
     try:
         return os.open(path, flags | os.O_CLOEXEC, perm)
     except OSError as error:
-        error.strerror += limit_behind(error.errno)
+        error.strerror = f"{error.strerror}{limit_behind(error.errno or 0)}"
         raise
 
 
@@ -429,8 +433,8 @@ def map_fd(
     keep_fd = size is None or options.pop("keep_fd", True)
     m = Mmap(fd, name, **options)
     with _closing_on_error(m):
-        if flags & os.O_CREAT:
-            m._unsynced_directory = os.path.dirname(os.path.realpath(name))
+        if flags & os.O_CREAT and not isinstance(name, int):
+            m._unsynced_directory = os.path.dirname(os.path.realpath(os.fsdecode(name)))
         if size is not None:
             _set_size(m, size, preallocate=options.get("preallocate", True))
         if not keep_fd:

@@ -179,6 +179,12 @@ static int cause_at(const struct patch_range *range, const char *page, int kept)
 
 /* -- Where the file ends */
 
+static int is_readable(const char *page)
+{
+    return put_into_store(page, page);
+}
+
+/* A large folio that the end of the file lies in is cached beyond it, too. */
 static int has_cached_page(char *start, char *end)
 {
     size_t count;
@@ -187,24 +193,25 @@ static int has_cached_page(char *start, char *end)
         count = (size_t)(end - start) / page_size;
         if (count > sizeof(scratch))
             count = sizeof(scratch);
-        if (mincore(start, count * page_size, (unsigned char *)scratch) == 0
-            && memchr(scratch, 1, count) != NULL)
-            return 1;
+        if (mincore(start, count * page_size, (unsigned char *)scratch) == 0)
+            for (size_t i = 0; i < count; i++)
+                if (scratch[i] & 1 && is_readable(start + i * page_size))
+                    return 1;
         start += count * page_size;
     }
     return 0;
 }
 
 /* Without a descriptor nobody tells the size. But past the end, and only there, no page can
- * be read and none is in the page cache. */
+ * be read, the last one as little as those in the page cache. */
 static char *guess_end(const struct patch_range *range, char *page)
 {
     char *end = range->start + round_up(range->exposed);
 
-    if (put_into_store(page, page))
+    if (is_readable(page))
         return end_of(range);
     if (page + page_size < end
-        && (put_into_store(end - page_size, end - page_size) || has_cached_page(page, end)))
+        && (is_readable(end - page_size) || has_cached_page(page, end)))
         return end_of(range);
     return page;
 }
@@ -375,6 +382,18 @@ static enum patch_result put_page(struct patch_range *range, const char *address
             return PATCH_FAILED;
     }
     return range->raises ? PATCH_RAISE : PATCH_DONE;
+}
+
+int patch_cause(const struct patch_range *range, const void *address)
+{
+    struct patch patch = {.start = page_of(address)};
+    int code;
+
+    lock();
+    code = patch.start >= end_of_file(range, &patch) ? EFAULT
+                                                     : cause_at(range, patch.start, 0);
+    unlock();
+    return code;
 }
 
 enum patch_result patch_fault(const void *address, int writing)

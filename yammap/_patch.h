@@ -82,6 +82,9 @@ enum patch_result {
 
 enum patch_result patch_fault(const void *address, int writing);
 
+/* What a failure of reading at `address` is: EFAULT past the end of the file, or EIO. */
+int patch_cause(const struct patch_range *range, const void *address);
+
 /* Copy patch number `index`; returns 0 when there are not so many. */
 int patch_get(struct patch_range *range, size_t index, struct patch *copy);
 
