@@ -34,6 +34,10 @@ static int store = -1;
 static char *spare;             /* see take_spare_mappings() */
 static size_t page_size;
 static char scratch[65536];     /* of one page; under the lock */
+static char original[65536];    /* likewise */
+
+/* In the store, so far behind a page: its content as it was put there. No address is so high. */
+#define ORIGINALS ((off_t)1 << 60)
 
 /* initial-exec: a handler may not call __tls_get_addr(), which can allocate. */
 static _Thread_local struct {
@@ -68,6 +72,13 @@ static char *end_of(const struct patch_range *range)
     return range->start + range->length;
 }
 
+static void drop_from_store(const char *start, size_t length)
+{
+    for (off_t base = 0; base <= ORIGINALS; base += ORIGINALS)
+        fallocate(store, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                  base + (off_t)(uintptr_t)start, (off_t)length);
+}
+
 /* -- Which ranges there are */
 
 void patch_watch(struct patch_range *range)
@@ -89,8 +100,7 @@ void patch_forget(struct patch_range *range)
         range->next->link = range->link;
     unlock();
     if (range->patches != NULL) {
-        fallocate(store, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-                  (off_t)(uintptr_t)range->start, range->length);
+        drop_from_store(range->start, range->length);
         munmap(range->patches, MOST_PATCHES * sizeof(struct patch));
     }
 }
@@ -131,6 +141,15 @@ static int put_into_store(const char *page, const char *content)
     return pwrite(store, content, page_size, (off_t)(uintptr_t)page) == (ssize_t)page_size;
 }
 
+/* What is stored into the page shows against it; what others do to the file does not. */
+static int keep_original(const char *page)
+{
+    off_t offset = (off_t)(uintptr_t)page;
+
+    return pread(store, scratch, page_size, offset) == (ssize_t)page_size
+           && pwrite(store, scratch, page_size, ORIGINALS + offset) == (ssize_t)page_size;
+}
+
 static off_t offset_of(const struct patch_range *range, const char *page)
 {
     return (off_t)range->offset + (page - range->start);
@@ -142,10 +161,10 @@ static int keep_content(const struct patch_range *range, const char *page)
     ssize_t count;
 
     if (put_into_store(page, page))
-        return 1;
+        return keep_original(page);
     memset(scratch, 0, page_size);
     count = pread(range->fd, scratch, page_size, offset_of(range, page));
-    return count > 0 && put_into_store(page, scratch);
+    return count > 0 && put_into_store(page, scratch) && keep_original(page);
 }
 
 /* The access failed, and it was not past the end: what can be read lacks room. */
@@ -467,12 +486,21 @@ int patch_told(struct patch_range *range, unsigned long thread)
 
 /* -- Healing */
 
-/* Whether byte i of the page was stored there, and is not in the file. */
-static int is_stored(const struct patch *patch, const char *page, ssize_t in_file, size_t i)
+/* What is in the file and what was in the page when it was put there, zeros unless kept.
+ * Returns how much the file has. */
+static ssize_t load_page(const struct patch_range *range, const struct patch *patch,
+                         const char *page, size_t length)
 {
-    if (!patch->kept && page[i] == 0)
-        return 0;
-    return (ssize_t)i >= in_file || page[i] != scratch[i];
+    memset(original, 0, page_size);
+    if (patch->kept && pread(store, original, page_size, ORIGINALS + (off_t)(uintptr_t)page) == -1)
+        return -1;
+    return pread(range->fd, scratch, length, offset_of(range, page));
+}
+
+/* Whether byte i of the page was stored there, and is not in the file. */
+static int is_stored(const char *page, ssize_t in_file, size_t i)
+{
+    return page[i] != original[i] && ((ssize_t)i >= in_file || page[i] != scratch[i]);
 }
 
 /* Write the bytes of one page that differ from the file's, run by run, so that what others
@@ -481,15 +509,15 @@ static int write_back(struct patch_range *range, const struct patch *patch, char
                       size_t length, off_t size, size_t *written)
 {
     off_t offset = offset_of(range, page);
-    ssize_t in_file = pread(range->fd, scratch, length, offset), done;
+    ssize_t in_file = load_page(range, patch, page, length), done;
     size_t first = 0, end;
 
     while (first < length) {
-        if (!is_stored(patch, page, in_file, first)) {
+        if (!is_stored(page, in_file, first)) {
             first++;
             continue;
         }
-        for (end = first; end < length && is_stored(patch, page, in_file, end);)
+        for (end = first; end < length && is_stored(page, in_file, end);)
             end++;
         if (offset + (off_t)end > size)
             return EFAULT;
@@ -538,10 +566,10 @@ static int map_file(const struct patch_range *range, char *start, char *end)
 static int has_stores(const struct patch_range *range, const struct patch *patch,
                       const char *page)
 {
-    ssize_t in_file = pread(range->fd, scratch, page_size, offset_of(range, page));
+    ssize_t in_file = load_page(range, patch, page, page_size);
 
     for (size_t i = 0; i < page_size; i++)
-        if (is_stored(patch, page, in_file, i))
+        if (is_stored(page, in_file, i))
             return 1;
     return 0;
 }
@@ -575,8 +603,7 @@ static int heal_one(struct patch_range *range, const struct patch *patch, char *
     if (code == 0 && !map_file(range, patch->start, stop))
         code = errno;
     if (code == 0)
-        fallocate(store, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-                  (off_t)(uintptr_t)patch->start, patch->length);
+        drop_from_store(patch->start, patch->length);
     return code;
 }
 
@@ -586,6 +613,7 @@ int patch_heal(struct patch_range *range, size_t length, int discard, size_t *wr
     int code = 0;
 
     lock();
+    range->heals++;
     while (code == 0 && range->count > 0) {
         code = heal_one(range, range->patches, end, discard, written);
         if (code == 0)

@@ -11,6 +11,7 @@ nothing, and is not judged.
 
 from __future__ import annotations
 
+import itertools
 import mmap
 import os
 import struct
@@ -37,6 +38,18 @@ class File:
     stride: int
     roomy: bool  # not on the full disk
 
+    def tells(self, end: int) -> bool:
+        """Whether a store before `end`, if it is lost, is told.
+
+        A file that was cut inside a page has memory there up to the end of the page, and
+        what is stored into that the kernel throws away when the file grows again.
+        """
+        return self.stride % mmap.PAGESIZE == 0 or end <= os.stat(self.path).st_size
+
+    def range(self, index: int) -> slice:
+        """Return the bytes of a record."""
+        return slice(index * self.stride, (index + 1) * self.stride)
+
     def record(self, index: int, sequence: int) -> bytes:
         """Return the record as its writer writes it for the `sequence`-th time."""
         stamp = STAMP.pack(self.number, index, sequence)
@@ -48,6 +61,13 @@ class File:
             return 0 if not any(data) else None
         sequence = STAMP.unpack_from(data)[2]
         return sequence if data == self.record(index, sequence) else None
+
+    def describe(self, data: bytes) -> str:
+        """Say which writings the parts of a record are of: a clue to what went wrong."""
+        stamps = data[: len(data) // STAMP.size * STAMP.size]
+        numbers = [sequence for _, _, sequence in STAMP.iter_unpack(stamps)]
+        runs = [(n, len(list(same))) for n, same in itertools.groupby(numbers)]
+        return ", ".join(f"writing {n} for {count * STAMP.size} bytes" for n, count in runs)
 
 
 class Ledger:
@@ -137,7 +157,8 @@ class Look:
             found = self.file.sequence(self.index + i, data[i * stride : (i + 1) * stride])
             wanted = int(self.before[i, DONE]) if alive[i] else 0
             if found != wanted:
-                yield f"{self.name(i)} is writing {found}, not {wanted}: {self.before[i]}"
+                text = self.file.describe(data[i * stride : (i + 1) * stride])
+                yield f"{self.name(i)} is {text}, not {wanted}: {self.before[i].tolist()}"
             elif cut[i] and self.past(i, size):
                 yield f"{self.name(i)} reads zeros past the end of the file, {size}"
 

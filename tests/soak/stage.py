@@ -24,6 +24,7 @@ from actors import (
     Adviser,
     Appender,
     Driller,
+    Orphan,
     Reader,
     Sizer,
     Viewer,
@@ -37,7 +38,7 @@ import yammap
 ROUND = 15  # seconds until a process closes all and counts what is left
 HANG = 90  # seconds after which a round is given up
 READERS = (Reader, Reader, Viewer, Viewer)
-ACTORS = (*READERS, Writer, ViewWriter, Sizer, Adviser, Appender, Driller)
+ACTORS = (*READERS, Orphan, Writer, ViewWriter, Sizer, Adviser, Appender, Driller)
 
 
 @dataclass(frozen=True)
