@@ -36,7 +36,7 @@ static size_t page_size;
 static char scratch[65536];     /* of one page; under the lock */
 static char original[65536];    /* likewise */
 
-/* In the store, so far behind a page: its content as it was put there. No address is so high. */
+/* So far behind a page in the store: its content as it was put there. No address is as high. */
 #define ORIGINALS ((off_t)1 << 60)
 
 /* initial-exec: a handler may not call __tls_get_addr(), which can allocate. */
@@ -613,7 +613,6 @@ int patch_heal(struct patch_range *range, size_t length, int discard, size_t *wr
     int code = 0;
 
     lock();
-    range->heals++;
     while (code == 0 && range->count > 0) {
         code = heal_one(range, range->patches, end, discard, written);
         if (code == 0)
