@@ -27,7 +27,7 @@ OPTIONS = {
 }
 
 BUILDS = {
-    "plain": (["-O2"], 5000),
+    "plain": (["-O2"], 3000),
     "thread": (["-O1", "-fsanitize=thread", "-include", "unseen.h"], 2000),
     "address": (["-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"], 2000),
 }

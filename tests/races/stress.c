@@ -282,7 +282,7 @@ static void fork_children(struct random *random, int unused)
     pid_t child;
 
     (void)unused;
-    for (unsigned i = 0; i < rounds / 16; i++) {
+    for (unsigned i = 0; i < rounds / 40; i++) {
         child = fork();
         require(child != -1);
         if (child == 0)
