@@ -30,7 +30,8 @@ void raise_done(void)
 void raise_cancel(void)
 {
     is_told = 0;
-    PyThreadState_SetAsyncExc((unsigned long)pthread_self(), NULL);
+    if (PyThreadState_Get()->async_exc == exception)    /* not somebody else's */
+        PyThreadState_SetAsyncExc((unsigned long)pthread_self(), NULL);
 }
 
 static void tell(unsigned long thread)
@@ -96,12 +97,23 @@ static void start_helper(void)
     pthread_sigmask(SIG_SETMASK, &saved, NULL);
 }
 
+/* PyGILState_Check() says yes to everything once there has been a subinterpreter. */
+static int has_gil(void)
+{
+#if PY_VERSION_HEX < 0x030d0000
+    PyThreadState *running = _PyThreadState_UncheckedGet();
+#else
+    PyThreadState *running = PyThreadState_GetUnchecked();
+#endif
+    return running != NULL && running == PyGILState_GetThisThreadState();
+}
+
 void raise_here(void)
 {
     unsigned long thread = (unsigned long)pthread_self();
     atomic_ulong *place = &waiting[atomic_fetch_add(&next, 1) % 64];
 
-    if (PyGILState_Check()) {
+    if (has_gil()) {
         PyThreadState_SetAsyncExc(thread, exception);
         return;
     }
@@ -115,6 +127,8 @@ void raise_here(void)
 
 static void after_fork_in_child(void)
 {
+    for (size_t i = 0; i < sizeof(waiting) / sizeof(waiting[0]); i++)
+        atomic_store(&waiting[i], 0);
     atomic_store(&has_helper, 0);
     sem_init(&posted, 0, 0);
 }
