@@ -332,8 +332,10 @@ static int map_patch(const struct patch_range *range, const struct patch *patch)
         && mmap(patch->start, patch->length, range->prot, MAP_PRIVATE | MAP_ANONYMOUS | flags,
                 -1, 0) != MAP_FAILED)
         return 1;
-    return (has_store() || make_store())
-           && mmap(patch->start, patch->length, range->prot, range->flags | flags, store,
+    if (!has_store() && !make_store())
+        return 0;
+    is_used = 1;
+    return mmap(patch->start, patch->length, range->prot, range->flags | flags, store,
                    (off_t)(uintptr_t)patch->start) != MAP_FAILED;
 }
 
@@ -452,10 +454,34 @@ enum patch_result patch_fault(const void *address, int writing)
  * meet, and what one heals and takes back would become zeros in the other, which would write
  * those to the file. The pages there are stay with who has them mapped. */
 
+static void move_originals(int old, const struct patch *patch)
+{
+    off_t offset = ORIGINALS + (off_t)(uintptr_t)patch->start;
+
+    for (off_t end = offset + (off_t)patch->length; offset < end; offset += (off_t)page_size)
+        if (pread(old, scratch, page_size, offset) == (ssize_t)page_size
+            && pwrite(store, scratch, page_size, offset) == -1)
+            return;     /* heal() takes all that differs from the file as stored then */
+}
+
+static void renew_store(void)
+{
+    int old = has_store() ? store : -1;
+
+    if (is_used && make_store())
+        for (struct patch_range *range = ranges; range != NULL; range = range->next)
+            for (size_t i = 0; i < range->count; i++)
+                if (range->patches[i].kept) {
+                    is_used = 1;
+                    move_originals(old, &range->patches[i]);
+                }
+    if (old != -1 && old != store)
+        close(old);
+}
+
 static void after_fork_in_parent(void)
 {
-    if (is_used)
-        drop_store();
+    renew_store();
     unlock();
 }
 
@@ -474,7 +500,10 @@ static void after_fork_in_child(void)
 {
     unsigned long thread = (unsigned long)pthread_self();
 
-    drop_store();
+    if (is_used)
+        renew_store();
+    else
+        drop_store();
     for (struct patch_range *range = ranges; range != NULL; range = range->next) {
         if (range->withheld)
             put_zeros(range);
@@ -553,8 +582,10 @@ static ssize_t load_page(const struct patch_range *range, const struct patch *pa
                          const char *page, size_t length)
 {
     memset(original, 0, page_size);
-    if (patch->kept && pread(store, original, page_size, ORIGINALS + (off_t)(uintptr_t)page) == -1)
-        return -1;
+    if (patch->kept && pread(store, original, page_size, ORIGINALS + (off_t)(uintptr_t)page)
+                           != (ssize_t)page_size)
+        for (size_t i = 0; i < page_size; i++)
+            original[i] = (char)~page[i];   /* it is lost: all may have been stored */
     return pread(range->fd, scratch, length, offset_of(range, page));
 }
 
