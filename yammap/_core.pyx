@@ -101,7 +101,6 @@ cdef extern from "_patch.h" nogil:
         int64_t offset
         int fd, prot, flags
         bint raises, withheld
-        unsigned long heals
         void *name
     atomic_total patch_total
     void patch_watch(patch_range *range)
@@ -943,14 +942,12 @@ cdef class Mapping:
         cdef Py_ssize_t size, shrinks
         cdef char *memory
         cdef int64_t count
-        cdef unsigned long heals
         cdef uint64_t now = tick()
+        cdef unsigned long total
         cdef const void *fault
         while True:
+            total = load_total(&patch_total)
             region = self.snapshot(&size, &shrinks)
-            heals = region.watch.heals
-            if load_total(&patch_total) != self.seen:
-                self.look_for_patches()
             memory = region.data + min(offset + done, size)
             count = clip(offset + done, length - done, size)
             if self.unmapped:
@@ -964,10 +961,10 @@ cdef class Mapping:
             atomic_thread_fence(memory_order_acquire)   # the copy came before this look
             if shrinks != self.shrinks:
                 continue
-            if load_total(&patch_total) != self.seen:
+            if load_total(&patch_total) != total:
                 self.look_for_patches()     # zeros may have come while it was copied
-            if heals != region.watch.heals:
-                continue                    # and gone
+                if not writing:
+                    continue                # and have been healed since
             if fault == NULL or count == 0:
                 return done + count
             done = self.repair(memory, buffer, offset, done, count, fault, writing, shrinks)
@@ -1563,14 +1560,12 @@ cdef class Mapping:
         cdef Region region
         cdef Py_ssize_t size, shrinks
         cdef Search what
-        cdef unsigned long heals
+        cdef unsigned long total
         cdef const void *fault
         what.ranges[1] = fault_range(needle.buf, needle.len)
         while True:
+            total = load_total(&patch_total)
             region = self.snapshot(&size, &shrinks)
-            heals = region.watch.heals
-            if load_total(&patch_total) != self.seen:
-                self.look_for_patches()
             if first > min(last, size):
                 return -1
             if self.unmapped or not fault_in_force(tick()):
@@ -1578,11 +1573,7 @@ cdef class Mapping:
             what.ranges[0] = fault_range(region.data + first, min(last, size) - first)
             with nogil:
                 fault = fault_call(search, &what, what.ranges)
-            if shrinks != self.shrinks:
-                continue
-            if load_total(&patch_total) != self.seen:
-                self.look_for_patches()
-            if heals != region.watch.heals:
+            if shrinks != self.shrinks or load_total(&patch_total) != total:
                 continue
             if fault == NULL:
                 return what.found - region.data if what.found != NULL else -1

@@ -10,9 +10,13 @@
 #include <stdatomic.h>
 #include <stdint.h>
 #include <string.h>
+#include <time.h>
 #include <sys/uio.h>
 #include <ucontext.h>
 #include <unistd.h>
+
+/* So often in a second may a handler return to one fault that is not ours. */
+enum { MOST_RETURNS = 100 };
 
 struct range {
     uintptr_t start, length;
@@ -82,6 +86,8 @@ static void call(const struct sigaction *handler, int signo, siginfo_t *info, vo
 {
     sigset_t mask = handler->sa_mask, saved;
 
+    if (handler->sa_flags & SA_RESETHAND)
+        signal(signo, SIG_DFL);
     if (!(handler->sa_flags & SA_NODEFER))
         sigaddset(&mask, signo);
     pthread_sigmask(SIG_BLOCK, &mask, &saved);
@@ -92,23 +98,54 @@ static void call(const struct sigaction *handler, int signo, siginfo_t *info, vo
     pthread_sigmask(SIG_SETMASK, &saved, NULL);
 }
 
+/* A handler that returns from a fault without mending it (faulthandler once disabled, one of
+ * Python's) would be called for ever. */
+static int is_vain(const siginfo_t *info)
+{
+    static _Thread_local struct {
+        const void *address;
+        time_t second;
+        int times;
+    } passed __attribute__((tls_model("initial-exec")));
+    struct timespec now;
+
+    if (info->si_code <= 0)
+        return 0;
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    if (passed.address != info->si_addr || passed.second != now.tv_sec)
+        passed.times = 0;
+    passed.address = info->si_addr;
+    passed.second = now.tv_sec;
+    return ++passed.times > MOST_RETURNS;
+}
+
+static void pass(const struct sigaction *handler, int signo, siginfo_t *info, void *context)
+{
+    if (handler->sa_handler == SIG_DFL || is_vain(info)
+        || (handler->sa_handler == SIG_IGN && info->si_code > 0))
+        die(signo, info);
+    else if (handler->sa_handler != SIG_IGN)
+        call(handler, signo, info, context);
+}
+
 /* Who displaced us may chain back: by a call, or by putting us back and raising the signal
- * again, as faulthandler does. What comes in the course of its call goes to the first. */
-static void chain(int signo, siginfo_t *info, void *context)
+ * again, as faulthandler does. What comes in the course of its call, deeper on the stack,
+ * goes to the first. It may also leave by a jump: then `frame` is stale, and a fault as deep
+ * as the last one is a new one. */
+static void chain(int signo, siginfo_t *info, void *context, uintptr_t here)
 {
     static _Thread_local const siginfo_t *volatile chaining
         __attribute__((tls_model("initial-exec")));
-    int again = chaining != NULL && (chaining == info || info->si_code <= 0);
+    static _Thread_local volatile uintptr_t frame __attribute__((tls_model("initial-exec")));
+    int again = chaining != NULL && here < frame && (chaining == info || info->si_code <= 0);
 
     if (atomic_load(&was_displaced) && !again) {
         chaining = info;
-        call(&later, signo, info, context);
+        frame = here;
+        pass(&later, signo, info, context);
         chaining = NULL;
-    } else if (first.sa_handler == SIG_DFL
-               || (first.sa_handler == SIG_IGN && info->si_code > 0)) {
-        die(signo, info);
-    } else if (first.sa_handler != SIG_IGN) {
-        call(&first, signo, info, context);
+    } else {
+        pass(&first, signo, info, context);
     }
 }
 
@@ -147,9 +184,16 @@ static void say_why_it_dies(void)
 /* Returns whether the access is to be tried again. */
 static int is_patched(const siginfo_t *info, const ucontext_t *context)
 {
-    if (info->si_code <= 0 || info->si_code == BUS_MCEERR_AO)
+    enum patch_result result;
+    int cancelling;
+
+    if (info->si_code <= 0 || info->si_code == BUS_MCEERR_AO || info->si_code == BUS_ADRALN)
         return 0;
-    switch (patch_fault(info->si_addr, is_write(context))) {
+    /* pread(2) and pwrite(2) are where a thread is cancelled: not with the lock held. */
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancelling);
+    result = patch_fault(info->si_addr, is_write(context));
+    pthread_setcancelstate(cancelling, NULL);
+    switch (result) {
     case PATCH_RAISE:
         raise_here();
         return 1;
@@ -175,20 +219,20 @@ static void on_sigbus(int signo, siginfo_t *info, void *context)
         siglongjmp(guard->escape, 1);
     }
     if (!is_patched(info, context))
-        chain(signo, info, context);
+        chain(signo, info, context, (uintptr_t)__builtin_frame_address(0));
     errno = saved_errno;
 }
 
 /* SA_NODEFER: we leave by siglongjmp() without restoring the mask, which would cost a
  * system call for every copy, so the kernel must not have blocked SIGBUS. SA_ONSTACK: the
  * fault may come on a nearly full stack. */
-static int take_signal(void)
+static int take_signal(struct sigaction *before)
 {
     struct sigaction action = {.sa_sigaction = on_sigbus,
                                .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER};
 
     sigemptyset(&action.sa_mask);
-    return sigaction(SIGBUS, &action, NULL);
+    return sigaction(SIGBUS, &action, before);
 }
 
 static void lock(void)
@@ -208,7 +252,7 @@ static int install(void)
     if (patch_install() == -1 || sigaction(SIGBUS, NULL, &first) == -1)
         return -1;
     errno = pthread_atfork(lock, unlock, unlock);
-    return errno ? -1 : take_signal();
+    return errno ? -1 : take_signal(&first);
 }
 
 int fault_install(void)
@@ -240,7 +284,7 @@ static int is_on_top(void)
         later = now;
         atomic_store(&was_displaced, 1);
     }
-    return take_signal() == 0;
+    return take_signal(NULL) == 0;
 }
 
 int fault_look(unsigned tick)

@@ -32,17 +32,20 @@ static struct patch_range *ranges;
 static atomic_flag busy = ATOMIC_FLAG_INIT;
 static int store = -1;
 static char *spare;             /* see take_spare_mappings() */
+static struct stat store_status;        /* whose number may have become another file's */
+static int is_used;                     /* pages have been put into the store */
 static size_t page_size;
 static char scratch[65536];     /* of one page; under the lock */
 static char original[65536];    /* likewise */
 
-/* In the store, so far behind a page: its content as it was put there. No address is so high. */
+/* So far behind a page in the store: its content as it was put there. No address is as high. */
 #define ORIGINALS ((off_t)1 << 60)
 
 /* initial-exec: a handler may not call __tls_get_addr(), which can allocate. */
 static _Thread_local struct {
     const void *address;
     time_t second;
+    unsigned long total;        /* patch_total: a new patch is a new attempt */
     int times;
 } retried __attribute__((tls_model("initial-exec")));
 
@@ -72,11 +75,37 @@ static char *end_of(const struct patch_range *range)
     return range->start + range->length;
 }
 
+/* -- The store */
+
+/* Somebody who closes all descriptors closes this one, too, and opens a file of that number. */
+static int has_store(void)
+{
+    struct stat status;
+
+    return store != -1 && fstat(store, &status) == 0 && status.st_ino == store_status.st_ino
+           && status.st_dev == store_status.st_dev;
+}
+
+static int make_store(void)
+{
+    store = memfd_create("yammap patches", MFD_CLOEXEC);
+    is_used = 0;
+    return store != -1 && fstat(store, &store_status) == 0;
+}
+
+static void drop_store(void)
+{
+    if (has_store())
+        close(store);
+    store = -1;
+}
+
 static void drop_from_store(const char *start, size_t length)
 {
-    for (off_t base = 0; base <= ORIGINALS; base += ORIGINALS)
-        fallocate(store, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-                  base + (off_t)(uintptr_t)start, (off_t)length);
+    if (has_store())
+        for (off_t base = 0; base <= ORIGINALS; base += ORIGINALS)
+            fallocate(store, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                      base + (off_t)(uintptr_t)start, (off_t)length);
 }
 
 /* -- Which ranges there are */
@@ -100,7 +129,9 @@ void patch_forget(struct patch_range *range)
         range->next->link = range->link;
     unlock();
     if (range->patches != NULL) {
+        lock();
         drop_from_store(range->start, range->length);
+        unlock();
         munmap(range->patches, MOST_PATCHES * sizeof(struct patch));
     }
 }
@@ -138,6 +169,9 @@ static int is_refused(char *page, int writing)
 
 static int put_into_store(const char *page, const char *content)
 {
+    if (!has_store() && !make_store())
+        return 0;
+    is_used = 1;
     return pwrite(store, content, page_size, (off_t)(uintptr_t)page) == (ssize_t)page_size;
 }
 
@@ -287,7 +321,6 @@ static void record(struct patch_range *range, const struct patch *patch)
         last->length += patch->length;
     else
         range->patches[range->count++] = *patch;
-    atomic_fetch_add(&patch_total, 1);
 }
 
 /* Zeros that cannot be had as anonymous memory (overcommit) can as holes in the store. */
@@ -299,12 +332,16 @@ static int map_patch(const struct patch_range *range, const struct patch *patch)
         && mmap(patch->start, patch->length, range->prot, MAP_PRIVATE | MAP_ANONYMOUS | flags,
                 -1, 0) != MAP_FAILED)
         return 1;
-    return mmap(patch->start, patch->length, range->prot, range->flags | flags, store,
-                (off_t)(uintptr_t)patch->start) != MAP_FAILED;
+    return (has_store() || make_store())
+           && mmap(patch->start, patch->length, range->prot, range->flags | flags, store,
+                   (off_t)(uintptr_t)patch->start) != MAP_FAILED;
 }
 
+/* The patch counts before it can be seen: a copy that reads its zeros finds the total
+ * changed, and waits for the lock to learn why. */
 static int place(struct patch_range *range, const struct patch *patch)
 {
+    atomic_fetch_add(&patch_total, 1);
     while (!has_table(range) || !map_patch(range, patch))
         if (!give_spare_mappings_back())
             return 0;
@@ -342,8 +379,10 @@ static int may_retry(const void *address)
     struct timespec now;
 
     clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-    if (retried.address != address || retried.second != now.tv_sec)
+    if (retried.address != address || retried.second != now.tv_sec
+        || retried.total != atomic_load(&patch_total))
         retried.times = 0;
+    retried.total = atomic_load(&patch_total);
     retried.address = address;
     retried.second = now.tv_sec;
     return ++retried.times < MOST_RETRIES;
@@ -409,31 +448,53 @@ enum patch_result patch_fault(const void *address, int writing)
     return result;
 }
 
-/* -- Fork: the child has its own store, or pages of both would meet in one */
+/* -- Fork: each process has its own store from then on. In a common one, pages of both would
+ * meet, and what one heals and takes back would become zeros in the other, which would write
+ * those to the file. The pages there are stay with who has them mapped. */
 
+static void after_fork_in_parent(void)
+{
+    if (is_used)
+        drop_store();
+    unlock();
+}
+
+/* Nothing is mapped there now but patches, and views may be alive. */
+static void put_zeros(struct patch_range *range)
+{
+    for (size_t i = 0; i < range->count; i++)
+        munmap(range->patches[i].start, range->patches[i].length);
+    range->count = 0;
+    mmap(range->start, range->length, range->prot,
+         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
+}
+
+/* The other threads are not here, and new ones get their numbers. */
 static void after_fork_in_child(void)
 {
-    store = memfd_create("yammap patches", MFD_CLOEXEC);
-    for (struct patch_range *range = ranges; range != NULL; range = range->next)
-        if (range->withheld)    /* nothing is mapped there now, and views may be alive */
-            mmap(range->start, range->length, range->prot,
-                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
+    unsigned long thread = (unsigned long)pthread_self();
+
+    drop_store();
+    for (struct patch_range *range = ranges; range != NULL; range = range->next) {
+        if (range->withheld)
+            put_zeros(range);
+        for (size_t i = 0; i < range->count; i++)
+            if (range->patches[i].thread != thread)
+                range->patches[i].thread = 0;
+    }
     unlock();
 }
 
 int patch_install(void)
 {
-    int fd = memfd_create("yammap patches", MFD_CLOEXEC);
-
     page_size = (size_t)sysconf(_SC_PAGESIZE);
-    if (fd == -1)
+    if (!make_store())
         return -1;
-    errno = pthread_atfork(lock, unlock, after_fork_in_child);
+    errno = pthread_atfork(lock, after_fork_in_parent, after_fork_in_child);
     if (errno != 0) {
-        close(fd);
+        drop_store();
         return -1;
     }
-    store = fd;
     take_spare_mappings();
     return 0;
 }
@@ -592,7 +653,7 @@ static int map_untouched(const struct patch_range *range, const struct patch *pa
 static int heal_one(struct patch_range *range, const struct patch *patch, char *end,
                     int discard, size_t *written)
 {
-    char *stop = patch->start + patch->length;
+    char *stop = least(patch->start + patch->length, end_of(range));
     int code = 0;
 
     end = least(end, stop);
@@ -613,7 +674,6 @@ int patch_heal(struct patch_range *range, size_t length, int discard, size_t *wr
     int code = 0;
 
     lock();
-    range->heals++;
     while (code == 0 && range->count > 0) {
         code = heal_one(range, range->patches, end, discard, written);
         if (code == 0)

@@ -54,7 +54,6 @@ struct patch_range {
     void *name;             /* what errors call the file; borrowed */
     struct patch *patches;  /* oldest first */
     size_t count;
-    unsigned long heals;    /* a copy during which this changed may have met a patch */
     struct patch_range *next, **link;
 };
 

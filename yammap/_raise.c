@@ -30,7 +30,8 @@ void raise_done(void)
 void raise_cancel(void)
 {
     is_told = 0;
-    PyThreadState_SetAsyncExc((unsigned long)pthread_self(), NULL);
+    if (PyThreadState_Get()->async_exc == exception)    /* not somebody else's */
+        PyThreadState_SetAsyncExc((unsigned long)pthread_self(), NULL);
 }
 
 /* PyGILState_Check() says yes to everybody as soon as there is a subinterpreter. */
@@ -127,6 +128,8 @@ void raise_here(void)
 
 static void after_fork_in_child(void)
 {
+    for (size_t i = 0; i < sizeof(waiting) / sizeof(waiting[0]); i++)
+        atomic_store(&waiting[i], 0);
     atomic_store(&has_helper, 0);
     sem_init(&posted, 0, 0);
 }

@@ -287,7 +287,7 @@ def test_05_a_fault_that_was_reported_is_not_raised_again(faulty):
             os.truncate("file", PAGE)
             try:
                 view[3 * PAGE]
-                bus_error(m.sync)
+                m.pread(1, 0)       # in C: nothing is raised on the way into it
             except yammap.BusError:
                 pass
             for _ in range(10**5):
