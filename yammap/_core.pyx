@@ -173,6 +173,14 @@ cdef int64_t as_offset(object value, str what) except -1:
     return result
 
 
+cdef int as_code(object value, str what) except? -1:
+    cdef int overflow
+    cdef long long result = PyLong_AsLongLongAndOverflow(value, &overflow)
+    if overflow or result != <int> result:
+        raise ValueError(f"{what} {value} is unknown")
+    return <int> result
+
+
 cdef int get_source(object data, Py_buffer *source) except -1:
     try:
         return PyObject_GetBuffer(data, source, PyBUF_SIMPLE)
@@ -2199,7 +2207,7 @@ cdef class Mapping:
         ValueError: advice 9 is unknown, or destroys data
         """
         cdef int64_t start, count
-        cdef int code = 0, number = advice
+        cdef int code = 0, number = as_code(advice, "advice")
         cdef Region region = self.select(offset, length, &start, &count)
         cdef Pages pages = pages_of(region.data, start, count)
         if number not in HARMLESS and not (number == MADV_DONTNEED
@@ -2492,7 +2500,7 @@ cdef class Mapping:
         >>> m.close()
         """
         cdef int64_t start = as_offset(offset, "offset"), found = 0
-        cdef int code = CLOSED, what = whence
+        cdef int code = CLOSED, what = as_code(whence, "whence")
         if what != SEEK_DATA and what != SEEK_HOLE:
             raise ValueError(f"whence must be SEEK_DATA or SEEK_HOLE, not {whence!r}")
         self.require_descriptor()

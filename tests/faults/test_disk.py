@@ -256,6 +256,27 @@ def test_15_overwriting_through_a_view_of_a_full_btrfs(full, btrfs):
     """)
 
 
+@pytest.mark.parametrize("touch", ["int(a[0])", "a.__setitem__(0, 7)"])
+def test_16_healing_keeps_what_others_wrote_meanwhile(faulty, small_tmpfs, touch):
+    faulty(f"""
+        m = yammap.open("small/file", "w+", size=9 * PAGE, preallocate=False)
+        a = m.array("u1", PAGE)
+        with open("small/fill", "wb", buffering=0) as file, contextlib.suppress(OSError):
+            while file.write(bytes(PAGE)):
+                pass
+        touched(lambda: {touch})
+        assert m.faults()[0].errno == errno.ENOSPC
+        stored = bytes(a)
+        os.unlink("small/fill")
+        with open("small/file", "rb+") as file:
+            file.seek(100)
+            file.write(b"other")
+        assert m.heal() == int(stored[0] != 0)
+        assert bytes(a) == stored[:100] + b"other" + stored[105:]
+        assert m.pread(PAGE, 0) == bytes(a)
+    """)
+
+
 def test_16_healing_when_there_is_room_again(full, btrfs):
     full("""
         m = mapped(name="disk/file", on_fault="poison")

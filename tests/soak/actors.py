@@ -7,7 +7,6 @@ expect a `BusError`, touch views under `Mmap.guard`, `heal`, and open anew.
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
 import random
 import struct
@@ -33,7 +32,8 @@ BLOCK = 128  # records that one writer has in each file
 WRITERS = 3  # of a process: by copy, by view, and the forked child
 ADVICE = (yammap.MADV_RANDOM, yammap.MADV_COLD, yammap.MADV_WILLNEED)
 REFUSED = (OSError, ValueError)  # of a range that was cut, or by the kernel
-ENTRY = struct.Struct("<IIII")  # in a log: length, owner, sequence number, checksum
+ENTRY = struct.Struct("<16sIIII")  # in a log: mark, length, owner, number, checksum
+MARK = b"one entry begins"
 
 
 class Actor:
@@ -181,7 +181,7 @@ class Writer(Reader):
             m.refresh()
         except OSError as error:
             self.counts[f"no room: {error.errno}"] += 1
-            if known and m.size() == os.stat(file.path).st_size:
+            if count == 1 and known and m.size() == os.stat(file.path).st_size:
                 writing.undo()  # else it may have overwritten what others appended
         else:
             writing.done()
@@ -404,12 +404,13 @@ class Appender(Actor):
             self.owner, self.written = self.random.randrange(1 << 32), []
         data = self.random.randbytes(self.random.choice([0, 10, 100, 5000, 70_000]))
         entry = (
-            ENTRY.pack(len(data), self.owner, len(self.written), zlib.crc32(data)) + data
+            ENTRY.pack(MARK, len(data), self.owner, len(self.written), zlib.crc32(data))
+            + data
         )
         self.written.append((self.m.append(entry), len(data)))
         start, length = self.random.choice(self.written)
         self.expect(
-            self.m.pread(length + ENTRY.size, start)[4:12]
+            self.m.pread(length + ENTRY.size, start)[20:28]
             == struct.pack("<II", self.owner, self.sequence(start)),
             f"an appended record is not at {start} of {self.m.name}",
         )
@@ -427,19 +428,21 @@ class Appender(Actor):
         self.m = None
 
     def count(self, m: yammap.Mmap) -> int:
-        """Return how many of the log's records are ours; all are whole and in order."""
-        data, start = m.pread(m.refresh(), 0), 0
-        ours = itertools.count()
-        while start + ENTRY.size <= len(data):
-            length, owner, number, checksum = ENTRY.unpack_from(data, start)
+        """Return how many entries are ours, which must be whole and in order.
+
+        Those of others may be torn: somebody is writing them, or was killed doing so.
+        """
+        data, ours = m.pread(m.refresh(), 0), 0
+        start = data.find(MARK)
+        while 0 <= start <= len(data) - ENTRY.size:
+            _, length, owner, number, checksum = ENTRY.unpack_from(data, start)
             body = data[start + ENTRY.size : start + ENTRY.size + length]
-            if len(body) < length:
-                break  # somebody is writing it now
-            self.expect(zlib.crc32(body) == checksum, f"{m.name} is torn at {start}")
             if owner == self.owner:
-                self.expect(number == next(ours), f"{m.name} is out of order at {start}")
-            start += ENTRY.size + length
-        return next(ours)
+                whole = len(body) == length and zlib.crc32(body) == checksum
+                self.expect(whole and number == ours, f"{m.name} is torn at {start}")
+                ours += 1
+            start = data.find(MARK, start + ENTRY.size)
+        return ours
 
 
 class Driller(Actor):
