@@ -42,7 +42,7 @@ from cpython.buffer cimport PyBUF_FORMAT, PyBUF_ND, PyBUF_SIMPLE, PyBUF_STRIDES,
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.memoryview cimport PyMemoryView_FromObject
 from libc.errno cimport EACCES, EAGAIN, EFAULT, EFBIG, EINTR, EIO, EISDIR, ENODEV, \
-    ENOMEM, ENOSPC, EOPNOTSUPP, EPERM, errno
+    ENOMEM, EOPNOTSUPP, EPERM, errno
 from libc.stdint cimport INT64_MAX, int64_t, uint64_t, uintptr_t
 from libc.string cimport memcmp, strerror
 
@@ -1730,7 +1730,7 @@ cdef class Mapping:
         ftruncate(2) would cut off what another process has appended since we looked.
         """
         cdef int code = self.change_blocks(0, length - 1, 1)
-        if code == EOPNOTSUPP or code == ENOSPC:
+        if code == EOPNOTSUPP:
             return set_size(self.fd, self.origin + length)
         return code
 

@@ -98,7 +98,7 @@ class Supervisor:
     def report(self) -> int:
         """Print the table; return the exit status."""
         growth = self.growth()
-        leaks = growth["fds"] > 0 or growth["maps"] > 50 or growth["rss"] > 50_000
+        leaks = growth["fds"] > 0 or growth["maps"] > 50 or growth["rss"] > 100_000
         mismatches = self.counts.pop("mismatches", 0)
         rows = sorted(self.counts.items())
         rows += [(f"most growth of a process, {k}", v) for k, v in growth.items()]
