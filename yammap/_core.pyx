@@ -41,7 +41,7 @@ from cpython.buffer cimport PyBUF_FORMAT, PyBUF_ND, PyBUF_SIMPLE, PyBUF_STRIDES,
     PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.memoryview cimport PyMemoryView_FromObject
-from libc.errno cimport EACCES, EAGAIN, EFAULT, EFBIG, EINTR, EIO, EISDIR, ENODEV, \
+from libc.errno cimport EACCES, EAGAIN, EBADF, EFAULT, EFBIG, EINTR, EIO, EISDIR, ENODEV, \
     ENOMEM, EOPNOTSUPP, EPERM, errno
 from libc.stdint cimport INT64_MAX, int64_t, uint64_t, uintptr_t
 from libc.string cimport memcmp, strerror
@@ -106,7 +106,8 @@ cdef extern from "_patch.h" nogil:
     void patch_watch(patch_range *range)
     void patch_forget(patch_range *range)
     void patch_resize(patch_range *range, size_t length)
-    void patch_let_go(patch_range *range, size_t exposed)
+    void patch_expose(patch_range *range, size_t length)
+    void patch_let_go(patch_range *range)
     int patch_cause(const patch_range *range, const void *address)
     bint patch_get(patch_range *range, size_t index, patch *copy)
     bint patch_of_thread(unsigned long thread, bint claim, patch *copy,
@@ -294,7 +295,13 @@ cdef class Region:
 
     cdef void let_go_of_file(self) noexcept nogil:
         if self.base != NULL:
-            patch_let_go(&self.watch, self.watch.lead + self.reached)
+            patch_let_go(&self.watch)
+
+    cdef void reach(self, int64_t length) noexcept nogil:
+        """The mapping has `length` bytes in it now, all of which views may reach."""
+        if length > self.reached:
+            self.reached = length
+            patch_expose(&self.watch, self.watch.lead + length)
 
     def __dealloc__(self):
         if self.base != NULL:
@@ -430,9 +437,10 @@ def described(unsigned long thread):
     cdef const patch_range *range
     if not patch_of_thread(thread, True, &found, &range):
         return (EFAULT, "bus error in a view that is gone"), 0, "read"
+    name = <object> range.name      # before anything can free the region
     offset = found.touched - range.start - range.lead
     text = text_of_patch(&found, offset)
-    return (found.code, text, <object> range.name), offset, access_of(found.writing)
+    return (found.code, text, name), offset, access_of(found.writing)
 
 
 cdef str access_of(bint writing):
@@ -693,7 +701,7 @@ cdef class Mapping:
         if self.unmapped and self.flags == MAP_PRIVATE:
             code = code or ENODEV       # there is no copy on write without memory
         self.check(code)
-        region.reached = self.length
+        region.reach(self.length)
         self.seen = load_total(&patch_total)
         self.region = region
         return 0
@@ -824,7 +832,7 @@ cdef class Mapping:
             self.file_size = self.origin + length
             if spare.base != NULL:
                 self.region = spare
-            self.region.reached = max(self.region.reached, length)
+            self.region.reach(length)
         if spare.base != NULL:
             self.elders.append(old)
             self.forget_elders(False)
@@ -1198,7 +1206,10 @@ cdef class Mapping:
                                        f"descriptor (keep_fd=False)")
         with self.mutex:
             if self.region is not None:
-                code = self.heal_regions(discard, &written)
+                if self.prot & PROT_WRITE and fcntl(self.fd, F_GETFL) & O_APPEND:
+                    code = EBADF    # set since: what is written would go to the end
+                else:
+                    code = self.heal_regions(discard, &written)
         if code == EFAULT:
             self.raise_patch(self.regions())
         self.check(code)
@@ -2555,7 +2566,7 @@ cdef class Mapping:
                 self.shrinks += 1
             if region is not None:
                 self.elders.append(region)
-            for region in regions:
+            for region in self.elders:
                 region.let_go_of_file()
                 if revoke and code == 0:
                     code = self.revoke(region)

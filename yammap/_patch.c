@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -49,14 +50,19 @@ static _Thread_local struct {
     int times;
 } retried __attribute__((tls_model("initial-exec")));
 
+/* A fault under the lock, of a patch that cannot be had either, may not wait for it. */
+static _Thread_local volatile int is_holder __attribute__((tls_model("initial-exec")));
+
 static void lock(void)
 {
     while (atomic_flag_test_and_set_explicit(&busy, memory_order_acquire))
         sched_yield();
+    is_holder = 1;
 }
 
 static void unlock(void)
 {
+    is_holder = 0;
     atomic_flag_clear_explicit(&busy, memory_order_release);
 }
 
@@ -143,10 +149,16 @@ void patch_resize(struct patch_range *range, size_t length)
     unlock();
 }
 
-void patch_let_go(struct patch_range *range, size_t exposed)
+void patch_expose(struct patch_range *range, size_t length)
 {
     lock();
-    range->exposed = exposed;
+    range->exposed = length;
+    unlock();
+}
+
+void patch_let_go(struct patch_range *range)
+{
+    lock();
     range->fd = -1;
     unlock();
 }
@@ -213,9 +225,12 @@ static int cause_at(const struct patch_range *range, const char *page, int kept)
 
 /* -- Where the file ends */
 
-static int is_readable(const char *page)
+static int is_readable(char *page)
 {
-    return put_into_store(page, page);
+    char byte;
+    struct iovec here = {&byte, 1}, there = {page, 1};
+
+    return process_vm_readv(getpid(), &here, 1, &there, 1, 0) == 1;
 }
 
 /* A large folio that the end of the file lies in is cached beyond it, too. */
@@ -315,12 +330,13 @@ static void record(struct patch_range *range, const struct patch *patch)
 {
     struct patch *last = range->patches + range->count - 1;
 
-    if (range->count > 0 && last->start + last->length == patch->start
+    if (range->count > 0 && !last->healing && last->start + last->length == patch->start
         && last->code == patch->code && last->kept == patch->kept
         && last->writing == patch->writing && last->thread == patch->thread)
         last->length += patch->length;
     else
         range->patches[range->count++] = *patch;
+    range->patches[range->count - 1].serial = atomic_load(&patch_total);
 }
 
 /* Zeros that cannot be had as anonymous memory (overcommit) can as holes in the store. */
@@ -332,8 +348,10 @@ static int map_patch(const struct patch_range *range, const struct patch *patch)
         && mmap(patch->start, patch->length, range->prot, MAP_PRIVATE | MAP_ANONYMOUS | flags,
                 -1, 0) != MAP_FAILED)
         return 1;
-    return (has_store() || make_store())
-           && mmap(patch->start, patch->length, range->prot, range->flags | flags, store,
+    if (!has_store() && !make_store())
+        return 0;
+    is_used = 1;
+    return mmap(patch->start, patch->length, range->prot, range->flags | flags, store,
                    (off_t)(uintptr_t)patch->start) != MAP_FAILED;
 }
 
@@ -349,11 +367,20 @@ static int place(struct patch_range *range, const struct patch *patch)
     return 1;
 }
 
+/* The end of what views can reach. Beyond it lies the reserve, which costs memory when it is
+ * patched in a process that locks all of its memory. */
+static char *end_of_views(const struct patch_range *range, const char *page)
+{
+    char *end = range->start + round_up(range->exposed);
+
+    return page < end && end < end_of(range) ? end : end_of(range);
+}
+
 /* Zeros from `start` to the end, but for the patches there are. */
 static int place_tail(struct patch_range *range, char *start, struct patch *patch)
 {
     const struct patch *there;
-    char *end = end_of(range);
+    char *end = end_of_views(range, patch->start);
 
     for (; start < end; start = patch->start + patch->length) {
         there = patch_at(range, start);
@@ -440,6 +467,8 @@ enum patch_result patch_fault(const void *address, int writing)
     enum patch_result result = PATCH_FOREIGN;
     struct patch_range *range;
 
+    if (is_holder)
+        return PATCH_FAILED;
     lock();
     range = range_of(address);
     if (range != NULL)
@@ -452,10 +481,34 @@ enum patch_result patch_fault(const void *address, int writing)
  * meet, and what one heals and takes back would become zeros in the other, which would write
  * those to the file. The pages there are stay with who has them mapped. */
 
+static void move_originals(int old, const struct patch *patch)
+{
+    off_t offset = ORIGINALS + (off_t)(uintptr_t)patch->start;
+
+    for (off_t end = offset + (off_t)patch->length; offset < end; offset += (off_t)page_size)
+        if (pread(old, scratch, page_size, offset) == (ssize_t)page_size
+            && pwrite(store, scratch, page_size, offset) == -1)
+            return;     /* heal() takes all that differs from the file as stored then */
+}
+
+static void renew_store(void)
+{
+    int old = has_store() ? store : -1;
+
+    if (is_used && make_store())
+        for (struct patch_range *range = ranges; range != NULL; range = range->next)
+            for (size_t i = 0; i < range->count; i++)
+                if (range->patches[i].kept) {
+                    is_used = 1;
+                    move_originals(old, &range->patches[i]);
+                }
+    if (old != -1 && old != store)
+        close(old);
+}
+
 static void after_fork_in_parent(void)
 {
-    if (is_used)
-        drop_store();
+    renew_store();
     unlock();
 }
 
@@ -474,7 +527,10 @@ static void after_fork_in_child(void)
 {
     unsigned long thread = (unsigned long)pthread_self();
 
-    drop_store();
+    if (is_used)
+        renew_store();
+    else
+        drop_store();
     for (struct patch_range *range = ranges; range != NULL; range = range->next) {
         if (range->withheld)
             put_zeros(range);
@@ -513,34 +569,43 @@ int patch_get(struct patch_range *range, size_t index, struct patch *copy)
     return found;
 }
 
-int patch_of_thread(unsigned long thread, int claim, struct patch *copy,
-                    const struct patch_range **range)
+static int tell_of(struct patch_range *range, unsigned long thread)
 {
     int found = 0;
 
-    lock();
-    for (*range = ranges; *range != NULL && !found; *range = found ? *range : (*range)->next)
-        for (size_t i = 0; i < (*range)->count && !found; i++)
-            if ((*range)->patches[i].thread == thread) {
-                *copy = (*range)->patches[i];
-                found = 1;
-                if (claim)
-                    (*range)->patches[i].thread = 0;
-            }
-    unlock();
-    return found;
-}
-
-int patch_told(struct patch_range *range, unsigned long thread)
-{
-    int found = 0;
-
-    lock();
     for (size_t i = 0; i < range->count; i++)
         if (range->patches[i].thread == thread) {
             range->patches[i].thread = 0;
             found = 1;
         }
+    return found;
+}
+
+int patch_of_thread(unsigned long thread, int claim, struct patch *copy,
+                    const struct patch_range **range)
+{
+    unsigned long found = 0;
+
+    lock();
+    for (struct patch_range *next = ranges; next != NULL; next = next->next)
+        for (size_t i = 0; i < next->count; i++)
+            if (next->patches[i].thread == thread && next->patches[i].serial > found) {
+                *copy = next->patches[i];
+                *range = next;
+                found = copy->serial;
+            }
+    for (struct patch_range *next = ranges; claim && next != NULL; next = next->next)
+        tell_of(next, thread);
+    unlock();
+    return found != 0;
+}
+
+int patch_told(struct patch_range *range, unsigned long thread)
+{
+    int found;
+
+    lock();
+    found = tell_of(range, thread);
     unlock();
     return found;
 }
@@ -553,8 +618,10 @@ static ssize_t load_page(const struct patch_range *range, const struct patch *pa
                          const char *page, size_t length)
 {
     memset(original, 0, page_size);
-    if (patch->kept && pread(store, original, page_size, ORIGINALS + (off_t)(uintptr_t)page) == -1)
-        return -1;
+    if (patch->kept && pread(store, original, page_size, ORIGINALS + (off_t)(uintptr_t)page)
+                           != (ssize_t)page_size)
+        for (size_t i = 0; i < page_size; i++)
+            original[i] = (char)~page[i];   /* it is lost: all may have been stored */
     return pread(range->fd, scratch, length, offset_of(range, page));
 }
 
@@ -583,31 +650,39 @@ static int write_back(struct patch_range *range, const struct patch *patch, char
         if (offset + (off_t)end > size)
             return EFAULT;
         done = pwrite(range->fd, page + first, end - first, offset + (off_t)first);
-        if (done != (ssize_t)(end - first))
-            return done == -1 ? errno : ENOSPC;
-        *written += end - first;
-        first = end;
+        if (done == 0 || (done == -1 && errno != EINTR))
+            return done == 0 ? EIO : errno;
+        *written += done > 0 ? (size_t)done : 0;
+        first += done > 0 ? (size_t)done : 0;
     }
     return 0;
 }
 
+static int is_zero(const char *page)
+{
+    return page[0] == 0 && memcmp(page, page + 1, page_size - 1) == 0;
+}
+
+/* Page by page, and the lock is free in between: a long tail takes long. */
 static int write_pages_back(struct patch_range *range, const struct patch *patch, char *end,
                             int discard, size_t *written)
 {
     struct stat status;
     size_t left;
-    int code;
+    int code = 0;
 
     if (fstat(range->fd, &status) == -1)
         return errno;
-    for (char *page = patch->start; page < end; page += page_size) {
+    for (char *page = patch->start; page < end && (code == 0 || discard); page += page_size) {
+        if (!patch->kept && is_zero(page))
+            continue;
         left = (size_t)(end - page);
+        lock();
         code = write_back(range, patch, page, left < page_size ? left : page_size,
                           status.st_size, written);
-        if (code && !discard)
-            return code;
+        unlock();
     }
-    return 0;
+    return discard ? 0 : code;
 }
 
 static char *least(char *a, char *b)
@@ -641,7 +716,7 @@ static int map_untouched(const struct patch_range *range, const struct patch *pa
     char *start = patch->start;
 
     for (char *page = patch->start; page < end; page += page_size)
-        if (has_stores(range, patch, page)) {
+        if ((patch->kept || !is_zero(page)) && has_stores(range, patch, page)) {
             if (!map_file(range, start, page))
                 return errno;
             start = page + page_size;
@@ -657,29 +732,50 @@ static int heal_one(struct patch_range *range, const struct patch *patch, char *
     int code = 0;
 
     end = least(end, stop);
-    if (range->flags == MAP_PRIVATE && !discard)
-        return map_untouched(range, patch, end);
     if (range->flags == MAP_SHARED && range->prot & PROT_WRITE)
         code = write_pages_back(range, patch, end, discard, written);
-    if (code == 0 && !map_file(range, patch->start, stop))
+    lock();
+    if (range->flags == MAP_PRIVATE && !discard)
+        code = map_untouched(range, patch, end);
+    else if (code == 0 && !map_file(range, patch->start, stop))
         code = errno;
-    if (code == 0)
+    if (code == 0 && !(range->flags == MAP_PRIVATE && !discard))
         drop_from_store(patch->start, patch->length);
+    unlock();
     return code;
+}
+
+static struct patch *first_to_heal(struct patch_range *range)
+{
+    struct patch *first = NULL;
+
+    lock();
+    if (range->count > 0) {
+        first = range->patches;
+        first->healing = 1;     /* or it could grow meanwhile */
+    }
+    unlock();
+    return first;
+}
+
+static void drop_first(struct patch_range *range)
+{
+    lock();
+    memmove(range->patches, range->patches + 1, --range->count * sizeof(struct patch));
+    unlock();
 }
 
 int patch_heal(struct patch_range *range, size_t length, int discard, size_t *written)
 {
-    char *end = range->start + length;
+    struct patch *first;
     int code = 0;
 
-    lock();
-    while (code == 0 && range->count > 0) {
-        code = heal_one(range, range->patches, end, discard, written);
+    while (code == 0 && (first = first_to_heal(range)) != NULL) {
+        code = heal_one(range, first, range->start + length, discard, written);
         if (code == 0)
-            memmove(range->patches, range->patches + 1,
-                    --range->count * sizeof(struct patch));
+            drop_first(range);
+        else
+            first->healing = 0;
     }
-    unlock();
     return code;
 }

@@ -35,17 +35,19 @@ struct patch {
     size_t length;          /* 0: a thread came second to a page */
     const char *touched;    /* the address of the access that failed */
     unsigned long thread;   /* pthread_self() of who did it; 0 once it has been told */
+    unsigned long serial;   /* later ones have more */
     int64_t size;           /* of the file, or -1 when that is not known */
     int code;               /* EFAULT: past the end of the file; else ENOSPC, EIO, ... */
     int writing;
     int kept;               /* holds the page's own content, else zeros */
+    int healing;            /* being healed: what comes beside it is another patch */
 };
 
 struct patch_range {
     char *start;
     size_t length;
     size_t lead;            /* bytes before the mapping's first */
-    size_t exposed;         /* bytes from start that views can reach; used without fd */
+    size_t exposed;         /* bytes from start that views can reach */
     int64_t offset;         /* of start, in the file */
     int fd;                 /* of the file, or -1 */
     int prot, flags;        /* as it was mapped */
@@ -69,8 +71,11 @@ void patch_forget(struct patch_range *range);
 /* The range has another length now: before its end is unmapped, or after it was added. */
 void patch_resize(struct patch_range *range, size_t length);
 
-/* Its descriptor is about to be closed, and views reach `exposed` bytes. */
-void patch_let_go(struct patch_range *range, size_t exposed);
+/* Views can reach so many bytes from its start now. */
+void patch_expose(struct patch_range *range, size_t length);
+
+/* Its descriptor is about to be closed. */
+void patch_let_go(struct patch_range *range);
 
 enum patch_result {
     PATCH_FOREIGN,          /* not in a watched range */
@@ -87,8 +92,7 @@ int patch_cause(const struct patch_range *range, const void *address);
 /* Copy patch number `index`; returns 0 when there are not so many. */
 int patch_get(struct patch_range *range, size_t index, struct patch *copy);
 
-/* Find a patch whose thread is to be told. It counts as told when `claim` is not 0. With
- * the GIL held, `*name` is a borrowed reference. */
+/* Find the last patch that a thread is to be told of. With `claim`, it is told of all. */
 int patch_of_thread(unsigned long thread, int claim, struct patch *copy,
                     const struct patch_range **range);
 
@@ -98,7 +102,7 @@ int patch_told(struct patch_range *range, unsigned long thread);
 /* Write what was stored into patches to the file and map it there again, as far as
  * `length` bytes from the start of the range. Adds the bytes written to `*written`.
  * Returns 0 or an errno value, EFAULT where bytes lie past the end of the file; with
- * `discard` what cannot be written is given up. */
+ * `discard` what cannot be written is given up. One thread at a time for each range. */
 int patch_heal(struct patch_range *range, size_t length, int discard, size_t *written);
 
 #endif

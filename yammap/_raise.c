@@ -34,16 +34,19 @@ void raise_cancel(void)
         PyThreadState_SetAsyncExc((unsigned long)pthread_self(), NULL);
 }
 
-/* PyGILState_Check() says yes to everybody as soon as there is a subinterpreter. */
+/* PyGILState_Check() says yes to everybody as soon as there is a subinterpreter. Before
+ * 3.12 the current thread state is that of whoever has the GIL. */
 static int has_gil(void)
 {
 #if PY_VERSION_HEX >= 0x030D0000
-    PyThreadState *current = PyThreadState_GetUnchecked();
+    return PyThreadState_GetUnchecked() != NULL;
+#elif PY_VERSION_HEX >= 0x030C0000
+    return _PyThreadState_UncheckedGet() != NULL;
 #else
     PyThreadState *current = _PyThreadState_UncheckedGet();
-#endif
 
     return current != NULL && current == PyGILState_GetThisThreadState();
+#endif
 }
 
 static void tell(unsigned long thread)

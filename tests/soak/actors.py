@@ -207,7 +207,10 @@ class Viewer(Actor):
     def step(self) -> None:
         if self.view is None or self.view[1].closed or self.random.random() < 0.02:
             self.view = None
-            self.view = self.open()
+            try:
+                self.view = self.open()
+            except ValueError:
+                return  # another thread has closed the shared one
         file, m, array = self.view
         with self.poisoned(m):
             if count := len(array) // file.stride:
