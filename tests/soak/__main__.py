@@ -13,6 +13,7 @@ import contextlib
 import json
 import multiprocessing
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -66,7 +67,7 @@ class Supervisor:
         self.counts["processes"] += 1
         first = 1000 * self.counts["processes"]
         child = self.context.Process(
-            target=work, args=(self.world, process, first, self.end)
+            target=work, args=(self.world, process, first, self.end), daemon=True
         )
         child.start()
         return child
@@ -98,7 +99,7 @@ class Supervisor:
     def report(self) -> int:
         """Print the table; return the exit status."""
         growth = self.growth()
-        leaks = growth["fds"] > 0 or growth["maps"] > 50 or growth["rss"] > 50_000
+        leaks = growth["fds"] > 0 or growth["maps"] > 50 or growth["rss"] > 100_000
         mismatches = self.counts.pop("mismatches", 0)
         rows = sorted(self.counts.items())
         rows += [(f"most growth of a process, {k}", v) for k, v in growth.items()]
@@ -139,6 +140,7 @@ def main() -> int:
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--directory", help="where to put the files, for a short time")
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # and unmount
     with (
         tempfile.TemporaryDirectory(dir=arguments.directory) as name,
         full_disk(Path(name)) as small,
