@@ -102,6 +102,7 @@ cdef extern from "_patch.h" nogil:
         int fd, prot, flags
         bint raises, withheld
         void *name
+        unsigned long heals
     atomic_total patch_total
     void patch_watch(patch_range *range)
     void patch_forget(patch_range *range)
@@ -951,11 +952,11 @@ cdef class Mapping:
         cdef char *memory
         cdef int64_t count
         cdef uint64_t now = tick()
-        cdef unsigned long total
+        cdef unsigned long heals
         cdef const void *fault
         while True:
-            total = load_total(&patch_total)
             region = self.snapshot(&size, &shrinks)
+            heals = region.watch.heals
             memory = region.data + min(offset + done, size)
             count = clip(offset + done, length - done, size)
             if self.unmapped:
@@ -969,10 +970,10 @@ cdef class Mapping:
             atomic_thread_fence(memory_order_acquire)   # the copy came before this look
             if shrinks != self.shrinks:
                 continue
-            if load_total(&patch_total) != total:
-                self.look_for_patches()     # zeros may have come while it was copied
-                if not writing:
-                    continue                # and have been healed since
+            if load_total(&patch_total) != self.seen:
+                self.look_for_patches()     # zeros may have come while it was copied,
+            if heals != region.watch.heals:
+                continue                    # and gone
             if fault == NULL or count == 0:
                 return done + count
             done = self.repair(memory, buffer, offset, done, count, fault, writing, shrinks)
@@ -1571,12 +1572,12 @@ cdef class Mapping:
         cdef Region region
         cdef Py_ssize_t size, shrinks
         cdef Search what
-        cdef unsigned long total
+        cdef unsigned long heals
         cdef const void *fault
         what.ranges[1] = fault_range(needle.buf, needle.len)
         while True:
-            total = load_total(&patch_total)
             region = self.snapshot(&size, &shrinks)
+            heals = region.watch.heals
             if first > min(last, size):
                 return -1
             if self.unmapped or not fault_in_force(tick()):
@@ -1584,7 +1585,9 @@ cdef class Mapping:
             what.ranges[0] = fault_range(region.data + first, min(last, size) - first)
             with nogil:
                 fault = fault_call(search, &what, what.ranges)
-            if shrinks != self.shrinks or load_total(&patch_total) != total:
+            if load_total(&patch_total) != self.seen:
+                self.look_for_patches()
+            if shrinks != self.shrinks or heals != region.watch.heals:
                 continue
             if fault == NULL:
                 return what.found - region.data if what.found != NULL else -1
@@ -2592,12 +2595,14 @@ cdef class Mapping:
 cdef class Guard:
     """What `Mapping.guard` returns. In C, so that no exception comes between its steps."""
     cdef Mapping mapping
+    cdef list regions           # which it may have closed at the end
 
     def __enter__(self):
         self.mapping.current()
+        self.regions = self.mapping.regions()
         return self.mapping
 
     def __exit__(self, kind, error, traceback):
         if kind is None:
-            self.mapping.raise_patch(self.mapping.regions())
+            self.mapping.raise_patch(self.mapping.regions() or self.regions)
         return False

@@ -36,6 +36,8 @@ class BusError(OSError):
     touched, an array or memoryview, the page is replaced, and the exception is raised as
     early as Python can: in the thread that touched it, by its next call or loop edge
     (``on_fault="raise"``), and by every later method of the mapping until `Mapping.heal`.
+    The next call may lie behind the ``try`` that was to catch it; leaving `Mapping.guard`
+    is a place where it is certain to come, or to have come.
 
     Attributes
     ----------

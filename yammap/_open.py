@@ -371,7 +371,10 @@ def check_options(
 
 def _duplicate(fd: int, mode: str) -> int:
     """Return a descriptor of our own, if what `fd` may do is what the mode asks for."""
-    flags = fcntl.fcntl(fd, fcntl.F_GETFL)
+    try:
+        flags = fcntl.fcntl(fd, fcntl.F_GETFL)
+    except OverflowError:
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF), fd) from None
     writes = flags & os.O_ACCMODE == os.O_RDWR
     appends = bool(flags & os.O_APPEND)
     fits = {"r": True, "c": True, "r+": writes and not appends, "a+": writes and appends}

@@ -33,6 +33,7 @@ static struct patch_range *ranges;
 static atomic_flag busy = ATOMIC_FLAG_INIT;
 static int store = -1;
 static char *spare;             /* see take_spare_mappings() */
+static char *copied;            /* see copy_aside() */
 static struct stat store_status;        /* whose number may have become another file's */
 static int is_used;                     /* pages have been put into the store */
 static size_t page_size;
@@ -201,13 +202,33 @@ static off_t offset_of(const struct patch_range *range, const char *page)
     return (off_t)range->offset + (page - range->start);
 }
 
+/* RLIMIT_FSIZE counts for the store as well, whose offsets are as high as addresses. Then
+ * the page is made aside, and moved in. */
+static int copy_aside(char *page)
+{
+    void *aside = mmap(NULL, page_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+                       -1, 0);
+    struct iovec here = {aside, page_size}, there = {page, page_size};
+
+    if (aside == MAP_FAILED)
+        return 0;
+    if (process_vm_readv(getpid(), &here, 1, &there, 1, 0) != (ssize_t)page_size) {
+        munmap(aside, page_size);
+        return 0;
+    }
+    copied = aside;
+    return 1;
+}
+
 /* From memory, else from the file, which a hole on a full disk can be read from. */
-static int keep_content(const struct patch_range *range, const char *page)
+static int keep_content(const struct patch_range *range, char *page)
 {
     ssize_t count;
 
     if (put_into_store(page, page))
         return keep_original(page);
+    if (errno == EFBIG)
+        return copy_aside(page);
     memset(scratch, 0, page_size);
     count = pread(range->fd, scratch, page_size, offset_of(range, page));
     return count > 0 && put_into_store(page, scratch) && keep_original(page);
@@ -344,6 +365,13 @@ static int map_patch(const struct patch_range *range, const struct patch *patch)
 {
     int flags = MAP_FIXED | MAP_NORESERVE;
 
+    if (copied != NULL) {
+        if (mremap(copied, page_size, page_size, MREMAP_MAYMOVE | MREMAP_FIXED, patch->start)
+            == MAP_FAILED)
+            return 0;
+        copied = NULL;
+        return 1;
+    }
     if (!patch->kept
         && mmap(patch->start, patch->length, range->prot, MAP_PRIVATE | MAP_ANONYMOUS | flags,
                 -1, 0) != MAP_FAILED)
@@ -762,6 +790,7 @@ static void drop_first(struct patch_range *range)
 {
     lock();
     memmove(range->patches, range->patches + 1, --range->count * sizeof(struct patch));
+    range->heals++;
     unlock();
 }
 

@@ -499,3 +499,23 @@ def test_24_the_limit_of_file_sizes(faulty):
         assert content()[-3:] == b"end"
         m.close()
     """)
+
+
+def test_24_a_page_is_kept_although_files_may_not_be_that_long(full, btrfs):
+    full("""
+        m = yammap.create("disk/file", 16 * PAGE, on_fault="poison")
+        view = m.array()
+        view[:] = 7
+        m.sync()
+        fill("disk/filler")
+        resource.setrlimit(resource.RLIMIT_FSIZE, (MIB, MIB))
+        view[::PAGE] = 8
+        assert view[1::PAGE].tolist() == [7] * 16
+        assert {fault.errno for fault in m.faults()} == {errno.ENOSPC}
+        os.unlink("disk/filler")
+        os.sync()
+        assert m.heal() == 16
+        m.close()
+        data = content("disk/file")
+        assert data[::PAGE] == bytes([8]) * 16 and data[1::PAGE] == bytes([7]) * 16
+    """)

@@ -324,6 +324,21 @@ def test_05_a_guard_and_the_end_of_a_block(faulty):
     """)
 
 
+def test_05_a_guard_outlives_the_mapping(faulty):
+    faulty("""
+        m = mapped(on_fault="poison")
+        view = m.array()
+
+        def block():
+            with m.guard():
+                m.close()
+                os.truncate("file", PAGE)
+                assert view[3 * PAGE] == 0
+
+        bus_error(block)
+    """)
+
+
 def test_05_close_closes_and_then_raises(faulty):
     faulty("""
         m = mapped(on_fault="poison")
