@@ -44,7 +44,7 @@ from cpython.memoryview cimport PyMemoryView_FromObject
 from libc.errno cimport EACCES, EAGAIN, EBADF, EFAULT, EFBIG, EINTR, EIO, EISDIR, ENODEV, \
     ENOMEM, EOPNOTSUPP, EPERM, errno
 from libc.stdint cimport INT64_MAX, int64_t, uint64_t, uintptr_t
-from libc.string cimport memcmp, strerror
+from libc.string cimport strerror
 
 from ._mman cimport *
 
@@ -1690,7 +1690,7 @@ cdef class Mapping:
         code = write_all(self.fd, source, length, -1, &done)
         reached = lseek(self.fd, 0, SEEK_CUR) - self.origin
         if code:
-            self.cut_back(reached - done, reached - done, reached)
+            self.cut_back(reached - done, reached)
             return code
         start[0] = reached - length
         end[0] = self.length
@@ -1705,48 +1705,57 @@ cdef class Mapping:
 
         All or nothing; returns an errno value. pwrite(2) extends and fills the page
         cache in one call, and reports a full disk: the mapping sees the bytes at once.
+        Before it the file does not become longer, so a failure needs no undoing but of a
+        record that was written in part: what is between may be somebody else's by then.
         """
-        cdef int64_t old = self.length, done = 0
-        cdef int code = 0
-        if start > old:
-            code = self.append_zeros(start, &old)
+        cdef int64_t done = 0
+        cdef int code
+        if length == 0:
+            return self.extend_to(start)
+        code = self.fill_gap(start, length) if start > self.length else 0
         if code == 0:
             code = write_all(self.fd, source, length, self.origin + start, &done)
-        if code:
-            self.cut_back(old, start, start + done)
+        if code and done:
+            self.cut_back(start, start + done)
         return code
 
-    cdef int append_zeros(self, int64_t length, int64_t *old) noexcept nogil:
+    cdef int extend_to(self, int64_t length) noexcept nogil:
         """Let the file have `length` bytes or more, on blocks unless told otherwise.
 
-        Puts its end before that into `old`: it may be longer than the mapping knows.
+        By fallocate(2), of one byte where no blocks are wanted: ftruncate(2) would cut off
+        what another process has appended since we looked.
+        """
+        cdef int code
+        if length <= self.length:
+            return 0
+        if not self.preallocate:
+            code = self.change_blocks(0, length - 1, 1)
+            return set_size(self.fd, self.origin + length) if code == EOPNOTSUPP else code
+        self.allocate_ahead(length)
+        code = self.change_blocks(0, self.length, length - self.length)
+        return self.append_zeros(length) if code == EOPNOTSUPP else code
+
+    cdef int fill_gap(self, int64_t start, int64_t length) noexcept nogil:
+        """Have blocks for a gap before `start`, and for the record that comes behind it."""
+        cdef int code
+        if not self.preallocate:
+            return 0
+        code = self.change_blocks(FALLOC_FL_KEEP_SIZE, self.length,
+                                  start + length - self.length)
+        return self.append_zeros(start) if code == EOPNOTSUPP else code
+
+    cdef int append_zeros(self, int64_t length) noexcept nogil:
+        """Without fallocate(2): written zeros are allocated as well.
+
+        They go behind the end that the file has, not the one that the mapping knows, and
+        stay there when the disk is full before there are enough.
         """
         cdef file_stat status
         cdef int code = code_of(fstat(self.fd, &status))
         if code:
             return code
-        old[0] = max(old[0], status.st_size - self.origin)
-        if old[0] >= length:
-            return 0
-        if not self.preallocate:
-            return self.extend_to(length)
-        self.allocate_ahead(length)
-        code = self.change_blocks(0, old[0], length - old[0])
-        # A filesystem without fallocate(2): written zeros are allocated as well.
-        if code == EOPNOTSUPP:
-            code = write_zeros(self.fd, self.origin + old[0], length - old[0],
-                               self.appending)
-        return code
-
-    cdef int extend_to(self, int64_t length) noexcept nogil:
-        """Let the file have `length` bytes or more, without blocks but for the last.
-
-        ftruncate(2) would cut off what another process has appended since we looked.
-        """
-        cdef int code = self.change_blocks(0, length - 1, 1)
-        if code == EOPNOTSUPP:
-            return set_size(self.fd, self.origin + length)
-        return code
+        return write_zeros(self.fd, status.st_size,
+                           max(0, self.origin + length - status.st_size), self.appending)
 
     cdef void allocate_ahead(self, int64_t end) noexcept nogil:
         """Make many small growths cheap.
@@ -1767,29 +1776,12 @@ cdef class Mapping:
             code = code_of(fallocate(self.fd, mode, self.origin + start, length))
         return code
 
-    cdef void cut_back(self, int64_t length, int64_t start, int64_t reached) noexcept nogil:
-        """Undo a growth that failed at `reached`, unless somebody else's bytes are there.
-
-        Before `start` it was to be zeros, and what is not, others appended meanwhile.
-        """
+    cdef void cut_back(self, int64_t length, int64_t reached) noexcept nogil:
+        """Take away what was written of a record, unless the file goes on behind it."""
         cdef file_stat status
         if (fstat(self.fd, &status) == 0
-                and self.origin + length < status.st_size <= self.origin + reached
-                and not self.is_written(self.origin + length,
-                                        min(status.st_size, self.origin + start))):
+                and self.origin + length < status.st_size == self.origin + reached):
             set_size(self.fd, self.origin + length)
-
-    cdef bint is_written(self, int64_t start, int64_t end) noexcept nogil:
-        """Whether the file has anything but zeros and holes there."""
-        cdef char chunk[4096]
-        cdef Py_ssize_t count
-        while start < end:
-            count = pread(self.fd, chunk, min(end - start, <int64_t> sizeof(chunk)), start)
-            if count <= 0 or memcmp(chunk, zeros, count):
-                return count > 0
-            if self.look_for(SEEK_DATA, start + count, &start):
-                return False
-        return False
 
     def resize(self, size):
         """Set the file's size, so that the mapping has `size` bytes.
