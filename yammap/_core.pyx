@@ -594,7 +594,7 @@ cdef class Mapping:
     cdef Py_ssize_t shrinks     # how often this object has cut the file
     cdef int64_t file_size      # as it was when this object looked last
     cdef int64_t reserve        # -1: by the default rule
-    cdef int64_t allocated      # where the blocks allocated ahead end
+    cdef int64_t allocated      # where the blocks that we allocated end
     cdef unsigned long seen     # of all patches in the process: the last not of our regions
     cdef int sync_failure       # an errno value that a sync got, until a rewrite
     cdef int fork_advice        # MADV_DONTFORK or MADV_DOFORK
@@ -828,7 +828,9 @@ cdef class Mapping:
         """Make `length` the size, in `spare` if anything was mapped there."""
         cdef Region old = self.region
         with cython.critical_section(self):
-            self.shrinks += length < self.length
+            if length < self.length:
+                self.shrinks += 1
+                self.allocated = 0
             self.length = length
             self.file_size = self.origin + length
             if spare.base != NULL:
@@ -1687,6 +1689,9 @@ cdef class Mapping:
         cdef int code
         if length == 0:
             return 0
+        code = self.ensure_blocks(self.length, self.length + length)
+        if code and code != EOPNOTSUPP:
+            return code
         code = write_all(self.fd, source, length, -1, &done)
         reached = lseek(self.fd, 0, SEEK_CUR) - self.origin
         if code:
@@ -1703,46 +1708,57 @@ cdef class Mapping:
                       int64_t length) noexcept nogil:
         """Make the file end with `length` bytes at `start`, at or past its end.
 
-        All or nothing; returns an errno value. pwrite(2) extends and fills the page
-        cache in one call, and reports a full disk: the mapping sees the bytes at once.
-        Before it the file does not become longer, so a failure needs no undoing but of a
-        record that was written in part: what is between may be somebody else's by then.
+        All or nothing; returns an errno value. The blocks are had first, while the file is
+        as long as before, so that there is nothing to undo when the disk is full: what is
+        past the old end may be somebody else's by then. pwrite(2) extends and fills the
+        page cache in one call: the mapping sees the bytes at once.
         """
         cdef int64_t done = 0
-        cdef int code
-        if length == 0:
-            return self.extend_to(start)
-        code = self.fill_gap(start, length) if start > self.length else 0
-        if code == 0:
+        cdef int code = self.ensure_blocks(start, start + length)
+        if code == EOPNOTSUPP:
+            code = self.append_zeros(start) if self.preallocate else 0
+        if code == 0 and length == 0:
+            code = self.extend_to(start)
+        elif code == 0:
             code = write_all(self.fd, source, length, self.origin + start, &done)
         if code and done:
             self.cut_back(start, start + done)
         return code
 
-    cdef int extend_to(self, int64_t length) noexcept nogil:
-        """Let the file have `length` bytes or more, on blocks unless told otherwise.
+    cdef int ensure_blocks(self, int64_t start, int64_t end) noexcept nogil:
+        """Allocate what bytes from `start` to `end` need, and a gap unless told otherwise.
 
-        By fallocate(2), of one byte where no blocks are wanted: ftruncate(2) would cut off
-        what another process has appended since we looked.
+        Some more makes many small growths cheap. What is left of it is not given back at
+        closing: truncating to the same size would cut what another process appends at that
+        moment. So it is little.
         """
+        cdef int64_t first = self.length if self.preallocate else start
+        cdef int64_t ahead = round_up(end) - end, more = min(MOST_AHEAD, end // 8)
         cdef int code
+        if end <= max(first, self.allocated):
+            return 0
+        if self.preallocate and end - self.length <= more:
+            ahead += more
+        code = self.change_blocks(FALLOC_FL_KEEP_SIZE, first, end + ahead - first)
+        if code and code != EOPNOTSUPP:
+            ahead = 0
+            code = self.change_blocks(FALLOC_FL_KEEP_SIZE, first, end - first)
+        if code == 0:
+            self.allocated = end + ahead
+        return code
+
+    cdef int extend_to(self, int64_t length) noexcept nogil:
+        """Let the file have `length` bytes or more.
+
+        By fallocate(2) of the last one: ftruncate(2) would cut off what another process
+        has appended since we looked.
+        """
         if length <= self.length:
             return 0
-        if not self.preallocate:
-            code = self.change_blocks(0, length - 1, 1)
-            return set_size(self.fd, self.origin + length) if code == EOPNOTSUPP else code
-        self.allocate_ahead(length)
-        code = self.change_blocks(0, self.length, length - self.length)
-        return self.append_zeros(length) if code == EOPNOTSUPP else code
-
-    cdef int fill_gap(self, int64_t start, int64_t length) noexcept nogil:
-        """Have blocks for a gap before `start`, and for the record that comes behind it."""
-        cdef int code
-        if not self.preallocate:
-            return 0
-        code = self.change_blocks(FALLOC_FL_KEEP_SIZE, self.length,
-                                  start + length - self.length)
-        return self.append_zeros(start) if code == EOPNOTSUPP else code
+        cdef int code = self.change_blocks(0, length - 1, 1)
+        if code == EOPNOTSUPP and not self.preallocate:
+            return set_size(self.fd, self.origin + length)
+        return 0 if code == EOPNOTSUPP else code    # zeros have been written
 
     cdef int append_zeros(self, int64_t length) noexcept nogil:
         """Without fallocate(2): written zeros are allocated as well.
@@ -1756,19 +1772,6 @@ cdef class Mapping:
             return code
         return write_zeros(self.fd, status.st_size,
                            max(0, self.origin + length - status.st_size), self.appending)
-
-    cdef void allocate_ahead(self, int64_t end) noexcept nogil:
-        """Make many small growths cheap.
-
-        A hint that may fail. Its blocks past the end of the file are not given back at
-        closing: truncating to the same size would cut what another process appends at
-        that moment. So they are few.
-        """
-        cdef int64_t ahead = min(MOST_AHEAD, end // 8)
-        if end > self.allocated and PAGE <= ahead and end - self.length <= ahead:
-            self.allocated = end + ahead
-            fallocate(self.fd, FALLOC_FL_KEEP_SIZE, self.origin + self.length,
-                      self.allocated - self.length)
 
     cdef int change_blocks(self, int mode, int64_t start, int64_t length) noexcept nogil:
         cdef int code = EINTR
