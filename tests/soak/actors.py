@@ -135,9 +135,12 @@ class Reader(Actor):
     def read(self, file: File, m: yammap.Mmap, index: int, count: int) -> None:
         look = self.ledger.look(file, index, count)
         end = (index + count) * file.stride
-        if m.size() < end:
-            m.refresh()
-        data = self.copy(m, index * file.stride, count * file.stride)
+        for _ in range(100):
+            if m.size() < end:
+                m.refresh()
+            data = self.copy(m, index * file.stride, count * file.stride)
+            if m.size() >= end or len(data) == end - index * file.stride:
+                break  # else a refresh of another thread, begun before, has ended since
         self.complain(look, data)
 
     def copy(self, m: yammap.Mmap, offset: int, length: int) -> bytes:
