@@ -778,7 +778,7 @@ cdef class Mapping:
             return 0
         if self.reserve != -1:
             return max(0, self.reserve - length)
-        return max(LEAST_RESERVE, min(3 * length, MOST_RESERVE))
+        return max(LEAST_RESERVE, min(3 * min(length, MOST_RESERVE), MOST_RESERVE))
 
     cdef int map_region(self, int64_t length, Region region) noexcept nogil:
         """Map the file into the empty `region`; returns an errno value.

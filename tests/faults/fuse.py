@@ -2,8 +2,9 @@
 
 It speaks to /dev/fuse itself, see fuse(4) and linux/fuse.h. What fails is read from
 DIRECTORY.fails at every request, so it can be changed at any time: one failure a line,
-``read 2`` and ``write 2`` for a page, ``fsync`` for the file. Each is EIO. The file's pages
-hold A, B, C ... It serves until it is unmounted.
+``read 2`` and ``write 2`` for a page, ``fsync`` for the file: EIO. With ``mmap`` the file
+is opened past the page cache, and cannot be mapped. The file's pages hold A, B, C ...
+It serves until it is unmounted.
 """
 
 import ctypes
@@ -18,7 +19,7 @@ PAGE = os.sysconf("SC_PAGESIZE")
 ROOT, FILE = 1, 2
 FORGET, INTERRUPT, BATCH_FORGET = 2, 36, 42
 SET_SIZE = 1 << 3
-KEEP_CACHE = 1 << 1
+DIRECT_IO, KEEP_CACHE = 1 << 0, 1 << 1
 
 content = bytearray()
 fails = Path()
@@ -62,7 +63,7 @@ def set_attributes(node, body):
 
 
 def open_file(node, body):
-    return struct.pack("Q2I", 0, KEEP_CACHE, 0)
+    return struct.pack("Q2I", 0, DIRECT_IO if failing("mmap") else KEEP_CACHE, 0)
 
 
 def read(node, body):

@@ -526,3 +526,17 @@ def test_24_a_page_is_kept_although_files_may_not_be_that_long(full, btrfs):
         data = content("disk/file")
         assert data[::PAGE] == bytes([8]) * 16 and data[1::PAGE] == bytes([7]) * 16
     """)
+
+
+def test_a_filesystem_that_cannot_be_mapped(faulty, bad):
+    bad.fail("mmap")
+    faulty("""
+        error = raised(OSError, yammap.open, "bad/file", "r+")
+        assert error.errno == errno.ENODEV and "engine='auto'" in str(error), error
+        with yammap.open("bad/file", "r+", engine="auto") as m:
+            assert m.engine == "pread"
+            assert m.pread(2, PAGE - 1) == b"AB"
+            m.write_at(b"new", PAGE)
+            m.sync()
+        assert content("bad/file")[PAGE:][:4] == b"newB"
+    """)

@@ -139,7 +139,7 @@ class Reader(Actor):
             if m.size() < end:
                 m.refresh()
             data = self.copy(m, index * file.stride, count * file.stride)
-            if m.size() >= end or len(data) == end - index * file.stride:
+            if m.size() >= end or os.stat(file.path).st_size < end:
                 break  # else a refresh of another thread, begun before, has ended since
         self.complain(look, data)
 
@@ -194,13 +194,15 @@ class Viewer(Actor):
     """Reads through arrays long after the file was cut, and mends the mapping then."""
 
     view: tuple[File, yammap.Mmap, np.ndarray] | None = None
+    shares = False
 
     def leave(self) -> None:
         self.view = None
 
     def open(self) -> tuple[File, yammap.Mmap, np.ndarray]:
         """Make an array of a mapping, of its own or of the one that all share."""
-        if self.random.random() < 0.3:
+        self.shares = self.random.random() < 0.3
+        if self.shares:
             file, m = self.shared()
         else:
             file = self.random.choice(self.world.files)
@@ -238,7 +240,7 @@ class Viewer(Actor):
             self.counts["raised late"] += 1
             return
         self.counts["views that faulted"] += 1
-        if m is not self.stage.mappings.get(file.number):  # or it was another thread
+        if not self.shares:  # or it was another thread
             self.complain(look, b"")
         self.stage.heal(m, self)
 
