@@ -208,6 +208,7 @@ def folder(tmp_path, monkeypatch):
     """Everything happens here, and leaves no descriptor behind."""
     monkeypatch.chdir(tmp_path)
     yammap.anonymous(1).close()  # the first mapping opens what all share
+    gc.collect()
     before = os.listdir("/proc/self/fd")
     yield tmp_path
     Acting.m = None
