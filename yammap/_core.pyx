@@ -252,8 +252,6 @@ cdef uint64_t next_serial = 0
 @cython.auto_pickle(False)
 cdef class Region:
     """A range of addresses, unmapped when nobody holds it any more."""
-    cdef object name
-    cdef patch_range watch      # what the handler of bus errors knows of it
     cdef char *base
     cdef size_t span
     cdef size_t blank_from      # from here on, zeros instead of the file
@@ -262,6 +260,8 @@ cdef class Region:
     cdef atomic_count exports   # live buffers, each of which holds a reference
     cdef bint lent              # a holder of the mapping object may read it unseen
     cdef uint64_t serial        # tells it from a later one at the same addresses
+    cdef object name
+    cdef patch_range watch      # what the handler of bus errors knows of it
 
     def __cinit__(self):
         self.renew()
@@ -589,18 +589,18 @@ cdef class Mapping:
         When the window does not lie in the file, or an option is unknown.
     """
     cdef Region region          # None: closed
-    cdef list elders            # regions before this one that may have holders
     cdef Py_ssize_t length      # bytes in the mapping
     cdef Py_ssize_t shrinks     # how often this object has cut the file
+    cdef unsigned long seen     # of all patches in the process: the last not of our regions
+    cdef bint unmapped          # the engine is "pread"
+    cdef list elders            # regions before this one that may have holders
     cdef int64_t file_size      # as it was when this object looked last
     cdef int64_t reserve        # -1: by the default rule
     cdef int64_t allocated      # where the blocks that we allocated end
-    cdef unsigned long seen     # of all patches in the process: the last not of our regions
     cdef int sync_failure       # an errno value that a sync got, until a rewrite
     cdef int fork_advice        # MADV_DONTFORK or MADV_DOFORK
     cdef list last_faults       # of a closed mapping
     cdef bint raises
-    cdef bint unmapped          # the engine is "pread"
     cdef int fd
     cdef int prot
     cdef int flags
@@ -954,11 +954,11 @@ cdef class Mapping:
         cdef char *memory
         cdef int64_t count
         cdef uint64_t now = tick()
-        cdef unsigned long heals
+        cdef unsigned long total
         cdef const void *fault
         while True:
+            total = load_total(&patch_total)
             region = self.snapshot(&size, &shrinks)
-            heals = region.watch.heals
             memory = region.data + min(offset + done, size)
             count = clip(offset + done, length - done, size)
             if self.unmapped:
@@ -972,10 +972,10 @@ cdef class Mapping:
             atomic_thread_fence(memory_order_acquire)   # the copy came before this look
             if shrinks != self.shrinks:
                 continue
-            if load_total(&patch_total) != self.seen:
+            if load_total(&patch_total) != total:
                 self.look_for_patches()     # zeros may have come while it was copied,
-            if heals != region.watch.heals:
-                continue                    # and gone
+                if region.watch.heals:
+                    continue                # and gone
             if fault == NULL or count == 0:
                 return done + count
             done = self.repair(memory, buffer, offset, done, count, fault, writing, shrinks)
@@ -1574,12 +1574,12 @@ cdef class Mapping:
         cdef Region region
         cdef Py_ssize_t size, shrinks
         cdef Search what
-        cdef unsigned long heals
+        cdef unsigned long total
         cdef const void *fault
         what.ranges[1] = fault_range(needle.buf, needle.len)
         while True:
+            total = load_total(&patch_total)
             region = self.snapshot(&size, &shrinks)
-            heals = region.watch.heals
             if first > min(last, size):
                 return -1
             if self.unmapped or not fault_in_force(tick()):
@@ -1587,9 +1587,11 @@ cdef class Mapping:
             what.ranges[0] = fault_range(region.data + first, min(last, size) - first)
             with nogil:
                 fault = fault_call(search, &what, what.ranges)
-            if load_total(&patch_total) != self.seen:
+            if load_total(&patch_total) != total:
                 self.look_for_patches()
-            if shrinks != self.shrinks or heals != region.watch.heals:
+                if region.watch.heals:
+                    continue
+            if shrinks != self.shrinks:
                 continue
             if fault == NULL:
                 return what.found - region.data if what.found != NULL else -1

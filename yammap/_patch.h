@@ -56,7 +56,7 @@ struct patch_range {
     void *name;             /* what errors call the file; borrowed */
     struct patch *patches;  /* oldest first */
     size_t count;
-    unsigned long heals;    /* changes when a patch has gone: a copy may have met it */
+    unsigned long heals;    /* patches that have gone: a copy may have met one */
     struct patch_range *next, **link;
 };
 
