@@ -1,4 +1,4 @@
-"""What a change costs a call: ``python benchmarks/builds.py OLD/bin/python NEW/bin/python``.
+"""What a change costs: ``python benchmarks/builds.py OLD/bin/python NEW/bin/python``.
 
 Two interpreters, each with its own build of yammap, take turns, so that what else the
 machine does hits both; the best of all turns counts. ``os.preadv`` tells the noise.
