@@ -388,12 +388,15 @@ def test_07_poison_stays_when_the_file_grows_again(faulty):
         with open("file", "r+b") as file:
             file.seek(2 * PAGE)
             file.write(b"others")
+            file.seek(3 * PAGE + 100)
+            file.write(b"beside")
         poisoned(m)
         assert m.heal() > 0
         assert m.faults() == []
         expected = bytearray(b"A" * PAGE + bytes(3 * PAGE))
         expected[2 * PAGE : 2 * PAGE + 6] = b"others"
         expected[3 * PAGE + 5] = 7
+        expected[3 * PAGE + 100 : 3 * PAGE + 106] = b"beside"
         assert content() == expected
         assert m.pread(4 * PAGE, 0) == view.tobytes() == expected
         view[2 * PAGE] = ord("O")           # it is the file's page again
