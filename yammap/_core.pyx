@@ -231,6 +231,13 @@ cdef int sync_pages(Pages pages) noexcept nogil:
     return code
 
 
+cdef int sync_file(int fd) noexcept nogil:
+    cdef int code = EINTR
+    while code == EINTR:
+        code = code_of(fdatasync(fd))
+    return code
+
+
 cdef inline Pages pages_of(char *data, int64_t offset, int64_t length) noexcept nogil:
     """The whole pages around `length` bytes, at least one, at `data + offset`."""
     cdef Pages pages
@@ -446,6 +453,13 @@ def described(unsigned long thread):
 
 cdef str access_of(bint writing):
     return "write" if writing else "read"
+
+
+cdef object bus_error(int code, str text, object name, int64_t offset, bint writing):
+    error = BusError(code, text, name)
+    error.offset = offset
+    error.access = access_of(writing)
+    return error
 
 
 cdef str text_of_patch(patch *found, int64_t offset):
@@ -912,12 +926,13 @@ cdef class Mapping:
                              f"{self.name!r}, which has {size} bytes here")
         return 0
 
-    cdef int check(self, int code) except -1:
+    cdef int check(self, int code, bint locking=False) except -1:
         """The one errno check: raise the OSError of `code`, unless it is 0."""
         if code == CLOSED:
             self.current()
         if code:
-            raise OSError(code, strerror(code).decode() + limit_behind(code), self.name)
+            reason = strerror(code).decode() + limit_behind(code, locking=locking)
+            raise OSError(code, reason, self.name)
         return 0
 
     cdef int require(self, int prot) except -1:
@@ -928,7 +943,10 @@ cdef class Mapping:
 
     cdef int require_descriptor(self) except -1:
         self.current()
-        if self.fd == -1:
+        return self.refuse_without_descriptor()
+
+    cdef int refuse_without_descriptor(self) except -1:
+        if self.region is not None and self.fd == -1:
             raise UnsupportedOperation(f"the mapping of {self.name!r} has let go of its "
                                        f"descriptor (keep_fd=False)")
         return 0
@@ -1064,11 +1082,8 @@ cdef class Mapping:
 
     cdef int raise_bus_error(self, int code, int64_t offset, int64_t count, bint writing,
                              str cause) except -1:
-        access = access_of(writing)
-        text = f"bus error, {access} at offset {offset}: {cause}"
-        error = BusError(code, text, self.name)
-        error.offset = offset
-        error.access = access
+        text = f"bus error, {access_of(writing)} at offset {offset}: {cause}"
+        error = bus_error(code, text, self.name, offset, writing)
         error.count = count
         raise error
 
@@ -1091,15 +1106,13 @@ cdef class Mapping:
         """Raise the first patch there is. This thread need not be told otherwise then."""
         cdef Region region
         cdef patch found
+        cdef int64_t offset
         for region in regions:
             if patch_get(&region.watch, 0, &found):
                 self.cancel_raising(regions)
-                error = BusError(found.code,
-                                 text_of_patch(&found, found.touched - region.data),
-                                 self.name)
-                error.offset = found.touched - region.data
-                error.access = access_of(found.writing)
-                raise error
+                offset = found.touched - region.data
+                text = text_of_patch(&found, offset)
+                raise bus_error(found.code, text, self.name, offset, found.writing)
         return 0
 
     cdef int cancel_raising(self, list regions) except -1:
@@ -1204,9 +1217,7 @@ cdef class Mapping:
         """
         cdef size_t written = 0
         cdef int code = CLOSED
-        if self.region is not None and self.fd == -1:
-            raise UnsupportedOperation(f"the mapping of {self.name!r} has let go of its "
-                                       f"descriptor (keep_fd=False)")
+        self.refuse_without_descriptor()     # not by the door, which the patches close
         with self.mutex:
             if self.region is not None:
                 if self.prot & PROT_WRITE and fcntl(self.fd, F_GETFL) & O_APPEND:
@@ -2145,11 +2156,8 @@ cdef class Mapping:
 
     cdef int sync_descriptor(self, int64_t start, int64_t count, bint wait) noexcept nogil:
         """What msync(2) cannot do: start writing, and write an empty file's size."""
-        cdef int code = EINTR
-        while wait and code == EINTR:
-            code = code_of(fdatasync(self.fd))
         if wait:
-            return code
+            return sync_file(self.fd)
         if count == 0:
             return 0    # to sync_file_range(2) it would mean all to the end
         return code_of(sync_file_range(self.fd, self.origin + start, count,
@@ -2342,9 +2350,7 @@ cdef class Mapping:
         if count:
             with nogil:
                 code = code_of(mlock(pages.start, pages.length))
-        if code:
-            raise OSError(code, strerror(code).decode() + limit_behind(code, locking=True),
-                          self.name)
+        self.check(code, True)
 
     def unlock(self, offset=0, length=None):
         """Undo `lock`, as munlock(2).

@@ -14,9 +14,9 @@ class Fault(NamedTuple):
     """
 
     offset: int
-    """Position of the first access, in bytes from the start of the mapping."""
+    """Start of what has been replaced, in bytes from the start of the mapping."""
     length: int
-    """Bytes from the start of its page that have been replaced."""
+    """Bytes that have been replaced from there, whole pages as far as the mapping goes."""
     access: str
     """``"read"`` or ``"write"``."""
     errno: int

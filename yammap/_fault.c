@@ -1,5 +1,6 @@
 #define _GNU_SOURCE
 #include "_fault.h"
+#include "_attempts.h"
 #include "_patch.h"
 #include "_raise.h"
 
@@ -10,7 +11,6 @@
 #include <stdatomic.h>
 #include <stdint.h>
 #include <string.h>
-#include <time.h>
 #include <sys/uio.h>
 #include <ucontext.h>
 #include <unistd.h>
@@ -102,21 +102,9 @@ static void call(const struct sigaction *handler, int signo, siginfo_t *info, vo
  * Python's) would be called for ever. */
 static int is_vain(const siginfo_t *info)
 {
-    static _Thread_local struct {
-        const void *address;
-        time_t second;
-        int times;
-    } passed __attribute__((tls_model("initial-exec")));
-    struct timespec now;
+    static _Thread_local struct attempts passed __attribute__((tls_model("initial-exec")));
 
-    if (info->si_code <= 0)
-        return 0;
-    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-    if (passed.address != info->si_addr || passed.second != now.tv_sec)
-        passed.times = 0;
-    passed.address = info->si_addr;
-    passed.second = now.tv_sec;
-    return ++passed.times > MOST_RETURNS;
+    return info->si_code > 0 && count_attempt(&passed, info->si_addr, 0) > MOST_RETURNS;
 }
 
 static void pass(const struct sigaction *handler, int signo, siginfo_t *info, void *context)

@@ -1,16 +1,15 @@
 #define _GNU_SOURCE
 #include "_patch.h"
+#include "_attempts.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
-#include <time.h>
 #include <unistd.h>
 
 #ifndef MADV_POPULATE_READ
@@ -44,12 +43,7 @@ static char original[65536];    /* likewise */
 #define ORIGINALS ((off_t)1 << 60)
 
 /* initial-exec: a handler may not call __tls_get_addr(), which can allocate. */
-static _Thread_local struct {
-    const void *address;
-    time_t second;
-    unsigned long total;        /* patch_total: a new patch is a new attempt */
-    int times;
-} retried __attribute__((tls_model("initial-exec")));
+static _Thread_local struct attempts retried __attribute__((tls_model("initial-exec")));
 
 /* A fault under the lock, of a patch that cannot be had either, may not wait for it. */
 static _Thread_local volatile int is_holder __attribute__((tls_model("initial-exec")));
@@ -98,6 +92,14 @@ static int make_store(void)
     store = memfd_create("yammap patches", MFD_CLOEXEC);
     is_used = 0;
     return store != -1 && fstat(store, &store_status) == 0;
+}
+
+static int ensure_store(void)
+{
+    if (!has_store() && !make_store())
+        return 0;
+    is_used = 1;
+    return 1;
 }
 
 static void drop_store(void)
@@ -182,10 +184,8 @@ static int is_refused(char *page, int writing)
 
 static int put_into_store(const char *page, const char *content)
 {
-    if (!has_store() && !make_store())
-        return 0;
-    is_used = 1;
-    return pwrite(store, content, page_size, (off_t)(uintptr_t)page) == (ssize_t)page_size;
+    return ensure_store()
+           && pwrite(store, content, page_size, (off_t)(uintptr_t)page) == (ssize_t)page_size;
 }
 
 /* What is stored into the page shows against it; what others do to the file does not. */
@@ -343,8 +343,10 @@ static int give_spare_mappings_back(void)
 {
     char *start = spare;
 
+    if (errno != ENOMEM || start == NULL)
+        return 0;
     spare = NULL;
-    return errno == ENOMEM && start != NULL && munmap(start, SPARE_MAPPINGS * page_size) == 0;
+    return munmap(start, SPARE_MAPPINGS * page_size) == 0;
 }
 
 static void record(struct patch_range *range, const struct patch *patch)
@@ -376,10 +378,8 @@ static int map_patch(const struct patch_range *range, const struct patch *patch)
         && mmap(patch->start, patch->length, range->prot, MAP_PRIVATE | MAP_ANONYMOUS | flags,
                 -1, 0) != MAP_FAILED)
         return 1;
-    if (!has_store() && !make_store())
-        return 0;
-    is_used = 1;
-    return mmap(patch->start, patch->length, range->prot, range->flags | flags, store,
+    return ensure_store()
+           && mmap(patch->start, patch->length, range->prot, range->flags | flags, store,
                    (off_t)(uintptr_t)patch->start) != MAP_FAILED;
 }
 
@@ -428,19 +428,11 @@ static int place_tail(struct patch_range *range, char *start, struct patch *patc
     return 1;
 }
 
-/* Another thread was first, or the file has grown again: unless that goes on for ever. */
+/* Another thread was first, or the file has grown again: unless that goes on for ever. A
+ * new patch is a new attempt. */
 static int may_retry(const void *address)
 {
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-    if (retried.address != address || retried.second != now.tv_sec
-        || retried.total != atomic_load(&patch_total))
-        retried.times = 0;
-    retried.total = atomic_load(&patch_total);
-    retried.address = address;
-    retried.second = now.tv_sec;
-    return ++retried.times < MOST_RETRIES;
+    return count_attempt(&retried, address, atomic_load(&patch_total)) < MOST_RETRIES;
 }
 
 /* Another thread was first with this page, but this one has touched it, too. */
@@ -752,25 +744,43 @@ static int map_untouched(const struct patch_range *range, const struct patch *pa
     return map_file(range, start, patch->start + patch->length) ? 0 : errno;
 }
 
+static void drop_first(struct patch_range *range)
+{
+    memmove(range->patches, range->patches + 1, --range->count * sizeof(struct patch));
+    range->heals++;
+}
+
+/* The page and its patch go under one lock: an access to a page of the file that is still
+ * taken for patched would fail until its thread has no attempts left. */
+static int unpatch(struct patch_range *range, const struct patch *patch, char *end,
+                   int discard)
+{
+    char *stop = patch->start + patch->length;
+    int code = 0;
+
+    lock();
+    if (range->flags == MAP_PRIVATE && !discard)
+        code = map_untouched(range, patch, end);
+    else if (map_file(range, patch->start, stop))
+        drop_from_store(patch->start, patch->length);
+    else
+        code = errno;
+    if (code == 0)
+        drop_first(range);
+    unlock();
+    return code;
+}
+
 /* `end` is that of the mapping's bytes, which patches of its tail exceed. */
 static int heal_one(struct patch_range *range, const struct patch *patch, char *end,
                     int discard, size_t *written)
 {
-    char *stop = least(patch->start + patch->length, end_of(range));
     int code = 0;
 
-    end = least(end, stop);
+    end = least(end, least(patch->start + patch->length, end_of(range)));
     if (range->flags == MAP_SHARED && range->prot & PROT_WRITE)
         code = write_pages_back(range, patch, end, discard, written);
-    lock();
-    if (range->flags == MAP_PRIVATE && !discard)
-        code = map_untouched(range, patch, end);
-    else if (code == 0 && !map_file(range, patch->start, stop))
-        code = errno;
-    if (code == 0 && !(range->flags == MAP_PRIVATE && !discard))
-        drop_from_store(patch->start, patch->length);
-    unlock();
-    return code;
+    return code ? code : unpatch(range, patch, end, discard);
 }
 
 static struct patch *first_to_heal(struct patch_range *range)
@@ -786,14 +796,6 @@ static struct patch *first_to_heal(struct patch_range *range)
     return first;
 }
 
-static void drop_first(struct patch_range *range)
-{
-    lock();
-    memmove(range->patches, range->patches + 1, --range->count * sizeof(struct patch));
-    range->heals++;
-    unlock();
-}
-
 int patch_heal(struct patch_range *range, size_t length, int discard, size_t *written)
 {
     struct patch *first;
@@ -801,10 +803,11 @@ int patch_heal(struct patch_range *range, size_t length, int discard, size_t *wr
 
     while (code == 0 && (first = first_to_heal(range)) != NULL) {
         code = heal_one(range, first, range->start + length, discard, written);
-        if (code == 0)
-            drop_first(range);
-        else
+        if (code) {
+            lock();
             first->healing = 0;
+            unlock();
+        }
     }
     return code;
 }

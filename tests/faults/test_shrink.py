@@ -499,6 +499,11 @@ def test_10_a_long_tail_is_one_fault(faulty):
         view = m.array()
         os.truncate("file", PAGE)
         before = len(maps())
+        assert view[PAGE] == 0      # touches one page; none of the tail is the file's then
+        tail = view.ctypes.data + 2 * PAGE
+        for line in maps(os.path.abspath("file")):
+            start, stop = (int(word, 16) for word in line.split()[0].split("-"))
+            assert not start <= tail < stop
         assert view[::PAGE].sum() == 0 and view[: 64 * MIB].sum() == 0
         assert len(m.faults()) == 1
         assert len(maps()) <= before + 3
