@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn, SupportsIndex
 import numpy as np
 
 from ._array import array_of
-from ._core import Mapping
 from ._disk import differs_on_disk, sync_directory
 from ._errors import BusError, ShortRead
 from ._flags import Advice, Whence
+from ._records import Records
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -37,7 +37,7 @@ __all__ = ["Mmap"]
 _mapped: weakref.WeakValueDictionary[int, Mmap] = weakref.WeakValueDictionary()
 
 
-class Mmap(Mapping):
+class Mmap(Records):
     r"""A memory-mapped file: a file object, a buffer, and the source of arrays.
 
     `yammap.open`, `yammap.open_file`, `yammap.create` and `yammap.anonymous` make one.
