@@ -80,11 +80,8 @@ cdef extern from "_fault.h" nogil:
     bint fault_look(unsigned tick)
     const void *fault_copy(void *target, const void *source, size_t length)
     const void *fault_carry(void *memory, void *buffer, size_t length, bint writing)
-    struct fault_range:
-        const void *start
-        size_t length
     const void *fault_call(void (*function)(void *) noexcept nogil, void *argument,
-                           const fault_range ranges[2])
+                           const fault_range *ranges)
 
 
 cdef extern from "_patch.h" nogil:
@@ -2384,6 +2381,14 @@ cdef class Mapping:
 
     # -- Handing out and letting go
 
+    def _hold(self, bint writing):
+        """The memory as it is for `Hold.renew`, for copies made elsewhere."""
+        cdef Hold hold = Hold.__new__(Hold)
+        if writing:
+            self.require_positional()
+        hold.mapping = self
+        return hold
+
     def view(self, offset=0, length=None):
         """Return a range as a memoryview, without a copy.
 
@@ -2609,3 +2614,38 @@ cdef class Guard:
         if kind is None:
             self.mapping.raise_patch(self.mapping.regions() or self.regions)
         return False
+
+
+@cython.final
+@cython.auto_pickle(False)
+cdef class Hold:
+    cdef int renew(self) except -1:
+        cdef Mapping mapping = self.mapping
+        cdef Region region
+        self.total = load_total(&patch_total)
+        region = mapping.snapshot(&self.length, &self.shrinks)
+        self.region = region
+        self.data = region.data
+        return 0
+
+    cdef bint is_guarded(self) noexcept nogil:
+        """Whether the memory may be touched, by `call`; else there is `transfer`."""
+        return not (<Mapping> self.mapping).unmapped and fault_in_force(tick())
+
+    cdef const void *call(self, void (*function)(void *) noexcept nogil, void *argument,
+                          const fault_range *ranges) noexcept nogil:
+        return fault_call(function, argument, ranges)
+
+    cdef bint overtaken(self) except -1:
+        cdef Mapping mapping = self.mapping
+        atomic_thread_fence(memory_order_acquire)
+        if self.shrinks != mapping.shrinks:
+            return True
+        if load_total(&patch_total) == self.total:
+            return False
+        mapping.look_for_patches()
+        return (<Region> self.region).watch.heals != 0
+
+    cdef Py_ssize_t transfer(self, char *buffer, int64_t offset, int64_t length,
+                             bint writing) except -1:
+        return (<Mapping> self.mapping).transfer(buffer, offset, length, writing)

@@ -47,6 +47,8 @@ class BusError(OSError):
         ``"read"`` or ``"write"``.
     count : int
         Bytes at the start of the range that were copied before it.
+    record : int or None
+        Which record of a batch it was, of those that `Mmap.gather` and its like copy.
 
     Examples
     --------
@@ -63,6 +65,7 @@ class BusError(OSError):
     offset: int = 0
     access: str = "read"
     count: int = 0
+    record: int | None = None
 
 
 class ShortRead(EOFError):

@@ -7,7 +7,7 @@ cdef extern from "<sys/mman.h>" nogil:
     void *MAP_FAILED
     int PROT_READ, PROT_WRITE
     int MAP_SHARED, MAP_PRIVATE, MAP_FIXED, MAP_ANONYMOUS, MAP_NORESERVE
-    int MADV_NORMAL, MADV_RANDOM, MADV_SEQUENTIAL, MADV_DONTNEED
+    int MADV_NORMAL, MADV_RANDOM, MADV_SEQUENTIAL, MADV_WILLNEED, MADV_DONTNEED
     int MADV_DONTFORK, MADV_DOFORK
     int MS_SYNC
     void *mmap(void *address, size_t length, int prot, int flags, int fd, int64_t offset)
@@ -71,5 +71,12 @@ cdef extern from "<time.h>" nogil:
     struct timespec:
         int64_t tv_sec
         int64_t tv_nsec
-    int CLOCK_MONOTONIC_COARSE
+    int CLOCK_MONOTONIC, CLOCK_MONOTONIC_COARSE
     int clock_gettime(int clock, timespec *result)
+
+
+cdef extern from "<sys/resource.h>" nogil:
+    struct resource_usage "rusage":
+        long ru_majflt
+    int RUSAGE_THREAD
+    int getrusage(int who, resource_usage *usage)

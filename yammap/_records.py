@@ -2,12 +2,283 @@
 
 from __future__ import annotations
 
+import math
+import operator
+import sys
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, SupportsIndex
+
+import numpy as np
+
+from ._gather import Batch
 from ._pages import Pages
 
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
 __all__ = ["Records"]
+
+_MOST = sys.maxsize  # as an offset
 
 
 class Records(Pages):
     """The part of `Mmap` that moves many records at once."""
 
     __slots__ = ()
+
+    def gather(
+        self,
+        offsets: ArrayLike,
+        length: int,
+        out: NDArray[Any] | None = None,
+        *,
+        threads: int = 1,
+    ) -> NDArray[Any]:
+        r"""Copy records of one length from anywhere, in one call without the GIL.
+
+        What is not in memory comes from the disk many records at a time; what is, at the
+        speed of memory.
+
+        Parameters
+        ----------
+        offsets : array_like of int, shape (n,)
+            Position of each record, in bytes; in any order, any number of times.
+        length : int
+            Of each record, in bytes.
+        out : numpy.ndarray, optional
+            Where to put them: C-contiguous, of ``n * length`` bytes, any dtype.
+        threads : int, default 1
+            So many copy a part each.
+
+        Returns
+        -------
+        numpy.ndarray
+            `out`, or a new array of uint8 and shape ``(n, length)``.
+
+        Raises
+        ------
+        BusError
+            When the file was cut short, or cannot be read. ``record`` tells which record
+            it was.
+        TypeError
+            When `offsets` are no integers, or `out` is read-only or not C-contiguous.
+        ValueError
+            When a record does not lie in the mapping, before anything is copied; `out` has
+            another size; or the mapping is closed.
+
+        Examples
+        --------
+        >>> import numpy as np, yammap
+        >>> m = yammap.anonymous(8)
+        >>> m.write_at(b"abcdefgh", 0)
+        8
+        >>> m.gather([6, 0, 3], 2).tobytes()
+        b'ghabde'
+        """
+        index = _integers(offsets, "offsets")
+        length = _size(length, "length")
+        out = _target(out, (len(index), length))
+        self._copy(index, out, threads, length=length)
+        return out
+
+    def gather_ragged(
+        self,
+        offsets: ArrayLike,
+        lengths: ArrayLike,
+        out: NDArray[Any] | None = None,
+        *,
+        threads: int = 1,
+    ) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        r"""Copy records of many lengths from anywhere, in one call without the GIL.
+
+        Parameters
+        ----------
+        offsets : array_like of int, shape (n,)
+            Position of each record, in bytes.
+        lengths : array_like of int, shape (n,)
+            Of each record, in bytes; 0 is allowed.
+        out : numpy.ndarray, optional
+            Where to put them: C-contiguous, of ``sum(lengths)`` bytes, any dtype.
+        threads : int, default 1
+            So many copy a part each.
+
+        Returns
+        -------
+        values : numpy.ndarray
+            The records, one after the other: `out`, or a new array of uint8.
+        starts : numpy.ndarray of int64, shape (n + 1,)
+            Record ``i`` is ``values[starts[i]:starts[i + 1]]``, in bytes.
+
+        Raises
+        ------
+        BusError
+            When the file was cut short, or cannot be read. ``record`` tells which record
+            it was.
+        TypeError
+            When `offsets` or `lengths` are no integers, or `out` is read-only or not
+            C-contiguous.
+        ValueError
+            When a record does not lie in the mapping, before anything is copied; there are
+            not as many lengths as offsets, or one is negative; `out` has another size; or
+            the mapping is closed.
+
+        Examples
+        --------
+        >>> import yammap
+        >>> m = yammap.anonymous(8)
+        >>> m.write_at(b"abcdefgh", 0)
+        8
+        >>> values, starts = m.gather_ragged([5, 0], [3, 1])
+        >>> values.tobytes(), starts
+        (b'fgha', array([0, 3, 4]))
+        """
+        index = _integers(offsets, "offsets")
+        starts = _starts(_integers(lengths, "lengths"), len(index))
+        out = _target(out, (int(starts[-1]),))
+        self._copy(index, out, threads, starts=starts)
+        return out, starts
+
+    def scatter(self, offsets: ArrayLike, records: NDArray[Any]) -> None:
+        r"""Copy records of one length to anywhere, in one call without the GIL.
+
+        The twin of `gather`. The file does not grow. Of records that overlap, the last one
+        is what stays.
+
+        Parameters
+        ----------
+        offsets : array_like of int, shape (n,)
+            Position of each record, in bytes.
+        records : numpy.ndarray
+            C-contiguous, of any dtype; its first dimension is the records'.
+
+        Raises
+        ------
+        BusError
+            When the file was cut short, or the disk is full or bad. ``record`` tells which
+            record it was; those before it are written.
+        io.UnsupportedOperation
+            When the mapping is read-only or in append mode.
+        TypeError
+            When `offsets` are no integers, or `records` is no array.
+        ValueError
+            When a record does not lie in the mapping, before anything is written; there
+            are not as many records as offsets; or the mapping is closed.
+
+        Examples
+        --------
+        >>> import numpy as np, yammap
+        >>> m = yammap.anonymous(8)
+        >>> m.scatter([6, 0], np.frombuffer(b"ghab", "S2"))
+        >>> m.pread(8, 0)
+        b'ab\x00\x00\x00\x00gh'
+        """
+        index = _integers(offsets, "offsets")
+        if not isinstance(records, np.ndarray):
+            raise TypeError(f"records must be an array, not {type(records).__name__!r}")
+        if records.shape[:1] != index.shape:
+            raise ValueError(
+                f"{len(index)} offsets need as many records, not shape {records.shape}"
+            )
+        length = records.nbytes // max(1, len(index))
+        self._copy(index, records, 1, length=length, writing=True)
+
+    def _copy(
+        self,
+        index: NDArray[np.int64],
+        buffer: NDArray[Any],
+        threads: int,
+        *,
+        length: int = 0,
+        starts: NDArray[np.int64] | None = None,
+        **layout: int,
+    ) -> None:
+        """Copy records into `buffer`, in as many parts as there are threads."""
+        data = _bytes_of(buffer)
+        threads = min(_size(threads, "threads"), len(index)) or 1
+        bounds = [i * len(index) // threads for i in range(threads + 1)]
+        parts = []
+        for first, end in pairwise(bounds):
+            if starts is None:
+                own, place = None, slice(first * length, end * length)
+            else:
+                own, place = (
+                    starts[first : end + 1] - starts[first],
+                    slice(*starts[[first, end]]),
+                )
+            parts.append(
+                Batch(
+                    self,
+                    index[first:end],
+                    data[place],
+                    length=length,
+                    starts=own,
+                    first=first,
+                    **layout,
+                )
+            )
+        _run(parts)
+
+
+def _run(parts: list[Batch]) -> None:
+    """Copy them at the same time, once all of them are known to lie in the mapping."""
+    if len(parts) == 1:
+        parts[0].copy()
+        return
+    for part in parts:
+        part.check()
+    with ThreadPoolExecutor(len(parts)) as pool:
+        deque(pool.map(Batch.copy, parts), maxlen=0)
+
+
+def _size(value: SupportsIndex, what: str) -> int:
+    number = operator.index(value)
+    if number < 0:
+        raise ValueError(f"{what} must not be negative: {number}")
+    return number
+
+
+def _integers(values: ArrayLike, what: str) -> NDArray[np.int64]:
+    """Return them as the core takes them, without a copy where they are so already."""
+    array = np.asarray(values)
+    if array.size and array.dtype.kind not in "iu":
+        raise TypeError(f"{what} must be integers, not {array.dtype}")
+    if array.ndim != 1:
+        raise ValueError(f"{what} must have one dimension, not shape {array.shape}")
+    if array.dtype == np.uint64 and array.size and array.max() > _MOST:
+        raise ValueError(f"{what} go up to {array.max()}, beyond any file")
+    return np.ascontiguousarray(array, np.int64)
+
+
+def _starts(lengths: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """Return where records of these lengths begin, and where the last one ends."""
+    if len(lengths) != count:
+        raise ValueError(f"{count} offsets need as many lengths, not {len(lengths)}")
+    if count and lengths.min() < 0:
+        raise ValueError(f"lengths must not be negative: {lengths.min()}")
+    if lengths.sum(dtype=np.float64) > _MOST // 2:
+        raise ValueError("the records are longer together than memory can be")
+    starts = np.zeros(count + 1, np.int64)
+    np.cumsum(lengths, out=starts[1:])
+    return starts
+
+
+def _target(out: NDArray[Any] | None, shape: tuple[int, ...]) -> NDArray[Any]:
+    """Return `out`, or a new array of bytes."""
+    if out is None:
+        return np.empty(shape, np.uint8)
+    if not isinstance(out, np.ndarray) or not out.flags.writeable:
+        raise TypeError(f"out must be a writeable array, not {type(out).__name__!r}")
+    if out.nbytes != math.prod(shape):
+        raise ValueError(f"out has {out.nbytes} bytes, and the records {math.prod(shape)}")
+    return out
+
+
+def _bytes_of(array: NDArray[Any]) -> NDArray[np.uint8]:
+    if not array.flags.c_contiguous or array.dtype.hasobject:
+        raise TypeError(
+            f"a C-contiguous array of bytes is needed, not one of strides "
+            f"{array.strides} and dtype {array.dtype}"
+        )
+    return array.reshape(-1).view(np.uint8)

@@ -1,0 +1,55 @@
+/* One record: copy it, or have the processor fetch it. Both are a few instructions in the
+ * innermost loop, where calling memmove() would take longer than the copy. */
+#ifndef YAMMAP_RECORD_H
+#define YAMMAP_RECORD_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+struct yammap_pair {
+    uint64_t words[2];
+};
+
+struct yammap_four {
+    uint64_t words[4];
+};
+
+/* From both ends, so that every length between the two is the same two moves. All is loaded
+ * before anything is stored: source and target may overlap. */
+#define YAMMAP_COPY_ENDS(type, target, source, length)                                         \
+    do {                                                                                       \
+        type head, tail;                                                                       \
+        memcpy(&head, source, sizeof(type));                                                   \
+        memcpy(&tail, source + length - sizeof(type), sizeof(type));                           \
+        memcpy(target, &head, sizeof(type));                                                   \
+        memcpy(target + length - sizeof(type), &tail, sizeof(type));                           \
+    } while (0)
+
+static inline void copy_record(char *target, const char *source, size_t length)
+{
+    if (length > 64)
+        memmove(target, source, length);
+    else if (length >= 32)
+        YAMMAP_COPY_ENDS(struct yammap_four, target, source, length);
+    else if (length >= 16)
+        YAMMAP_COPY_ENDS(struct yammap_pair, target, source, length);
+    else if (length >= 8)
+        YAMMAP_COPY_ENDS(uint64_t, target, source, length);
+    else if (length >= 4)
+        YAMMAP_COPY_ENDS(uint32_t, target, source, length);
+    else if (length >= 2)
+        YAMMAP_COPY_ENDS(uint16_t, target, source, length);
+    else if (length == 1)
+        *target = *source;
+}
+
+/* Its first and its last bytes; what is between them the processor sees coming by itself.
+ * They may be anywhere: a prefetch of what is not to be had is no fault. */
+static inline void prefetch_record(const char *address, size_t length)
+{
+    __builtin_prefetch(address);
+    __builtin_prefetch(address + length - 1);
+}
+
+#endif
