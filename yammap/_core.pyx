@@ -2266,6 +2266,44 @@ cdef class Mapping:
             self.check(code_of(madvise(region.base, region.span, advice)))
             region.watch.withheld = advice == MADV_DONTFORK
 
+    def _drop(self, offset, length):
+        """Let go of the whole pages in a range: of memory, and of the page cache.
+
+        No byte is lost, and nothing is waited for: dirty pages stay, locked ones, those
+        that others map, and a large folio that is not all in the range.
+        """
+        cdef int64_t start, count
+        cdef Region region = self.select(offset, length, &start, &count)
+        cdef int64_t lead = self.origin % PAGE
+        cdef int64_t first = round_up(lead + start), last = lead + start + count
+        cdef int code = CLOSED
+        last = round_up(last) if start + count == self.length else last // PAGE * PAGE
+        with self.mutex:
+            if self.region is not None:
+                code = 0
+                for region in self.elders:
+                    self.unload(region, first, last)
+                self.unload(self.region, first, last)
+                if self.fd != -1 and last > first:
+                    with nogil:
+                        posix_fadvise(self.fd, self.origin - lead + first, last - first,
+                                      POSIX_FADV_DONTNEED)
+        self.check(code)
+
+    cdef int unload(self, Region region, int64_t first, int64_t last) except -1:
+        """Take away page table entries, from offsets in the region.
+
+        Copy on write: by reclaim, since MADV_DONTNEED would throw the changes away.
+        """
+        cdef int advice = MADV_DONTNEED if self.flags == MAP_SHARED else MADV_PAGEOUT
+        cdef int64_t end = round_up(self.origin % PAGE + region.reached)
+        last = min(last, min(end, <int64_t> region.blank_from))
+        if region.base != NULL and last > first:
+            with nogil:
+                madvise(region.base + first, last - first, advice)
+            region.renew()
+        return 0
+
     def resident(self, offset=0, length=None):
         """Tell which pages are in memory, as mincore(2).
 

@@ -20,6 +20,10 @@ cdef extern from "<sys/mman.h>" nogil:
     int munlock(const void *address, size_t length)
 
 
+cdef extern from "_constants.h" nogil:     # for those the C library may not have yet
+    int MADV_PAGEOUT
+
+
 cdef extern from "<sys/stat.h>" nogil:
     ctypedef struct file_stat "struct stat":
         int64_t st_size
