@@ -13,7 +13,11 @@ MODULES = [
     "yammap._core",
     "yammap._errors",
     "yammap._file",
+    "yammap._gather",
+    "yammap._mapped_array",
     "yammap._open",
+    "yammap._pages",
+    "yammap._records",
 ]
 
 

@@ -16,7 +16,7 @@ import pytest
 import yammap
 
 FUNCTIONS = {"anonymous", "atomic_create", "create", "open", "open_array", "open_file"}
-CLASSES = {"BusError", "Fault", "Mapping", "Mmap", "ShortRead"}
+CLASSES = {"BusError", "Fault", "MappedArray", "Mapping", "Mmap", "ShortRead"}
 ENUMS = {"Advice", "MapFlag", "Prot", "Remap", "Sync", "Syscall", "Whence"}
 PREFIXES = ("PROT_", "MAP_", "MREMAP_", "MADV_", "SEEK_", "MS_", "SYS_")
 

@@ -23,6 +23,7 @@ from ._core import Mapping
 from ._errors import BusError, Fault, ShortRead
 from ._file import Mmap
 from ._flags import *  # noqa: F403
+from ._mapped_array import MappedArray
 from ._open import anonymous, create, open, open_array, open_file
 
 __version__ = "0.1.0"
@@ -30,6 +31,7 @@ __version__ = "0.1.0"
 __all__ = [
     "BusError",
     "Fault",
+    "MappedArray",
     "Mapping",
     "Mmap",
     "ShortRead",

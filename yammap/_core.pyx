@@ -149,6 +149,9 @@ cdef int64_t MOST_RESERVE = 1 << 40
 # Large writes go piece by piece where the pages are not in memory.
 cdef int64_t CHUNK = 1 << 20
 
+# What the kernel reads at once at least, by default (VM_READAHEAD_PAGES).
+cdef size_t READAHEAD = 1 << 17
+
 # Blocks allocated ahead of a growing file, at most, and never more than an eighth of it.
 cdef int64_t MOST_AHEAD = 1 << 16
 
@@ -232,6 +235,16 @@ cdef int sync_file(int fd) noexcept nogil:
     cdef int code = EINTR
     while code == EINTR:
         code = code_of(fdatasync(fd))
+    return code
+
+
+cdef int hint_pages(Pages pages) noexcept nogil:
+    cdef size_t done = 0
+    cdef int code = 0
+    while code == 0 and done < pages.length:
+        code = code_of(madvise(pages.start + done, min(pages.length - done, READAHEAD),
+                               MADV_WILLNEED))
+        done += READAHEAD
     return code
 
 
@@ -2265,6 +2278,21 @@ cdef class Mapping:
         for region in self.regions():
             self.check(code_of(madvise(region.base, region.span, advice)))
             region.watch.withheld = advice == MADV_DONTFORK
+
+    def _hint(self, offset, length):
+        """Have a range read from the disk, without waiting for it.
+
+        In pieces: of a longer range the kernel reads only as much as its readahead is.
+        """
+        cdef int64_t start, count
+        cdef Region region = self.select(offset, length, &start, &count)
+        cdef Pages pages = pages_of(region.data, start, count)
+        cdef int code = 0
+        self.require_memory()
+        if count:
+            with nogil:
+                code = hint_pages(pages)
+        self.check(code)
 
     def _drop(self, offset, length):
         """Let go of the whole pages in a range: of memory, and of the page cache.

@@ -48,6 +48,9 @@ cdef int64_t BLOCK_RECORDS = 1 << 11
 cdef int64_t WINDOW_RECORDS = 256
 cdef int64_t WINDOW_BYTES = 1 << 23
 
+# Pages that the kernel reads for one hint at least, by default (VM_READAHEAD_PAGES).
+cdef uintptr_t READAHEAD = (1 << 17) // PAGE
+
 # Nanoseconds for a record, beside one for each two bytes. A block that takes longer may
 # have waited for pages; a window that does not was in memory.
 cdef int64_t SLOW_RECORD = 200
@@ -210,11 +213,13 @@ cdef bint copy_block(Records *r, int64_t *now) noexcept nogil:
 cdef int64_t hint(const Records *r, int64_t i, int64_t hinted) noexcept nogil:
     """Ask the kernel for record `i`, and return the page up to which it was asked."""
     cdef int64_t offset = offset_of(r, i)
-    cdef uintptr_t first = <uintptr_t> (r.data + offset) // PAGE
+    cdef uintptr_t page = <uintptr_t> (r.data + offset) // PAGE
     cdef uintptr_t end = <uintptr_t> (r.data + offset + length_of(r, i) + PAGE - 1) // PAGE
     if offset == -1 or end == hinted:       # again the page of the record before
         return hinted
-    madvise(<void *> (first * PAGE), (end - first) * PAGE, MADV_WILLNEED)
+    while page < end:
+        madvise(<void *> (page * PAGE), min(end - page, READAHEAD) * PAGE, MADV_WILLNEED)
+        page += READAHEAD
     return end
 
 

@@ -14,8 +14,11 @@ import numpy as np
 
 from ._gather import Batch
 from ._pages import Pages
+from ._stream import AHEAD, chunks
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import ArrayLike, NDArray
 
 __all__ = ["Records"]
@@ -183,6 +186,80 @@ class Records(Pages):
             )
         length = records.nbytes // max(1, len(index))
         self._copy(index, records, 1, length=length, writing=True)
+
+    def stream(
+        self,
+        chunk: int,
+        *,
+        offset: int = 0,
+        length: int | None = None,
+        ahead: int = AHEAD,
+        drop_behind: bool = True,
+    ) -> Iterator[memoryview]:
+        """Go through a range in chunks without copies, in memory for a few of them.
+
+        The next chunks are on their way from the disk while one is used, and its pages are
+        mapped before it is handed out, so that its user waits for no fault. Those behind
+        are given back, by the process and by the page cache.
+
+        Parameters
+        ----------
+        chunk : int
+            Bytes of each; the last one may have fewer.
+        offset : int, default 0
+            Position of the first, in bytes.
+        length : int, optional
+            Bytes to go through; by default all to the end, as it is now.
+        ahead : int, default 16 MiB
+            Bytes to read from the disk before they are asked for.
+        drop_behind : bool, default True
+            Give the memory behind back. Pages that were changed, are locked, or are in use
+            by others stay in the page cache.
+
+        Returns
+        -------
+        iterator of memoryview
+            Views of format ``"B"``. One that is kept stays valid: its pages come back from
+            the file when they are touched.
+
+        Raises
+        ------
+        BusError
+            When the file was cut short, or cannot be read: by the chunk that has none.
+        io.UnsupportedOperation
+            When the file is not mapped (engine ``"pread"``).
+        ValueError
+            When `chunk` is not positive, `ahead` is negative, the range is not in the
+            mapping, or the mapping is closed.
+
+        Examples
+        --------
+        >>> import yammap
+        >>> m = yammap.anonymous(10_000)
+        >>> [len(chunk) for chunk in m.stream(4096)]
+        [4096, 4096, 1808]
+        """
+        offset, ahead = _size(offset, "offset"), _size(ahead, "ahead")
+        if operator.index(chunk) < 1:
+            raise ValueError(f"chunk must be a positive number of bytes, not {chunk}")
+        end = offset + len(self.view(offset, length))
+        return chunks(
+            self, range(offset, end, operator.index(chunk)), end, ahead, drop_behind
+        )
+
+    def _take_rows(
+        self,
+        index: NDArray[Any],
+        out: NDArray[Any],
+        *,
+        rows: int,
+        offset: int,
+        threads: int,
+    ) -> None:
+        """Copy rows of an array at `offset`, which come one after the other."""
+        index = _integers(index, "indices")
+        length = out.nbytes // max(1, len(index))
+        self._copy(index, out, threads, length=length, base=offset, step=length, rows=rows)
 
     def _copy(
         self,

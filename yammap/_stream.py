@@ -1,0 +1,53 @@
+"""A mapping in chunks, one after the other, with memory for a few of them only."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ._pages import Pages
+
+__all__ = ["AHEAD", "chunks"]
+
+# Bytes that are on their way from the disk while a chunk is used.
+AHEAD = 16 << 20
+
+# Small chunks are not asked for, mapped and dropped one by one.
+_STEP = 2 << 20
+
+
+def chunks(
+    m: Pages, positions: range, end: int, ahead: int, drop_behind: bool
+) -> Iterator[memoryview]:
+    """Yield views of what lies between each of `positions` and the next, or `end`.
+
+    The pages of a chunk are mapped before it is handed out, without the GIL, so that its
+    user takes no fault; those behind it are dropped once the next one is asked for. Who
+    keeps a chunk keeps its bytes, which come back from the file when they are touched.
+    """
+    hinted = mapped = dropped = positions.start
+    for position in positions:
+        stop = min(position + positions.step, end)
+        if drop_behind and position - dropped >= _STEP:
+            dropped = _drop(m, positions.start, dropped, position)
+        if hinted < min(stop + ahead // 2, end):
+            hinted, start = min(stop + ahead, end), hinted
+            m._hint(start, hinted - start)
+        if mapped < stop:
+            mapped, start = min(max(stop, mapped + _STEP), end), mapped
+            m.populate(start, mapped - start)
+        yield m.view(position, stop - position)
+    if drop_behind:
+        _drop(m, positions.start, dropped, end)
+
+
+def _drop(m: Pages, first: int, start: int, end: int) -> int:
+    """Drop what lies before `end`, and once more what the last time may have left.
+
+    The page cache holds pages in folios, and keeps one of which only a part is given up.
+    """
+    start = max(first, start - _STEP)
+    m._drop(start, end - start)
+    return end
