@@ -86,7 +86,7 @@ def test_has_no_memory(m):
     for view in (m.array, m.view, lambda: memoryview(m)):
         with pytest.raises(BufferError, match="engine is 'pread'"):
             view()
-    for call in (m.resident, m.lock, m.unlock, m.rewrite):
+    for call in (m.populate, m.lock, m.unlock, m.rewrite):
         with pytest.raises(io.UnsupportedOperation):
             call()
     m.madvise(yammap.MADV_RANDOM)

@@ -153,6 +153,9 @@ def test_46_bad_offsets(m, offset, kind, text):
         lambda: m.madvise(yammap.MADV_NORMAL, offset),
         lambda: m.view(offset),
         lambda: m.resident(offset),
+        lambda: m.warm(offset),
+        lambda: m.populate(offset),
+        lambda: m.evict(offset),
         lambda: m.find(b"x", offset),
     ]
     for call in calls:
@@ -195,7 +198,10 @@ def test_46_an_index_is_converted_before_the_mapping_is_read(m, call):
         call(m, Closing())
 
 
-RANGES = ["sync", "view", "resident", "lock", "unlock", "allocate", "punch_hole"]
+RANGES = [
+    *["sync", "view", "resident", "lock", "unlock", "allocate", "punch_hole"],
+    *["warm", "populate", "evict"],
+]
 
 
 @pytest.mark.parametrize("name", RANGES)
@@ -545,9 +551,9 @@ def test_advice_holds_for_what_the_mapping_grows_by(path):
 def test_populate(path):
     path.write_bytes(b"x" * (64 * PAGE))
     with yammap.open(path, populate=True) as m:
-        assert m.resident() == b"\1" * 64
+        assert m.resident().tolist() == [True] * 64
     with yammap.open(path.with_name("empty"), "w+", populate=True) as m:
-        assert m.resident() == b""
+        assert m.resident().size == 0
 
 
 @pytest.mark.no_sanitizer

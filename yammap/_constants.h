@@ -40,6 +40,9 @@
 #ifndef MADV_COLLAPSE
 #define MADV_COLLAPSE 25
 #endif
+#ifndef SYS_cachestat
+#define SYS_cachestat 451
+#endif
 
 struct constant {
     const char *name;

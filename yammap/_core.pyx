@@ -39,10 +39,11 @@ Who may change what
 cimport cython
 from cpython.buffer cimport PyBUF_FORMAT, PyBUF_ND, PyBUF_SIMPLE, PyBUF_STRIDES, \
     PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_FromStringAndSize
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.memoryview cimport PyMemoryView_FromObject
-from libc.errno cimport EACCES, EAGAIN, EBADF, EFAULT, EFBIG, EINTR, EIO, EISDIR, ENODEV, \
-    ENOMEM, EOPNOTSUPP, EPERM, errno
+from libc.errno cimport EACCES, EAGAIN, EBADF, EFAULT, EFBIG, EINTR, EINVAL, EIO, EISDIR, \
+    ENODEV, ENOMEM, ENOSPC, EOPNOTSUPP, EPERM, errno
 from libc.stdint cimport INT64_MAX, int64_t, uint64_t, uintptr_t
 from libc.string cimport strerror
 
@@ -70,6 +71,7 @@ cdef extern from "<stdatomic.h>" nogil:
     ctypedef unsigned long atomic_total "atomic_ulong"
     unsigned long load_total "atomic_load"(atomic_total *object)
     unsigned char touch "__atomic_fetch_or"(char *object, char operand, int order)
+    unsigned char look "__atomic_load_n"(char *object, int order)
     int memory_order_acquire
     void atomic_thread_fence(int order)
 
@@ -154,6 +156,10 @@ cdef size_t READAHEAD = 1 << 17
 
 # Blocks allocated ahead of a growing file, at most, and never more than an eighth of it.
 cdef int64_t MOST_AHEAD = 1 << 16
+
+# Of sync_file_range(2): until all dirty pages are written.
+cdef unsigned int WRITE_AND_WAIT = (
+    SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER)
 
 # Not an errno value: the mapping was closed by another thread in between.
 cdef int CLOSED = -1
@@ -542,6 +548,13 @@ cdef void touch_pages(void *argument) noexcept nogil:
         touch(<char *> pages.start + i * PAGE, 0, memory_order_acquire)
 
 
+cdef void look_at_pages(void *argument) noexcept nogil:
+    cdef fault_range *pages = <fault_range *> argument
+    cdef size_t i
+    for i in range(pages.length // PAGE):
+        look(<char *> pages.start + i * PAGE, memory_order_acquire)
+
+
 cdef struct Search:
     fault_range ranges[2]       # the hay, and the needle
     const char *found
@@ -563,6 +576,7 @@ HARMLESS = {
     )
 }
 cdef tuple LASTING = (MADV_NORMAL, MADV_RANDOM, MADV_SEQUENTIAL)
+cdef tuple LASTING_FOR_PAGES = (MADV_HUGEPAGE, MADV_NOHUGEPAGE)
 
 
 @cython.no_gc_clear     # __dealloc__ needs the regions, which may outlive it
@@ -628,7 +642,8 @@ cdef class Mapping:
     cdef int fd
     cdef int prot
     cdef int flags
-    cdef int advice
+    cdef int advice             # one of LASTING
+    cdef int page_advice        # one of LASTING_FOR_PAGES, or MADV_NORMAL
     cdef bint started
     cdef bint preallocate
     cdef cython.pymutex mutex
@@ -694,7 +709,7 @@ cdef class Mapping:
             self.reserve = min(as_offset(reserve, "reserve"), MOST_SIZE)
         self.preallocate = preallocate
         self.growable = length is None and not private
-        self.advice = MADV_NORMAL
+        self.advice = self.page_advice = MADV_NORMAL
         self.learn_access(private, readonly)
         return self.learn_length(-1 if length is None else as_offset(length, "length"))
 
@@ -830,6 +845,8 @@ cdef class Mapping:
     cdef void pass_on_advice(self, Region region) noexcept nogil:
         if self.advice != MADV_NORMAL:
             madvise(region.base, region.span, self.advice)
+        if self.page_advice != MADV_NORMAL:
+            madvise(region.base, region.span, self.page_advice)
         if self.fork_advice == MADV_DONTFORK:
             region.watch.withheld = madvise(region.base, region.span, MADV_DONTFORK) == 0
 
@@ -2221,10 +2238,17 @@ cdef class Mapping:
 
         Notes
         -----
-        ``MADV_NORMAL``, ``MADV_RANDOM`` and ``MADV_SEQUENTIAL`` for the whole mapping
-        hold for what it will grow by, too. ``MADV_WIPEONFORK`` the kernel knows for
-        anonymous memory only. Without a mapping (engine ``"pread"``) those that
-        posix_fadvise(2) knows go to it.
+        ``MADV_NORMAL``, ``MADV_RANDOM``, ``MADV_SEQUENTIAL``, ``MADV_HUGEPAGE`` and
+        ``MADV_NOHUGEPAGE`` for the whole mapping hold for what it will grow by, too.
+        ``MADV_HUGEPAGE`` gives huge pages on a tmpfs mounted with ``huge=advise`` and,
+        where the kernel allows it, in anonymous mappings; files on disks are cached in
+        large pieces without being asked. ``MADV_WIPEONFORK`` the kernel knows for anonymous
+        memory only. Without a mapping (engine ``"pread"``) those that posix_fadvise(2)
+        knows go to it.
+
+        For what is refused there are methods: `discard` (``MADV_DONTNEED`` of
+        copy-on-write mappings) and `punch_hole` (``MADV_REMOVE``). ``MADV_FREE`` is for
+        private anonymous memory, which no mapping is.
 
         Examples
         --------
@@ -2246,8 +2270,11 @@ cdef class Mapping:
             return self.advise_file(number, start, count)
         if number == MADV_DONTFORK or number == MADV_DOFORK:
             return self.advise_fork(number, start == 0 and count == self.length)
-        if number in LASTING and start == 0 and length is None:
-            self.advice = number
+        if number in LASTING + LASTING_FOR_PAGES and start == 0 and length is None:
+            if number in LASTING:
+                self.advice = number
+            else:
+                self.page_advice = number
             pages.start, pages.length = region.base, region.span
         if pages.length:
             with nogil:
@@ -2294,46 +2321,168 @@ cdef class Mapping:
                 code = hint_pages(pages)
         self.check(code)
 
-    def _drop(self, offset, length):
+    def _drop(self, offset, length, *, bint write=False):
         """Let go of the whole pages in a range: of memory, and of the page cache.
 
-        No byte is lost, and nothing is waited for: dirty pages stay, locked ones, those
-        that others map, and a large folio that is not all in the range.
+        No byte is lost. What stays is dirty, locked, mapped by others, or part of a large
+        folio that is not all in the range. With `write`, dirty pages are written before,
+        those of other mappings and descriptors too, which msync(2) of ours may not do.
         """
         cdef int64_t start, count
         cdef Region region = self.select(offset, length, &start, &count)
         cdef int64_t lead = self.origin % PAGE
         cdef int64_t first = round_up(lead + start), last = lead + start + count
         cdef int code = CLOSED
+        if start == 0:
+            first = 0       # a page that only the mapping's own edge cuts is whole
         last = round_up(last) if start + count == self.length else last // PAGE * PAGE
         with self.mutex:
             if self.region is not None:
-                code = 0
                 for region in self.elders:
                     self.unload(region, first, last)
                 self.unload(self.region, first, last)
-                if self.fd != -1 and last > first:
-                    with nogil:
-                        posix_fadvise(self.fd, self.origin - lead + first, last - first,
-                                      POSIX_FADV_DONTNEED)
+                with nogil:
+                    code = self.uncache(self.origin - lead + first, last - first, write)
+        if write:
+            self._remember_failure(code)
         self.check(code)
 
-    cdef int unload(self, Region region, int64_t first, int64_t last) except -1:
-        """Take away page table entries, from offsets in the region.
+    cdef int uncache(self, int64_t offset, int64_t length, bint write) noexcept nogil:
+        """Empty the page cache of a range of the file; returns why it cannot be written."""
+        cdef int code = 0
+        if self.fd != -1 and length > 0:
+            if write:
+                code = code_of(sync_file_range(self.fd, offset, length, WRITE_AND_WAIT))
+            posix_fadvise(self.fd, offset, length, POSIX_FADV_DONTNEED)
+        return code
 
-        Copy on write: by reclaim, since MADV_DONTNEED would throw the changes away.
-        """
-        cdef int advice = MADV_DONTNEED if self.flags == MAP_SHARED else MADV_PAGEOUT
+    cdef int unload(self, Region region, int64_t first, int64_t last) except -1:
+        """Take a region's page table entries away, from offset `first` in it to `last`."""
         cdef int64_t end = round_up(self.origin % PAGE + region.reached)
         last = min(last, min(end, <int64_t> region.blank_from))
         if region.base != NULL and last > first:
             with nogil:
-                madvise(region.base + first, last - first, advice)
+                self.unload_pages(region.base + first, last - first)
             region.renew()
         return 0
 
-    def resident(self, offset=0, length=None):
-        """Tell which pages are in memory, as mincore(2).
+    cdef void unload_pages(self, char *start, int64_t length) noexcept nogil:
+        """Around locked pages, which end the whole call.
+
+        By reclaim where a page has changes of ours, which MADV_DONTNEED would throw away,
+        or where there is no descriptor to empty the page cache by.
+        """
+        cdef bint reclaims = self.flags == MAP_PRIVATE or self.fd == -1
+        cdef int64_t half = length // PAGE // 2 * PAGE
+        if madvise(start, length, MADV_PAGEOUT if reclaims else MADV_DONTNEED) == 0:
+            return
+        if errno == EINVAL and half:
+            self.unload_pages(start, half)
+            self.unload_pages(start + half, length - half)
+
+    def _range(self, offset, length):
+        """The start and the number of bytes of a method's arguments, validated."""
+        cdef int64_t start, count
+        self.select(offset, length, &start, &count)
+        return start, count
+
+    def _send(self, int64_t offset, int64_t length, int64_t ahead, int sink):
+        """Send bytes to the descriptor `sink`, which brings them into the page cache.
+
+        Starts reading `ahead` bytes. Returns how many were sent: 0 where they cannot be
+        read so, and a copy of them tells why.
+        """
+        cdef int64_t position = self.origin + offset
+        cdef Py_ssize_t sent = 0
+        with self.mutex:
+            if self.fd != -1:
+                with nogil:
+                    posix_fadvise(self.fd, position, ahead, POSIX_FADV_WILLNEED)
+                    sent = sendfile(sink, self.fd, &position, length)
+        return max(sent, 0)
+
+    def _mincore(self, offset, length):
+        """One byte a page: 1 when it is in memory, as mincore(2) tells, else 0."""
+        cdef int64_t start, count
+        cdef Region region = self.select(offset, length, &start, &count)
+        cdef Pages pages = pages_of(region.data, start, count)
+        cdef size_t i, size = pages.length // PAGE if count else 0
+        cdef int code
+        self.require_memory()
+        result = PyByteArray_FromStringAndSize(NULL, size)
+        cdef unsigned char *vector = <unsigned char *> PyByteArray_AS_STRING(result)
+        with nogil:
+            code = code_of(mincore(pages.start, size * PAGE, vector))
+            for i in range(size):
+                vector[i] &= 1
+        self.check(code)
+        return result
+
+    def _cachestat(self, offset, length):
+        """How many pages of a range are in the page cache, as cachestat(2) tells."""
+        cdef int64_t start, count
+        cdef cachestat_range range
+        cdef cachestat found
+        cdef int code = CLOSED
+        self.select(offset, length, &start, &count)
+        self.require_descriptor()
+        if count == 0:
+            return 0        # to cachestat(2) it would mean all to the end
+        range.off, range.len = self.origin + start, count
+        with self.mutex:
+            if self.region is not None:
+                with nogil:
+                    code = code_of(syscall(SYS_cachestat, self.fd, &range, &found, 0))
+        self.check(code)
+        return found.nr_cache
+
+    def _populate(self, offset, length, bint write):
+        """Have page table entries for a range; what cannot be had is a BusError."""
+        cdef int64_t start, count
+        cdef Region region = self.select(offset, length, &start, &count)
+        cdef Pages pages = pages_of(region.data, start, count)
+        cdef Py_ssize_t shrinks = self.shrinks
+        cdef int code = 0
+        self.require_memory()
+        if write:
+            self.require(PROT_WRITE)
+        if count == 0:
+            return
+        with nogil:
+            code = code_of(madvise(pages.start, pages.length,
+                                   MADV_POPULATE_WRITE if write else MADV_POPULATE_READ))
+        if code == EFAULT:
+            code = self.find_fault(region, pages, start, write, shrinks)
+        self.check(code)
+
+    cdef int find_fault(self, Region region, Pages pages, int64_t start, bint write,
+                        Py_ssize_t shrinks) except -1:
+        """Touch pages until one faults, since madvise(2) does not tell which it was."""
+        cdef fault_range ranges[2]
+        cdef const void *fault
+        cdef int64_t end = -1
+        cdef int code = EFAULT
+        cdef char byte
+        ranges[0] = ranges[1] = fault_range(pages.start, pages.length)
+        if not guard_is_in_force():
+            return EFAULT
+        with nogil:
+            fault = fault_call(touch_pages if write else look_at_pages, ranges, ranges)
+        if fault == NULL:
+            return 0        # they are there by now
+        start = max(start, <const char *> fault - region.data)
+        if self.carry(<char *> fault, &byte, start, 1, False, shrinks, &end, &code):
+            code = ENOSPC   # the file has the byte, but there is no room for the page
+        if code == EAGAIN:
+            return 0        # a truncation of ours took it
+        self.raise_bus_error(code, start, 0, write, self.cause_of(code, end))
+
+    def discard(self, offset=0, length=None):
+        """Throw away what was changed in a copy-on-write mapping.
+
+        The range has the file's bytes again, and all others keep theirs: whole pages are
+        given back (madvise(2), ``MADV_DONTNEED``), and where a page is only partly in the
+        range, its part is read from the file. Views see it at once.
 
         Parameters
         ----------
@@ -2342,47 +2491,78 @@ cdef class Mapping:
         length : int, optional
             Number of bytes; by default all to the end.
 
-        Returns
-        -------
-        bytes
-            One byte a page: 1 when it is in the page cache, else 0. Of a file that the
-            caller neither owns nor may write, the kernel calls all pages resident.
-
         Raises
         ------
+        BusError
+            When the file was cut short or cannot be read at an edge of the range.
         OSError
-            When the kernel does not tell.
+            When pages are locked (``EINVAL``), or the file cannot be read; a part of the
+            range may have been discarded.
+        io.UnsupportedOperation
+            When the mapping is not copy-on-write, or the range ends inside a page and the
+            descriptor was let go.
         ValueError
             When the range is not in the mapping, or the mapping is closed.
 
+        See Also
+        --------
+        punch_hole : Makes bytes of a shared mapping zeros, as ``MADV_REMOVE`` does.
+
         Examples
         --------
-        >>> import mmap, yammap
-        >>> m = yammap.anonymous(3 * mmap.PAGESIZE)
-        >>> m.write_at(b"touched", mmap.PAGESIZE)
-        7
-        >>> m.resident()
-        b'\\x00\\x01\\x00'
+        >>> import yammap
+        >>> with yammap.open("original.txt", "w+") as m:
+        ...     m.write(b"original")
+        8
+        >>> m = yammap.open("original.txt", "c")
+        >>> m.write(b"ORIGINAL")
+        8
+        >>> m.discard(2, 3)
+        >>> m.pread(8, 0)
+        b'ORigiNAL'
+        >>> m.close()
         """
-        cdef int64_t start, count
+        cdef int64_t start, count, first, last
         cdef Region region = self.select(offset, length, &start, &count)
-        cdef Pages pages = pages_of(region.data, start, count)
-        self.require_memory()
-        if count == 0:
-            return b""
-        result = PyBytes_FromStringAndSize(NULL, pages.length // PAGE)
-        cdef unsigned char *vector = <unsigned char *> PyBytes_AS_STRING(result)
-        cdef size_t i
-        cdef int code
-        with nogil:
-            code = code_of(mincore(pages.start, pages.length, vector))
-            for i in range(pages.length // PAGE):
-                vector[i] &= 1
+        cdef int64_t lead = self.origin % PAGE
+        cdef int code = 0
+        if self.flags != MAP_PRIVATE:
+            raise UnsupportedOperation(f"{self.name!r} is not mapped copy-on-write, and "
+                                       f"has no changes of its own")
+        first = round_up(lead + start) - lead
+        last = (lead + start + count) // PAGE * PAGE - lead
+        if start + count == self.length:
+            last = round_up(lead + self.length) - lead
+        self.restore(start, min(first, start + count))
+        self.restore(max(start, max(first, last)), start + count)
+        if last > first:
+            with nogil:
+                code = code_of(madvise(region.data + first, last - first, MADV_DONTNEED))
+        region.renew()
         self.check(code)
-        return result
+
+    cdef Py_ssize_t restore(self, int64_t start, int64_t end) except -1:
+        """Overwrite less than a page of memory with the file's bytes."""
+        cdef char buffer[65536]
+        cdef Py_ssize_t count = 0
+        cdef int code = CLOSED
+        if start >= end:
+            return 0
+        self.require_descriptor()
+        self.require_file(start, end - start)
+        with self.mutex:
+            if self.region is not None:
+                with nogil:
+                    count = pread(self.fd, buffer, end - start, self.origin + start)
+                    code = code_of(count)
+        self.check(code)
+        return self.transfer(buffer, start, count, True)
 
     def lock(self, offset=0, length=None):
         """Keep a range in memory, as mlock(2).
+
+        That holds for the pages the range has now, not for those it will grow by, and until
+        `unlock`, or until the mapping and all its views are gone.
 
         Parameters
         ----------

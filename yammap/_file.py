@@ -15,7 +15,7 @@ import numpy as np
 from ._array import array_of
 from ._disk import differs_on_disk, sync_directory
 from ._errors import BusError, ShortRead
-from ._flags import Advice, Whence
+from ._flags import Whence
 from ._records import Records
 
 if TYPE_CHECKING:
@@ -64,7 +64,8 @@ class Mmap(Records):
     preallocate : bool, default True
         Allocate disk blocks when the file grows.
     populate : bool, default False
-        Read the whole mapping into memory now (``MADV_POPULATE_READ``).
+        Have all of it in memory and in the page tables, see `populate`; with the engine
+        ``"pread"`` in the page cache, see `warm`.
     advice : int, optional
         A ``MADV_*`` constant for the whole mapping.
     on_fault : {"raise", "poison"}, default "raise"
@@ -146,9 +147,8 @@ class Mmap(Records):
     def _prepare(self, populate: bool, advice: int | None) -> None:
         if advice is not None:
             self.madvise(advice)
-        if populate and self.size():
-            mapped = self.engine == "mmap"
-            self.madvise(Advice.POPULATE_READ if mapped else Advice.WILLNEED)
+        if populate:
+            self.populate() if self.engine == "mmap" else self.warm()
 
     # -- What kind of file this is
 

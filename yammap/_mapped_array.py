@@ -99,7 +99,7 @@ class MappedArray:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """tuple of int: elements a dimension."""
+        """The elements a dimension."""
         return self._shape
 
     @property

@@ -1,6 +1,6 @@
 """The system calls and constants the core uses, as the C headers declare them."""
 
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 
 
 cdef extern from "<sys/mman.h>" nogil:
@@ -8,7 +8,7 @@ cdef extern from "<sys/mman.h>" nogil:
     int PROT_READ, PROT_WRITE
     int MAP_SHARED, MAP_PRIVATE, MAP_FIXED, MAP_ANONYMOUS, MAP_NORESERVE
     int MADV_NORMAL, MADV_RANDOM, MADV_SEQUENTIAL, MADV_WILLNEED, MADV_DONTNEED
-    int MADV_DONTFORK, MADV_DOFORK
+    int MADV_DONTFORK, MADV_DOFORK, MADV_HUGEPAGE, MADV_NOHUGEPAGE
     int MS_SYNC
     void *mmap(void *address, size_t length, int prot, int flags, int fd, int64_t offset)
     int munmap(void *address, size_t length)
@@ -21,7 +21,17 @@ cdef extern from "<sys/mman.h>" nogil:
 
 
 cdef extern from "_constants.h" nogil:     # for those the C library may not have yet
-    int MADV_PAGEOUT
+    int MADV_PAGEOUT, MADV_POPULATE_READ, MADV_POPULATE_WRITE
+    long SYS_cachestat
+
+
+# linux/mman.h has these since 6.5, later than the headers we build with.
+cdef struct cachestat_range:
+    uint64_t off, len
+
+
+cdef struct cachestat:
+    uint64_t nr_cache, nr_dirty, nr_writeback, nr_evicted, nr_recently_evicted
 
 
 cdef extern from "<sys/stat.h>" nogil:
@@ -47,17 +57,24 @@ cdef extern from "<linux/magic.h>":
 cdef extern from "<fcntl.h>" nogil:
     int F_GETFL, O_ACCMODE, O_RDONLY, O_WRONLY, O_APPEND
     int FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE
+    unsigned int SYNC_FILE_RANGE_WAIT_BEFORE
     unsigned int SYNC_FILE_RANGE_WRITE
+    unsigned int SYNC_FILE_RANGE_WAIT_AFTER
     int fcntl(int fd, int command, ...)
     int fallocate(int fd, int mode, int64_t offset, int64_t length)
     int sync_file_range(int fd, int64_t offset, int64_t length, unsigned int flags)
     int posix_fadvise(int fd, int64_t offset, int64_t length, int advice)
-    int POSIX_FADV_NORMAL, POSIX_FADV_DONTNEED
+    int POSIX_FADV_NORMAL, POSIX_FADV_WILLNEED, POSIX_FADV_DONTNEED
+
+
+cdef extern from "<sys/sendfile.h>" nogil:
+    Py_ssize_t sendfile(int target, int source, int64_t *offset, size_t count)
 
 
 cdef extern from "<unistd.h>" nogil:
     int _SC_PAGESIZE, SEEK_SET, SEEK_CUR, SEEK_DATA, SEEK_HOLE
     long sysconf(int name)
+    long syscall(long number, ...)
     int close(int fd)
     int fdatasync(int fd)
     int ftruncate(int fd, int64_t length)

@@ -46,6 +46,23 @@ def test_13_a_hole_of_a_full_tmpfs_reads_as_zeros(full):
 
 
 @pytest.mark.usefixtures("small_tmpfs")
+@pytest.mark.parametrize("write", [False, True])
+def test_13_a_hole_of_a_full_tmpfs_is_populated(full, write):
+    full(f"""
+        m = yammap.open("small/file", "w+", size=4 * MIB, preallocate=False)
+        m.write_at(b"data", 0)
+        fill("small/filler")
+        m.populate(0, PAGE, write={write})
+        error = bus_error(m.populate, write={write})
+        assert (error.errno, error.offset) == (errno.ENOSPC, PAGE), error
+        assert error.access == ("write" if {write} else "read")
+        assert m.faults() == []
+        os.unlink("small/filler")
+        m.populate(0, MIB // 2, write={write})
+    """)
+
+
+@pytest.mark.usefixtures("small_tmpfs")
 def test_13_a_view_of_a_hole_of_a_full_tmpfs(full):
     full("""
         m = yammap.open("small/file", "w+", size=4 * MIB, preallocate=False)
@@ -363,6 +380,22 @@ def test_19_one_bad_page(faulty, bad):
         assert m.pread(PAGE, 3 * PAGE) == b"D" * PAGE
         assert m.faults() == []
         m.close()
+    """)
+
+
+def test_19_one_bad_page_is_warmed_and_populated(faulty, bad):
+    bad.fail("read 2")
+    faulty("""
+        for options in ({}, {"engine": "pread"}, {"keep_fd": False}):
+            m = yammap.open("bad/file", "r+", **options)
+            calls = [m.warm]
+            if m.engine == "mmap":
+                calls += [m.populate, lambda: m.populate(write=True)]
+            for call in calls:
+                error = bus_error(call)
+                assert (error.errno, error.offset) == (errno.EIO, 2 * PAGE), error
+            assert m.warm(0, 2 * PAGE) == 2 * PAGE
+            assert m.faults() == []
     """)
 
 
