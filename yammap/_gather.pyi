@@ -1,21 +1,24 @@
-from typing import final
+from typing import Any, final
 
+from numpy.typing import NDArray
 from typing_extensions import Buffer
 
 from ._core import Mapping
 
 __all__ = ["Batch"]
 
+_Buffer = Buffer | NDArray[Any]
+
 @final
 class Batch:
     def __new__(
         cls,
         mapping: Mapping,
-        index: Buffer,
-        buffer: Buffer,
+        index: _Buffer,
+        buffer: _Buffer,
         *,
         length: int = 0,
-        starts: Buffer | None = None,
+        starts: _Buffer | None = None,
         base: int = 0,
         step: int = 1,
         rows: int | None = None,

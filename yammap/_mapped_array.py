@@ -202,17 +202,16 @@ class MappedArray:
         if index.dtype == np.bool_:
             index = index.astype(np.intp)  # as np.take does
         shape = (*index.shape, *self._shape[1:])
-        if out is None:
-            out = np.empty(shape, self._dtype)
-        elif out.shape != shape or out.dtype != self._dtype:
+        result = np.empty(shape, self._dtype) if out is None else out
+        if result.shape != shape or result.dtype != self._dtype:
             raise ValueError(
-                f"out must have shape {shape} and dtype {self._dtype}, not {out.shape} "
-                f"and {out.dtype}"
+                f"out must have shape {shape} and dtype {self._dtype}, not "
+                f"{result.shape} and {result.dtype}"
             )
         self.mapping._take_rows(
-            index.reshape(-1), out, rows=len(self), offset=self._offset, threads=threads
+            index.reshape(-1), result, rows=len(self), offset=self._offset, threads=threads
         )
-        return out
+        return result[()] if out is None and not shape else result
 
     def stream(
         self, rows: int, *, ahead: int = AHEAD, drop_behind: bool = True

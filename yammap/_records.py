@@ -269,7 +269,7 @@ class Records(Pages):
         *,
         length: int = 0,
         starts: NDArray[np.int64] | None = None,
-        **layout: int,
+        **layout: Any,
     ) -> None:
         """Copy records into `buffer`, in as many parts as there are threads."""
         data = _bytes_of(buffer)

@@ -1,0 +1,537 @@
+"""Many records at once: gather, scatter and take against NumPy doing it one by one."""
+
+import io
+import os
+import pickle
+import resource
+import threading
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+
+import yammap
+
+PAGE = os.sysconf("SC_PAGESIZE")
+SIZE = 20 * PAGE + 123
+
+INTEGERS = [np.dtype(kind + str(size)) for kind in "iu" for size in (1, 2, 4, 8)]
+LENGTHS = [*range(70), 100, 1000, PAGE, PAGE + 1, 300_000]
+
+
+@pytest.fixture(scope="module")
+def data():
+    return np.random.default_rng(0).integers(0, 256, SIZE, np.uint8)
+
+
+@pytest.fixture
+def mapped(path, data):
+    path.write_bytes(data)
+    with yammap.open(path, "r+") as m:
+        yield m
+
+
+def one_by_one(data, offsets, lengths):
+    pieces = [data[o : o + n] for o, n in zip(offsets, lengths, strict=True)]
+    return np.concatenate([np.empty(0, np.uint8), *pieces])
+
+
+# -- gather
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+def test_gather_of_every_length(length):
+    data = np.random.default_rng(length).integers(0, 256, length + 1000, np.uint8)
+    m = yammap.anonymous(data.nbytes)
+    m.write_at(data, 0)
+    offsets = np.random.default_rng(1).integers(0, 1001, 100)
+    expected = np.stack([data[o : o + length] for o in offsets])
+    assert np.array_equal(m.gather(offsets, length), expected)
+
+
+@pytest.mark.parametrize("dtype", INTEGERS)
+@pytest.mark.parametrize("order", [">", "<"])
+def test_gather_takes_any_integers(mapped, data, dtype, order):
+    offsets = np.array([0, 100, 7, 7, 33], dtype.newbyteorder(order))
+    expected = [data[o : o + 5] for o in offsets]
+    assert np.array_equal(mapped.gather(offsets, 5), expected)
+    assert np.array_equal(mapped.gather(offsets[::-1], 5), expected[::-1])
+    assert np.array_equal(mapped.gather(offsets.tolist(), 5), expected)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+@settings(max_examples=50, deadline=None)
+@given(
+    offsets=st.lists(st.integers(0, SIZE - 300), max_size=400), length=st.integers(0, 300)
+)
+def test_gather_and_ragged_agree(threads, data, offsets, length):
+    m = yammap.anonymous(SIZE)
+    m.write_at(data, 0)
+    records = m.gather(offsets, length, threads=threads)
+    values, starts = m.gather_ragged(offsets, [length] * len(offsets), threads=threads)
+    assert records.shape == (len(offsets), length)
+    assert records.dtype == np.uint8
+    assert records.tobytes() == values.tobytes()
+    assert starts.tolist() == [length * i for i in range(len(offsets) + 1)]
+    assert np.array_equal(values, one_by_one(data, offsets, [length] * len(offsets)))
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@settings(max_examples=50, deadline=None)
+@given(records=st.lists(st.tuples(st.integers(0, SIZE - 5000), st.integers(0, 5000))))
+def test_ragged_records(threads, data, records):
+    m = yammap.anonymous(SIZE)
+    m.write_at(data, 0)
+    offsets, lengths = [r[0] for r in records], [r[1] for r in records]
+    values, starts = m.gather_ragged(offsets, lengths, threads=threads)
+    assert np.array_equal(values, one_by_one(data, offsets, lengths))
+    assert np.array_equal(np.diff(starts), lengths)
+    assert starts[0] == 0
+
+
+@pytest.mark.parametrize(
+    "out",
+    [
+        np.zeros((3, 4), np.uint8),
+        np.zeros(12, "S1"),
+        np.zeros((3, 2), "<u2"),
+        np.zeros(3, "i4,"),
+    ],
+)
+def test_gather_into_any_contiguous_array(mapped, data, out):
+    expected = b"".join(data[o : o + 4].tobytes() for o in (9, 0, 5000))
+    assert mapped.gather([9, 0, 5000], 4, out) is out
+    assert out.tobytes() == expected
+    assert mapped.gather_ragged([9, 0, 5000], [4, 4, 4], out)[0] is out
+
+
+def test_gather_into_the_mapping_itself(mapped, data):
+    target = mapped.array(shape=(3, 8), offset=PAGE)
+    mapped.gather([0, PAGE + 4, 100], 8, target)
+    assert target[0].tobytes() == data[:8].tobytes()
+    assert target[2].tobytes() == data[100:108].tobytes()
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("bad", [-1, SIZE - 9, SIZE, 2**62, -(2**63), 2**63 - 1])
+def test_a_record_outside_is_refused_before_anything_is_copied(mapped, bad, threads):
+    out = np.full((4, 10), 7, np.uint8)
+    with pytest.raises(ValueError, match=rf"record 3, 10 bytes at offset {bad}, is not in"):
+        mapped.gather([0, 1, SIZE - 10, bad], 10, out, threads=threads)
+    with pytest.raises(ValueError, match=rf"record 3, 10 bytes at offset {bad}, is not in"):
+        mapped.gather_ragged([0, 1, 2, bad], [10] * 4, out, threads=threads)
+    assert (out == 7).all()
+
+
+@pytest.mark.parametrize(
+    ("offsets", "length", "out", "error"),
+    [
+        ([1.5], 1, None, TypeError),
+        (["a"], 1, None, TypeError),
+        ([True], 1, None, TypeError),
+        ([2**70], 1, None, TypeError),
+        ([2**63], 1, None, ValueError),
+        (3, 1, None, ValueError),
+        ([[1]], 1, None, ValueError),
+        ([0], -1, None, ValueError),
+        ([0], 1.0, None, TypeError),
+        ([0], 2, np.zeros(3, np.uint8), ValueError),
+        ([0], 2, np.zeros(4, np.uint8)[::2], TypeError),
+        ([0], 2, bytearray(2), TypeError),
+        ([0], 2, np.frombuffer(b"ab", np.uint8), TypeError),
+        ([0], 8, np.zeros(1, object), TypeError),
+    ],
+)
+def test_bad_arguments_of_gather(mapped, offsets, length, out, error):
+    with pytest.raises(error):
+        mapped.gather(offsets, length, out)
+
+
+@pytest.mark.parametrize("lengths", [[1], [1, -1], [2**62, 2**62], [[1, 1]]])
+def test_bad_lengths(mapped, lengths):
+    with pytest.raises(ValueError, match=r"length|longer|shape"):
+        mapped.gather_ragged([0, 0], lengths)
+
+
+def test_nothing_to_gather(mapped):
+    assert mapped.gather([], 100).shape == (0, 100)
+    assert mapped.gather([0, SIZE], 0).shape == (2, 0)
+    values, starts = mapped.gather_ragged([], [])
+    assert values.shape == (0,)
+    assert starts.tolist() == [0]
+    with pytest.raises(ValueError, match="threads"):
+        mapped.gather([0], 1, threads=-1)
+
+
+def test_a_closed_mapping(path, data):
+    path.write_bytes(data)
+    m = yammap.open(path)
+    m.close()
+    for call in (
+        lambda: m.gather([0], 1),
+        lambda: m.stream(1),
+        lambda: m.scatter([], np.empty(0)),
+    ):
+        with pytest.raises(ValueError, match="closed"):
+            call()
+
+
+@pytest.mark.parametrize(
+    "options", [{"engine": "pread"}, {"keep_fd": False}, {"offset": 3}]
+)
+def test_gather_of_every_kind_of_mapping(path, data, options):
+    path.write_bytes(data)
+    first = options.get("offset", 0)
+    with yammap.open(path, **options) as m:
+        offsets = [0, 5000, SIZE - 100 - first]
+        expected = np.stack([data[first + o : first + o + 100] for o in offsets])
+        assert np.array_equal(m.gather(offsets, 100), expected)
+        assert np.array_equal(m.gather_ragged(offsets, [100] * 3)[0], expected.reshape(-1))
+
+
+def test_cold_records_are_asked_for_before_they_are_copied(path):
+    """Then the disk has many requests at a time, and no access waits for a page fault."""
+    count, stride = 500, 16 * PAGE
+    with yammap.create(path, count * stride) as m:
+        m.array()[:] = 5
+        m.sync()
+        assert m.evict() == 0 or not m.resident()[::16].any()
+        before = resource.getrusage(resource.RUSAGE_THREAD).ru_majflt
+        records = m.gather(np.arange(count) * stride, 100)
+        after = resource.getrusage(resource.RUSAGE_THREAD).ru_majflt
+        assert (records == 5).all()
+        assert after - before < count // 10
+        assert m.resident()[::16].all()
+
+
+# -- threads, growth and truncation
+
+
+def test_gather_while_the_mapping_grows_and_shrinks(path, eager_switching):
+    """Records are whole or refused, never zeros of a file that was cut in between."""
+    record = PAGE // 2
+    full = b"x" * (64 * PAGE)
+    with yammap.open(path, "w+") as m:
+        m.write(full)
+        done = threading.Event()
+        offsets = np.arange(0, 64 * PAGE - record, 100)
+        bad = []
+
+        def cut():
+            for _ in range(200):
+                m.resize(PAGE)
+                m.write_at(full, 0)
+            done.set()
+
+        thread = threading.Thread(target=cut)
+        thread.start()
+        while not done.is_set():
+            try:
+                records = m.gather(offsets, record)
+            except ValueError:
+                continue  # outside, as it was just then
+            bad.append(not (records == ord("x")).all())
+        thread.join()
+        assert not any(bad)
+
+
+def test_an_index_that_changes_meanwhile_reads_nothing_outside(mapped):
+    """Another thread writes offsets beyond the mapping into the array while it is used."""
+    offsets = np.zeros(200_000, np.int64)
+    stop = threading.Event()
+
+    def disturb():
+        while not stop.is_set():
+            offsets[1000:] = 1 << 60
+            offsets[1000:] = 0
+
+    thread = threading.Thread(target=disturb)
+    thread.start()
+    outcomes = set()
+    try:
+        for _ in range(100):
+            try:
+                mapped.gather(offsets, 16)
+                outcomes.add("copied")
+            except ValueError:
+                outcomes.add("refused")
+    finally:
+        stop.set()
+        thread.join()
+    assert outcomes <= {"copied", "refused"}
+
+
+# -- scatter
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    offsets=st.lists(st.integers(0, 1000), max_size=60),
+    length=st.integers(0, 100),
+    threads=st.just(1),
+)
+def test_scatter_is_the_twin_of_gather(offsets, length, threads):
+    records = np.random.default_rng(0).integers(0, 256, (len(offsets), length), np.uint8)
+    m = yammap.anonymous(1100)
+    expected = np.zeros(1100, np.uint8)
+    for offset, record in zip(offsets, records, strict=True):
+        expected[offset : offset + length] = record
+    m.scatter(offsets, records)
+    assert m.pread(1100, 0) == expected.tobytes()
+
+
+def test_scatter_reaches_the_file_and_live_views(mapped, path, data):
+    view = mapped.array()
+    mapped.scatter([8, 0], np.array([1, 2], "<u8"))
+    assert view[8] == 1
+    assert path.read_bytes()[:16] == (2).to_bytes(8, "little") + (1).to_bytes(8, "little")
+    assert path.read_bytes()[16:] == data[16:].tobytes()
+
+
+def test_what_scatter_refuses(mapped, path):
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match="record 1"):
+        mapped.scatter([0, SIZE], np.zeros((2, 1), np.uint8))
+    with pytest.raises(ValueError, match="2 offsets"):
+        mapped.scatter([0, 1], np.zeros((3, 1), np.uint8))
+    with pytest.raises(TypeError, match="array"):
+        mapped.scatter([0], b"a")
+    with pytest.raises(TypeError, match="contiguous"):
+        mapped.scatter([0, 1], np.zeros((2, 4), np.uint8)[:, ::2])
+    for mode in ("r", "a+"):
+        with yammap.open(path, mode) as m, pytest.raises(io.UnsupportedOperation):
+            m.scatter([0], np.zeros((1, 1), np.uint8))
+    assert path.read_bytes() == before
+
+
+def test_scatter_into_a_private_mapping_stays_in_memory(path, data):
+    path.write_bytes(data)
+    with yammap.open(path, "c") as m:
+        m.scatter([5], np.array([[1, 2, 3]], np.uint8))
+        assert m.pread(3, 5) == b"\1\2\3"
+    assert path.read_bytes() == data.tobytes()
+
+
+# -- take
+
+# But for bool, of which NumPy's scalars keep no other byte than 0 and 1.
+DTYPES = (
+    npst.scalar_dtypes().filter(lambda dtype: dtype.kind != "b")
+    | st.just(np.dtype("i2,S3,(2,)f4"))
+    | st.just(np.dtype(">u4"))
+)
+ROWS = npst.array_shapes(min_dims=0, max_dims=2, min_side=1, max_side=4)
+
+
+@settings(max_examples=150, deadline=None)
+@given(dtype=DTYPES, row=ROWS, rows=st.integers(1, 30), draws=st.data())
+def test_take_is_that_of_numpy(tmp_path_factory, dtype, row, rows, draws):
+    if dtype.itemsize == 0:
+        dtype = np.dtype("S3")
+    path = tmp_path_factory.mktemp("take") / "rows"
+    content = np.random.default_rng(0).bytes(rows * int(np.prod(row)) * dtype.itemsize + 7)
+    path.write_bytes(content)
+    array = np.frombuffer(content, dtype, offset=7).reshape(rows, *row)
+    handle = yammap.MappedArray(path, dtype, (rows, *row), offset=7)
+    shape = draws.draw(npst.array_shapes(min_dims=0, max_dims=2, min_side=0, max_side=5))
+    kind = draws.draw(st.sampled_from(["i1", "i8", ">i4"]))
+    indices = draws.draw(npst.arrays(kind, shape, elements=st.integers(-rows, rows - 1)))
+    taken, expected = handle.take(indices), np.take(array, indices, axis=0)
+    assert (taken.dtype, taken.shape) == (expected.dtype, expected.shape)
+    assert taken.tobytes() == expected.tobytes()
+    out = np.empty(expected.shape, dtype)
+    assert handle.take(indices, out, threads=2) is out
+    assert out.tobytes() == array[indices.reshape(-1)].tobytes()
+
+
+@pytest.mark.parametrize("index", [5, -6, 2**40])
+def test_take_has_numpys_bounds_errors(path, index):
+    array = np.arange(10, dtype="u2").reshape(5, 2)
+    array.tofile(path)
+    handle = yammap.MappedArray(path, "u2", (5, 2))
+    with pytest.raises(IndexError) as theirs:
+        np.take(array, [0, index], axis=0)
+    with pytest.raises(IndexError) as ours:
+        handle.take([0, index])
+    assert str(ours.value) == str(theirs.value)
+    with pytest.raises(IndexError):
+        handle.take([0, index], threads=2)
+
+
+def test_what_take_refuses(path):
+    np.arange(6.0).tofile(path)
+    handle = yammap.MappedArray(path, "f8", (3, 2))
+    with pytest.raises(TypeError, match="integers"):
+        handle.take([0.5])
+    for out in (np.zeros((1, 3)), np.zeros((1, 2), "f4")):
+        with pytest.raises(ValueError, match="out must have shape"):
+            handle.take([0], out)
+    with pytest.raises(TypeError, match="length"):
+        yammap.MappedArray(path, "f8", ()).take([0])
+    assert handle.take([False, True]).tolist() == [[0, 1], [2, 3]]
+
+
+# -- The handle
+
+
+def test_a_handle_is_an_array(path):
+    array = np.arange(24, dtype="<i4").reshape(4, 3, 2)
+    array.tofile(path)
+    handle = yammap.MappedArray(path, "<i4", (-1, 3, 2))
+    assert (handle.shape, handle.ndim, handle.size, handle.nbytes) == ((4, 3, 2), 3, 24, 96)
+    assert (handle.dtype, len(handle)) == (np.dtype("<i4"), 4)
+    assert np.array_equal(np.asarray(handle), array)
+    assert np.array_equal(np.array(handle, "f8"), array)
+    assert np.array_equal(handle[1:, ::2], array[1:, ::2])
+    assert type(np.asarray(handle)) is np.ndarray
+    assert repr(handle) == f"MappedArray({str(path)!r}, '<i4', (4, 3, 2), 0)"
+    copy = np.array(handle, copy=True)
+    assert copy.flags.owndata
+    assert copy.flags.writeable
+
+
+def test_a_handle_is_opened_when_it_is_needed_and_travels_by_path(path):
+    np.arange(100_000, dtype="u2").tofile(path)
+    descriptors = len(os.listdir("/proc/self/fd"))
+    handle = yammap.MappedArray(path, "u2", (-1, 10))
+    assert len(os.listdir("/proc/self/fd")) == descriptors
+    assert handle[5, 5] == 55
+    pickled = pickle.dumps(handle)
+    assert len(pickled) < 500
+    again = pickle.loads(pickled)
+    assert again.shape == (10_000, 10)
+    assert again[5, 5] == 55
+
+
+def test_a_handle_writes(path):
+    np.zeros(10).tofile(path)
+    handle = yammap.MappedArray(path, "f8", (5, 2), mode="r+")
+    handle[2] = 7, 8
+    handle.flush()
+    assert np.fromfile(path)[4:6].tolist() == [7, 8]
+    with pytest.raises(ValueError, match="read-only"):
+        yammap.MappedArray(path, "f8")[0] = 1
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"dtype": object}, TypeError),
+        ({"mode": "w+"}, ValueError),
+        ({"offset": -1}, ValueError),
+        ({"offset": 100}, ValueError),
+        ({"dtype": "f8", "shape": 99}, ValueError),
+        ({"dtype": "V7"}, ValueError),
+    ],
+)
+def test_bad_handles(path, options, error):
+    path.write_bytes(bytes(80))
+    with pytest.raises(error):
+        yammap.MappedArray(path, **options)
+    with pytest.raises(FileNotFoundError):
+        yammap.MappedArray(path.with_name("absent"))
+
+
+def test_a_file_that_became_shorter_is_noticed(path):
+    np.zeros(1000).tofile(path)
+    handle = yammap.MappedArray(path, "f8")
+    os.truncate(path, 100)
+    with pytest.raises(ValueError, match="not all in"):
+        handle.take([0])
+    with pytest.raises(ValueError, match="there are 100"):
+        handle[0]
+
+
+# -- stream
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    chunk=st.integers(1, 2 * SIZE),
+    offset=st.integers(0, SIZE),
+    length=st.none() | st.integers(0, SIZE),
+    ahead=st.sampled_from([0, 1, PAGE, 1 << 20]),
+    drop=st.booleans(),
+)
+def test_chunks_are_the_range(tmp_path_factory, data, chunk, offset, length, ahead, drop):
+    path = tmp_path_factory.mktemp("stream") / "file"
+    path.write_bytes(data)
+    if length is not None:
+        length = min(length, SIZE - offset)
+    with yammap.open(path) as m:
+        pieces = list(
+            m.stream(chunk, offset=offset, length=length, ahead=ahead, drop_behind=drop)
+        )
+        end = SIZE if length is None else offset + length
+        assert b"".join(pieces) == data[offset:end].tobytes()
+        assert all(len(piece) == chunk for piece in pieces[:-1])
+
+
+@pytest.mark.parametrize("mode", ["r", "r+", "c"])
+def test_a_stream_leaves_little_in_memory_and_kept_chunks_whole(path, mode):
+    """At most what is ahead stays of all that was read, and a kept chunk is still right."""
+    size, chunk = 64 << 20, 1 << 20
+    content = np.arange(size // 8)
+    content.tofile(path)
+    with yammap.open(path, mode) as m:
+        m.sync()
+        assert m.evict() == 0
+        kept, most = None, 0
+        for i, piece in enumerate(m.stream(chunk, ahead=4 << 20)):
+            if i == 3:
+                kept = np.frombuffer(piece, np.int64)
+            most = max(most, int(m.resident().sum()) * PAGE)
+        assert most < size // 4
+        assert m.resident().sum() * PAGE < size // 16
+        assert np.array_equal(kept, content[3 * chunk // 8 : 4 * chunk // 8])
+
+
+def test_a_stream_keeps_changes(path):
+    path.write_bytes(bytes(8 << 20))
+    for mode in ("c", "r+"):
+        with yammap.open(path, mode) as m:
+            for piece in m.stream(1 << 20):
+                piece[0] = 1
+            assert [m.pread(1, i << 20) for i in range(8)] == [b"\1"] * 8
+            assert path.read_bytes()[0] == (mode == "r+")
+
+
+def test_a_stream_that_is_left_early(mapped):
+    for _chunk in mapped.stream(100):
+        break
+    assert mapped.size() == SIZE
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"chunk": 0},
+        {"chunk": -1},
+        {"chunk": 1, "ahead": -1},
+        {"chunk": 1, "offset": -1},
+        {"chunk": 1, "offset": SIZE + 1},
+        {"chunk": 1, "length": SIZE + 1},
+    ],
+)
+def test_bad_streams(mapped, options):
+    with pytest.raises(ValueError, match=r"chunk|ahead|offset|bytes"):
+        mapped.stream(**options)
+
+
+def test_rows_are_streamed(path):
+    array = np.arange(3000, dtype="u2").reshape(-1, 3)
+    array.tofile(path)
+    handle = yammap.MappedArray(path, "u2", (-1, 3))
+    pieces = list(handle.stream(300))
+    assert [piece.shape for piece in pieces] == [(300, 3)] * 3 + [(100, 3)]
+    assert np.array_equal(np.concatenate(pieces), array)
+    assert np.array_equal(np.concatenate(list(handle.stream(10**9))), array)
+    assert [p.shape for p in yammap.MappedArray(path, "u2", (5, 0)).stream(2)] == [
+        (2, 0),
+        (2, 0),
+        (1, 0),
+    ]
+    with pytest.raises(ValueError, match="rows"):
+        handle.stream(0)
