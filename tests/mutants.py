@@ -246,6 +246,41 @@ MUTANTS = [
         "                pass",
         "faults/test_durability.py::test_44_a_directory_that_cannot_be_synced",
     ),
+    Mutant(
+        "evicting leaves what others wrote",
+        "_pages.py",
+        ", write=True)",
+        ")",
+        "test_pages.py::test_evict_what_another_descriptor_wrote",
+    ),
+    Mutant(
+        "evicting throws changes away",
+        "_core.pyx",
+        "MADV_PAGEOUT if reclaims else MADV_DONTNEED",
+        "MADV_DONTNEED",
+        "test_pages.py::test_evict_keeps_changes_of_a_private_mapping",
+    ),
+    Mutant(
+        "all pages are resident where the kernel hides them",
+        "_pages.py",
+        "pages.all() and self._is_hidden(start)",
+        "False",
+        "test_pages.py::test_resident_tells_when_the_kernel_hides_it",
+    ),
+    Mutant(
+        "a page that cannot be populated is not looked for",
+        "_core.pyx",
+        "        if code == EFAULT:\n            code = self.find_fault",
+        "        if 0:\n            code = self.find_fault",
+        "test_pages.py::test_populate_a_file_that_was_cut",
+    ),
+    Mutant(
+        "discarding goes by whole pages",
+        "_core.pyx",
+        "        self.restore(start, min(first, start + count))\n",
+        "",
+        "test_pages.py::test_discard_to_the_byte",
+    ),
 ]
 
 
