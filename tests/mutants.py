@@ -248,9 +248,9 @@ MUTANTS = [
     ),
     Mutant(
         "evicting leaves what others wrote",
-        "_pages.py",
-        ", write=True)",
-        ")",
+        "_core.pyx",
+        "            if write:\n                code = code_of(sync_file_range",
+        "            if 0:\n                code = code_of(sync_file_range",
         "test_pages.py::test_evict_what_another_descriptor_wrote",
     ),
     Mutant(
