@@ -34,7 +34,7 @@ def steps(m):
                lambda size: MODEL[:PAGE].ljust(size, bytes(1)))
         assert view == MODEL[: len(view)]
     view.release()
-    yield lambda: m.resize(3 * PAGE), lambda size: MODEL[: 3 * PAGE]
+    yield lambda: m.resize(3 * PAGE), lambda size: grown(3 * PAGE)[: 3 * PAGE]
     yield lambda: m.sync(), grown
 
 
