@@ -281,6 +281,34 @@ MUTANTS = [
         "",
         "test_pages.py::test_discard_to_the_byte",
     ),
+    Mutant(
+        "a record is not looked at again when it is copied",
+        "_gather.pyx",
+        "if <uint64_t> row >= rows:",
+        "if False:",
+        "test_records.py::test_an_index_that_changes_meanwhile_reads_nothing_outside",
+    ),
+    Mutant(
+        "our own truncations are not noticed by batches",
+        "_core.pyx",
+        "if self.shrinks != mapping.shrinks:",
+        "if False:",
+        "test_records.py::test_gather_while_the_mapping_grows_and_shrinks",
+    ),
+    Mutant(
+        "cold records are not asked for",
+        "_gather.pyx",
+        "READAHEAD) * PAGE, MADV_WILLNEED)",
+        "READAHEAD) * PAGE, MADV_NORMAL)",
+        "test_records.py::test_cold_records_are_asked_for_before_they_are_copied",
+    ),
+    Mutant(
+        "a stream keeps what is behind it",
+        "_stream.py",
+        "    m._drop(start, end - start)",
+        "    pass",
+        "test_records.py::test_a_stream_leaves_little_in_memory_and_kept_chunks_whole",
+    ),
 ]
 
 
