@@ -299,7 +299,7 @@ MUTANTS = [
         "cold records are not asked for",
         "_gather.pyx",
         "READAHEAD) * PAGE, MADV_WILLNEED)",
-        "READAHEAD) * PAGE, MADV_NORMAL)",
+        "READAHEAD) * PAGE, MADV_RANDOM)",
         "test_records.py::test_cold_records_are_asked_for_before_they_are_copied",
     ),
     Mutant(
