@@ -41,7 +41,7 @@ from cpython.buffer cimport PyBUF_FORMAT, PyBUF_ND, PyBUF_SIMPLE, PyBUF_STRIDES,
     PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.memoryview cimport PyMemoryView_FromObject
-from libc.errno cimport EACCES, EAGAIN, EBADF, EFAULT, EFBIG, EINTR, EIO, EISDIR, ENODEV, \
+from libc.errno cimport EACCES, EAGAIN, EBADF, EBUSY, EFAULT, EFBIG, EINTR, EIO, EISDIR, ENODEV, \
     ENOMEM, EOPNOTSUPP, EPERM, errno
 from libc.stdint cimport INT64_MAX, int64_t, uint64_t, uintptr_t
 from libc.string cimport strerror
@@ -117,6 +117,27 @@ cdef extern from "_patch.h" nogil:
     int patch_heal(patch_range *range, size_t length, bint discard, size_t *written)
 
 
+cdef extern from "_ahead.h" nogil:
+    struct ahead_marker:
+        int64_t base, size
+    struct ahead_trailer:
+        int64_t end
+    struct ahead_record:
+        void *target
+        const void *source
+        size_t length
+        int64_t *end_of_data
+        int64_t end
+    int ahead_lock(int fd)
+    int ahead_unlock(int fd)
+    int ahead_recover(int fd, bint locked)
+    int ahead_leave(int fd)
+    int ahead_end(int fd, int64_t *size)
+    int ahead_step(int fd, ahead_marker *marker, int64_t end, int64_t size)
+    int ahead_settle(int fd, ahead_marker *marker, int64_t end)
+    void ahead_store(void *record)
+
+
 cdef extern from "_raise.h":
     int raise_install(object exception)
     void raise_cancel()
@@ -155,8 +176,14 @@ cdef int64_t CHUNK = 1 << 20
 # Blocks allocated ahead of a growing file, at most, and never more than an eighth of it.
 cdef int64_t MOST_AHEAD = 1 << 16
 
-# Not an errno value: the mapping was closed by another thread in between.
+# Of a file that runs ahead, appends store into pages that were made beforehand, so many
+# bytes at a time.
+cdef int64_t BATCH = 1 << 16
+
+# No errno values: the mapping was closed by another thread in between; a region is needed,
+# which cannot be made under the mutex.
 cdef int CLOSED = -1
+cdef int NO_SPARE = -2
 
 # Far beyond what any filesystem holds, and far enough from overflow to add a reserve.
 cdef int64_t MOST_SIZE = 1 << 62
@@ -552,6 +579,7 @@ HARMLESS = {
         "DONTFORK", "DOFORK", "WIPEONFORK", "KEEPONFORK", "DONTDUMP", "DODUMP",
     )
 }
+cdef int POPULATE_WRITE = CONSTANTS["MADV_POPULATE_WRITE"]
 cdef tuple LASTING = (MADV_NORMAL, MADV_RANDOM, MADV_SEQUENTIAL)
 
 
@@ -594,13 +622,19 @@ cdef class Mapping:
     engine : {"mmap", "auto", "pread"}, default "mmap"
         ``"pread"`` reads and writes by system call and maps nothing, so there are no views
         and arrays. ``"auto"`` does so where the filesystem cannot be mapped.
+    ahead : int, default 0
+        Bytes by which appending makes the file longer at a time, so that `append` is a copy
+        in memory. `sync` and `close` give the file the size of its data, and so does the
+        next opening for writing after a crash. 0 keeps the size exact.
 
     Raises
     ------
     OSError
-        When a system call fails, or the file is not a regular one.
+        When a system call fails, or the file is not a regular one. ``EBUSY`` when another
+        mapping with `ahead` is open and appends to the file.
     ValueError
-        When the window does not lie in the file, or an option is unknown.
+        When the window does not lie in the file, an option is unknown, or `ahead` is given
+        for a mapping that is not writable, growable and in memory.
     """
     cdef Region region          # None: closed
     cdef Py_ssize_t length      # bytes in the mapping
@@ -611,6 +645,10 @@ cdef class Mapping:
     cdef int64_t file_size      # as it was when this object looked last
     cdef int64_t reserve        # -1: by the default rule
     cdef int64_t allocated      # where the blocks that we allocated end
+    cdef int64_t ahead          # bytes a step; 0: the file's size is exact
+    cdef int64_t populated      # records may be stored up to here; 0: not at all
+    cdef ahead_marker marker    # its size is the file's, while that runs ahead
+    cdef bint inherited         # from a process that appends ahead, by a fork
     cdef int sync_failure       # an errno value that a sync got, until a rewrite
     cdef int fork_advice        # MADV_DONTFORK or MADV_DOFORK
     cdef list last_faults       # of a closed mapping
@@ -643,7 +681,7 @@ cdef class Mapping:
 
     def __init__(self, fd, name, *, private=False, readonly=False, offset=0, length=None,
                  reserve=None, preallocate=True, on_fault="raise", keep_fd=True,
-                 engine="mmap"):
+                 engine="mmap", ahead=0):
         cdef int descriptor = fd
         if self.started:
             raise RuntimeError("a mapping is initialised only once")
@@ -652,6 +690,8 @@ cdef class Mapping:
         self.name = name
         try:
             self.set_up(private, readonly, offset, length, reserve, preallocate)
+            self.set_up_ahead(as_offset(ahead, "ahead"), keep_fd and engine != "pread")
+            self.learn_length(-1 if length is None else as_offset(length, "length"))
             self.set_up_memory(on_fault, keep_fd, engine)
         except BaseException:
             self.close()
@@ -665,12 +705,18 @@ cdef class Mapping:
             if self.region is not None:
                 self.region.let_go_of_file()
             with nogil:
+                if self.ahead:
+                    self.stop_ahead()
                 close(self.fd)
 
     def _after_fork(self):
         """In a forked child: free the mutex if a thread held it that is not here."""
         if self.mutex.locked():
             self.mutex.release()
+        if self.ahead:
+            self.marker.size = self.ahead = self.populated = 0
+            self.inherited = True
+            ahead_leave(self.fd)
         if self.fork_advice == MADV_DONTFORK:
             self.close()
 
@@ -685,8 +731,26 @@ cdef class Mapping:
         self.preallocate = preallocate
         self.growable = length is None and not private
         self.advice = MADV_NORMAL
-        self.learn_access(private, readonly)
-        return self.learn_length(-1 if length is None else as_offset(length, "length"))
+        return self.learn_access(private, readonly)
+
+    cdef int set_up_ahead(self, int64_t ahead, bint possible) except -1:
+        """Be the one who appends ahead, and end what one before us could not."""
+        cdef int code = 0
+        cdef bint writable = self.growable and (self.appending or self.prot & PROT_WRITE)
+        if ahead and (not possible or not writable or self.appending):
+            raise ValueError(f"ahead={ahead} is for a mapping in memory that may write "
+                             f"anywhere and grow, which that of {self.name!r} is not")
+        self.ahead = min(ahead, MOST_RESERVE)
+        if ahead:
+            code = ahead_lock(self.fd)
+        if code == 0 and writable:
+            code = ahead_recover(self.fd, ahead > 0)
+        if code == EBUSY:
+            raise OSError(EBUSY, "another mapping appends ahead of the file's end: one "
+                          "alone can", self.name)
+        if code:
+            self.ahead = 0      # a filesystem without locks, or a file that cannot be cut
+        return 0
 
     cdef int set_up_memory(self, on_fault, bint keep_fd, engine) except -1:
         if on_fault not in ("raise", "poison") or engine not in ("mmap", "auto", "pread"):
@@ -762,6 +826,7 @@ cdef class Mapping:
             raise OSError(ENODEV, "only regular files can be mapped, and this is not one",
                           self.name)
         self.refuse_huge_pages(status.st_blksize)
+        self.check(ahead_end(self.fd, &status.st_size))
         self.file_size = status.st_size
         self.length = status.st_size - self.origin
         if self.length < 0:
@@ -832,6 +897,8 @@ cdef class Mapping:
         cdef int64_t span = needed + round_up(self.room_for(length))
         if self.unmapped or needed <= <int64_t> self.region.span:
             return 0
+        if spare is None:
+            return NO_SPARE
         if mremap(self.region.base, self.region.span, span, 0) != MAP_FAILED:
             self.region.span = self.region.blank_from = span
             patch_resize(&self.region.watch, span)
@@ -846,11 +913,11 @@ cdef class Mapping:
                 self.shrinks += 1
                 self.allocated = 0
             self.length = length
-            self.file_size = self.origin + length
-            if spare.base != NULL:
+            self.file_size = max(self.origin + length, self.marker.size)
+            if spare is not None and spare.base != NULL:
                 self.region = spare
             self.region.reach(length)
-        if spare.base != NULL:
+        if spare is not None and spare.base != NULL:
             self.elders.append(old)
             self.forget_elders(False)
         return 0
@@ -1525,7 +1592,17 @@ cdef class Mapping:
         >>> m.append(b"record"), m.size()
         (3, 9)
         """
-        return self._append(data)[0]
+        cdef Py_buffer source
+        cdef int64_t start = -1
+        get_source(data, &source)
+        try:
+            if self.populated:
+                start = self.append_hot(<char *> source.buf, source.len)
+            if start == -1:
+                start = self.extend_at_end(<char *> source.buf, source.len)
+        finally:
+            PyBuffer_Release(&source)
+        return start
 
     def _append(self, data):
         """Append, and return the position and the number of bytes written."""
@@ -1535,6 +1612,50 @@ cdef class Mapping:
             return self.extend_at_end(<char *> source.buf, source.len), source.len
         finally:
             PyBuffer_Release(&source)
+
+    cdef int64_t append_hot(self, const char *source, int64_t length) noexcept:
+        """Store a small record into pages that were made for it; -1 where it must wait.
+
+        With the GIL, which would cost as much again to give up. The pages are in memory and
+        written to all the time. Where one of them has been written to the disk meanwhile,
+        the store waits for the filesystem to let it change again.
+        """
+        cdef int64_t start
+        if length > PAGE or not fault_in_force(tick()):
+            return -1
+        with self.mutex:
+            start = self.length
+            if start + length > self.populated or not self.put(source, length):
+                return -1
+            self.grow_to(start + length)
+        return start
+
+    cdef inline void grow_to(self, int64_t length) noexcept:
+        """`adopt`, where no more than the length changes: inside populated pages."""
+        cdef int64_t lead = self.origin % PAGE
+        with cython.critical_section(self):
+            if length > self.region.reached:
+                self.region.reach(round_up(lead + length) - lead)
+            self.length = length
+
+    cdef bint put(self, const char *source, int64_t length) noexcept nogil:
+        """Store a record behind the end, and then the end; False when a page was not there.
+
+        The caller makes it known to the mapping, too.
+        """
+        cdef fault_range ranges[2]
+        cdef ahead_record record
+        cdef char *end_of_file = self.region.data + self.marker.size - self.origin
+        record.target = self.region.data + self.length
+        record.source = source
+        record.length = length
+        record.end_of_data = &(<ahead_trailer *> end_of_file - 1).end
+        record.end = self.origin + self.length + length
+        ranges[0] = fault_range(record.target, end_of_file - <char *> record.target)
+        ranges[1] = fault_range(source, length)
+        return (load_total(&patch_total) == self.seen
+                and fault_call(ahead_store, &record, ranges) == NULL
+                and load_total(&patch_total) == self.seen)
 
     def find(self, sub, start=0, end=None):
         """Return the position of the first `sub` that lies in ``[start, end)``.
@@ -1644,6 +1765,9 @@ cdef class Mapping:
         if not self.growable:
             raise ValueError(f"this mapping of {self.name!r} has a fixed size of "
                              f"{self.length} bytes: it is copy-on-write or a window")
+        if self.inherited:
+            raise ValueError(f"{self.name!r} was opened with ahead by the process that "
+                             f"forked this one, and grows there")
         return 0
 
     cdef Py_ssize_t extend(self, const char *source, int64_t offset,
@@ -1655,11 +1779,13 @@ cdef class Mapping:
         self.require_growable()
         if offset > MOST_SIZE or clip(self.origin + offset, length, MOST_SIZE) < length:
             self.check(EFBIG)
+        if self.ahead and self.run_ahead(source, offset, length, &inside):
+            return inside - offset
         with self.mutex:
             inside = clip(offset, length, self.length)
             if self.region is not None:
                 with nogil:
-                    code = self.ensure_room(offset + length, spare)
+                    code = self.make_exact() or self.ensure_room(offset + length, spare)
                     if code == 0:
                         code = self.lengthen(source + inside, offset + inside,
                                              length - inside)
@@ -1669,25 +1795,134 @@ cdef class Mapping:
         return inside
 
     cdef int64_t extend_at_end(self, const char *source, int64_t length) except? -1:
-        cdef Region spare = self.new_region()
-        cdef int64_t start, end
-        cdef int code = CLOSED
+        cdef Region spare = None
+        cdef int64_t start
+        cdef int code = NO_SPARE
         self.require_growable()
+        if self.ahead and self.run_ahead(source, -1, length, &start):
+            return start
+        while code == NO_SPARE:
+            code = self.extend_exactly(source, length, &start, spare)
+            if code == NO_SPARE:
+                spare = self.new_region()
+        self.check(code)
+        return start
+
+    cdef int extend_exactly(self, const char *source, int64_t length, int64_t *start,
+                            Region spare) except? -1:
+        """Append by system call; returns an errno value."""
+        cdef int64_t end
+        cdef int code = CLOSED
         with self.mutex:
-            start = self.length
-            end = start + length
+            start[0] = self.length
+            end = start[0] + length
             if self.region is not None:
                 with nogil:
                     if self.appending:
-                        code = self.append_record(source, length, &start, &end, spare)
+                        code = self.append_record(source, length, start, &end, spare)
                     else:
-                        code = self.ensure_room(end, spare)
+                        code = self.make_exact() or self.ensure_room(end, spare)
                         if code == 0:
-                            code = self.lengthen(source, start, length)
+                            code = self.lengthen(source, start[0], length)
                 if code == 0:
                     self.adopt(spare, max(self.length, end))
-        self.check(code)
-        return start
+        return code
+
+    # -- Growth ahead of the data
+
+    cdef bint run_ahead(self, const char *source, int64_t offset, int64_t length,
+                        int64_t *start) except -1:
+        """Store what of the range at `offset` (-1: the end) lies past the end.
+
+        Puts where the end was into `start`. False where the file must grow exactly: it has
+        no range that goes on from its end, or cannot run ahead, since the disk is full or a
+        page cannot be had. Then that grows by system call, or says why not.
+        """
+        cdef Region spare = self.new_region()
+        cdef int64_t inside
+        cdef int code
+        cdef bint stored = False
+        with self.mutex:
+            start[0] = self.length
+            inside = 0 if offset == -1 else start[0] - offset
+            if self.region is None or not self.ahead or not 0 <= inside < length:
+                return False
+            with nogil:
+                code = self.step(start[0] + length - inside, spare)
+            if code == 0:
+                self.adopt(spare, start[0])
+                with nogil:
+                    self.populate(start[0] + length - inside)
+                    stored = (fault_in_force(tick())
+                              and self.put(source + inside, length - inside))
+                if stored:
+                    self.grow_to(start[0] + length - inside)
+        if code == 0 and not stored:
+            self.require_file(self.length, self.marker.size - self.origin - self.length)
+        return stored
+
+    cdef int step(self, int64_t end, Region spare) noexcept nogil:
+        """Have the file long enough for data up to `end` and the trailer behind it.
+
+        A nearly full disk gets a small step.
+        """
+        cdef int64_t least = round_up(self.origin + end + <int64_t> sizeof(ahead_trailer))
+        cdef int64_t size = least + round_up(self.ahead)
+        cdef int code
+        if least <= self.marker.size:
+            return 0
+        if self.unmapped:
+            return EOPNOTSUPP
+        code = self.ensure_room(size - self.origin, spare)
+        if code:
+            return code
+        code = ahead_step(self.fd, &self.marker, self.origin + self.length, size)
+        if code:
+            code = ahead_step(self.fd, &self.marker, self.origin + self.length, least)
+        if code == EOPNOTSUPP:
+            self.ahead = 0      # this filesystem never will
+        return code
+
+    cdef void populate(self, int64_t end) noexcept nogil:
+        """Make pages up to `end` and some more; a store to one that is not there faults."""
+        cdef int64_t last = self.marker.size - self.origin - <int64_t> sizeof(ahead_trailer)
+        cdef Pages pages
+        if end <= self.populated:
+            return
+        end = min(max(end, self.length + BATCH), last)
+        pages = pages_of(self.region.data, self.length, end - self.length)
+        madvise(pages.start, pages.length, POPULATE_WRITE)
+        end = pages.start + pages.length - self.region.data
+        self.populated = min(end, last)
+
+    cdef int make_exact(self) noexcept nogil:
+        """Give a file that runs ahead the size of its data."""
+        cdef int code
+        if self.marker.size == 0:
+            return 0
+        code = ahead_settle(self.fd, &self.marker, self.origin + self.length)
+        if code == 0:
+            self.populated = self.allocated = 0
+        return code
+
+    cdef int stop_ahead(self) noexcept nogil:
+        """For good. What cannot be cut off now, the next opening will."""
+        cdef int code = self.make_exact()
+        ahead_unlock(self.fd)
+        self.marker.size = self.ahead = self.populated = 0
+        return code
+
+    cdef int end_of_file(self, int64_t *size) noexcept nogil:
+        """Where the data ends in the file; who runs it ahead knows by itself."""
+        cdef file_stat status
+        cdef int code = code_of(fstat(self.fd, &status))
+        size[0] = status.st_size
+        if code or self.marker.size == 0:
+            return code or ahead_end(self.fd, size)
+        if size[0] == self.marker.size:
+            size[0] = self.origin + self.length
+            return 0
+        return self.make_exact()    # somebody else has cut it, or written behind
 
     cdef int append_record(self, const char *source, int64_t length, int64_t *start,
                            int64_t *end, Region spare) noexcept nogil:
@@ -1858,7 +2093,10 @@ cdef class Mapping:
             if self.region is not None:
                 if length > self.length:
                     return False
-                code = self.cut(length, spare, &exports)
+                with nogil:
+                    code = self.make_exact()
+                if code == 0:
+                    code = self.cut(length, spare, &exports)
         if exports:
             raise BufferError(f"{self.name!r} cannot become smaller: {exports} of its "
                               f"views {'is' if exports == 1 else 'are'} alive")
@@ -2036,7 +2274,6 @@ cdef class Mapping:
         >>> m.close()
         """
         cdef Region spare = self.new_region()
-        cdef file_stat status
         cdef int64_t end = 0
         cdef int code = CLOSED
         self.require_descriptor()
@@ -2046,9 +2283,9 @@ cdef class Mapping:
         with self.mutex:
             if self.region is not None:
                 with nogil:
-                    code = code_of(fstat(self.fd, &status))
+                    code = self.end_of_file(&end)
                     if code == 0:
-                        end = max(0, status.st_size - self.origin)
+                        end = max(0, end - self.origin)
                         code = self.ensure_room(end, spare)
                 if code == 0:
                     self.adopt(spare, end)
@@ -2119,6 +2356,8 @@ cdef class Mapping:
         guard_is_in_force()
         if self.flags == MAP_PRIVATE:
             return
+        if wait and self.marker.size:
+            self.make_exact_now()
         if wait and count and not self.unmapped:
             with nogil:
                 code = sync_pages(pages)
@@ -2133,6 +2372,14 @@ cdef class Mapping:
         self.look_for_patches()     # a copy in their place was not written
         self._remember_failure(code)
         self.require_file(start, count)
+
+    cdef int make_exact_now(self) except -1:
+        cdef int code = CLOSED
+        with self.mutex:
+            if self.region is not None:
+                with nogil:
+                    code = self.make_exact()
+        return self.check(code)
 
     cdef int require_file(self, int64_t start, int64_t count) except -1:
         """Raise where the file has no such bytes any more: they were not written either."""
@@ -2564,9 +2811,12 @@ cdef class Mapping:
         array([0, 0, 0, 0], dtype=uint8)
         """
         cdef Region region
-        cdef int code = 0
+        cdef int code = 0, ahead_code = 0
         cdef list regions = self.regions()
         with self.mutex:
+            if self.ahead:
+                with nogil:
+                    ahead_code = self.stop_ahead()
             with cython.critical_section(self):
                 region, self.region = self.region, None
                 self.shrinks += 1
@@ -2579,7 +2829,7 @@ cdef class Mapping:
             self.forget_elders(True)
             if self.fd != -1:
                 with nogil:
-                    code = code_of(close(self.fd)) or code
+                    code = code_of(close(self.fd)) or code or ahead_code
                 self.fd = -1
         if regions:
             self.last_faults = self.faults_in(regions)
