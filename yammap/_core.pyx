@@ -176,9 +176,10 @@ cdef int64_t CHUNK = 1 << 20
 # Blocks allocated ahead of a growing file, at most, and never more than an eighth of it.
 cdef int64_t MOST_AHEAD = 1 << 16
 
-# Of a file that runs ahead, appends store into pages that were made beforehand, so many
-# bytes at a time.
-cdef int64_t BATCH = 1 << 16
+# Of a file that runs ahead, appends store into pages that were made beforehand: as many
+# bytes at a time as were appended since it has, within these bounds.
+cdef int64_t LEAST_BATCH = 1 << 14
+cdef int64_t MOST_BATCH = 1 << 18
 
 # No errno values: the mapping was closed by another thread in between; a region is needed,
 # which cannot be made under the mutex.
@@ -275,7 +276,7 @@ cdef inline Pages pages_of(char *data, int64_t offset, int64_t length) noexcept 
 
 
 cdef inline int64_t round_up(int64_t length) noexcept nogil:
-    return (length + PAGE - 1) // PAGE * PAGE
+    return (length + PAGE - 1) & -PAGE
 
 
 cdef uint64_t next_serial = 0
@@ -290,6 +291,7 @@ cdef class Region:
     cdef size_t span
     cdef size_t blank_from      # from here on, zeros instead of the file
     cdef int64_t reached        # the longest the mapping has been in it
+    cdef size_t exposed         # the same in whole pages, as the handler knows it
     cdef char *data
     cdef atomic_count exports   # live buffers, each of which holds a reference
     cdef bint lent              # a holder of the mapping object may read it unseen
@@ -336,7 +338,9 @@ cdef class Region:
         """The mapping has `length` bytes in it now, all of which views may reach."""
         if length > self.reached:
             self.reached = length
-            patch_expose(&self.watch, self.watch.lead + length)
+            if self.watch.lead + length > self.exposed:
+                self.exposed = round_up(self.watch.lead + length)
+                patch_expose(&self.watch, self.exposed)
 
     def __dealloc__(self):
         if self.base != NULL:
@@ -519,7 +523,7 @@ RaisedBusError.__module__ = BusError.__module__
 if raise_install(RaisedBusError) == -1:
     raise OSError(errno, strerror(errno).decode())
 
-cdef char zeros[65536]
+cdef char zeros[1 << 18]
 
 
 cdef int write_all(int fd, const char *source, int64_t length, int64_t offset,
@@ -646,7 +650,8 @@ cdef class Mapping:
     cdef int64_t reserve        # -1: by the default rule
     cdef int64_t allocated      # where the blocks that we allocated end
     cdef int64_t ahead          # bytes a step; 0: the file's size is exact
-    cdef int64_t populated      # records may be stored up to here; 0: not at all
+    cdef int64_t populated      # pages for records have been made up to here
+    cdef int64_t open_to        # they may be stored up to here without the mutex
     cdef ahead_marker marker    # its size is the file's, while that runs ahead
     cdef bint inherited         # from a process that appends ahead, by a fork
     cdef int sync_failure       # an errno value that a sync got, until a rewrite
@@ -714,7 +719,7 @@ cdef class Mapping:
         if self.mutex.locked():
             self.mutex.release()
         if self.ahead:
-            self.marker.size = self.ahead = self.populated = 0
+            self.marker.size = self.ahead = self.open_to = 0
             self.inherited = True
             ahead_leave(self.fd)
         if self.fork_advice == MADV_DONTFORK:
@@ -893,12 +898,12 @@ cdef class Mapping:
 
     cdef int ensure_room(self, int64_t length, Region spare) noexcept nogil:
         """Have address space for `length` bytes, mapped into `spare` if need be."""
-        cdef int64_t needed = round_up(self.origin % PAGE + length)
-        cdef int64_t span = needed + round_up(self.room_for(length))
+        cdef int64_t needed = self.region.data - self.region.base + length, span
         if self.unmapped or needed <= <int64_t> self.region.span:
             return 0
         if spare is None:
             return NO_SPARE
+        span = round_up(needed) + round_up(self.room_for(length))
         if mremap(self.region.base, self.region.span, span, 0) != MAP_FAILED:
             self.region.span = self.region.blank_from = span
             patch_resize(&self.region.watch, span)
@@ -1596,7 +1601,7 @@ cdef class Mapping:
         cdef int64_t start = -1
         get_source(data, &source)
         try:
-            if self.populated:
+            if self.open_to:
                 start = self.append_hot(<char *> source.buf, source.len)
             if start == -1:
                 start = self.extend_at_end(<char *> source.buf, source.len)
@@ -1619,24 +1624,30 @@ cdef class Mapping:
         With the GIL, which would cost as much again to give up. The pages are in memory and
         written to all the time. Where one of them has been written to the disk meanwhile,
         the store waits for the filesystem to let it change again.
+
+        Without the mutex, which would cost as much as the copy: who holds that and is about
+        to change the size stops appends first, in a critical section as this is one.
         """
         cdef int64_t start
         if length > PAGE or not fault_in_force(tick()):
             return -1
-        with self.mutex:
+        with cython.critical_section(self):
             start = self.length
-            if start + length > self.populated or not self.put(source, length):
-                return -1
-            self.grow_to(start + length)
+            if start + length <= self.open_to and self.put(source, length):
+                self.grow_to(start + length)
+            else:
+                start = -1
         return start
 
-    cdef inline void grow_to(self, int64_t length) noexcept:
-        """`adopt`, where no more than the length changes: inside populated pages."""
-        cdef int64_t lead = self.origin % PAGE
+    cdef void stop_appends(self) noexcept:
+        """Under the mutex: let `append_hot` wait for it until `open_to` is set again."""
         with cython.critical_section(self):
-            if length > self.region.reached:
-                self.region.reach(round_up(lead + length) - lead)
-            self.length = length
+            self.open_to = 0
+
+    cdef inline void grow_to(self, int64_t length) noexcept:
+        """`adopt`, in a critical section, where no more than the length changes."""
+        self.region.reach(length)
+        self.length = length
 
     cdef bint put(self, const char *source, int64_t length) noexcept nogil:
         """Store a record behind the end, and then the end; False when a page was not there.
@@ -1782,6 +1793,7 @@ cdef class Mapping:
         if self.ahead and self.run_ahead(source, offset, length, &inside):
             return inside - offset
         with self.mutex:
+            self.stop_appends()
             inside = clip(offset, length, self.length)
             if self.region is not None:
                 with nogil:
@@ -1814,6 +1826,7 @@ cdef class Mapping:
         cdef int64_t end
         cdef int code = CLOSED
         with self.mutex:
+            self.stop_appends()
             start[0] = self.length
             end = start[0] + length
             if self.region is not None:
@@ -1839,24 +1852,28 @@ cdef class Mapping:
         page cannot be had. Then that grows by system call, or says why not.
         """
         cdef Region spare = self.new_region()
-        cdef int64_t inside
+        cdef int64_t inside, end
         cdef int code
         cdef bint stored = False
         with self.mutex:
+            self.stop_appends()
             start[0] = self.length
             inside = 0 if offset == -1 else start[0] - offset
+            end = start[0] + length - inside
             if self.region is None or not self.ahead or not 0 <= inside < length:
                 return False
             with nogil:
-                code = self.step(start[0] + length - inside, spare)
+                code = self.step(end, spare)
             if code == 0:
                 self.adopt(spare, start[0])
                 with nogil:
-                    self.populate(start[0] + length - inside)
+                    self.populate(end)
                     stored = (fault_in_force(tick())
                               and self.put(source + inside, length - inside))
-                if stored:
-                    self.grow_to(start[0] + length - inside)
+            if stored:
+                with cython.critical_section(self):
+                    self.grow_to(end)
+                    self.open_to = self.populated
         if code == 0 and not stored:
             self.require_file(self.length, self.marker.size - self.origin - self.length)
         return stored
@@ -1884,16 +1901,23 @@ cdef class Mapping:
         return code
 
     cdef void populate(self, int64_t end) noexcept nogil:
-        """Make pages up to `end` and some more; a store to one that is not there faults."""
+        """Make pages up to `end` and some more; without them a store is slow, or faults.
+
+        Zeros are written there before the pages are mapped, since a filesystem makes many
+        pages at once then, and one at a time for faults.
+        """
         cdef int64_t last = self.marker.size - self.origin - <int64_t> sizeof(ahead_trailer)
+        cdef int64_t start = max(self.length, self.populated)
+        cdef int64_t appended = self.origin + self.length - self.marker.base
         cdef Pages pages
         if end <= self.populated:
             return
-        end = min(max(end, self.length + BATCH), last)
-        pages = pages_of(self.region.data, self.length, end - self.length)
+        end = max(end, start + min(max(appended, LEAST_BATCH), MOST_BATCH))
+        pages = pages_of(self.region.data, start, min(end, last) - start)
+        end = min(pages.start + pages.length - self.region.data, last)
+        write_zeros(self.fd, self.origin + start, end - start, False)
+        self.populated = end
         madvise(pages.start, pages.length, POPULATE_WRITE)
-        end = pages.start + pages.length - self.region.data
-        self.populated = min(end, last)
 
     cdef int make_exact(self) noexcept nogil:
         """Give a file that runs ahead the size of its data."""
@@ -1909,7 +1933,7 @@ cdef class Mapping:
         """For good. What cannot be cut off now, the next opening will."""
         cdef int code = self.make_exact()
         ahead_unlock(self.fd)
-        self.marker.size = self.ahead = self.populated = 0
+        self.marker.size = self.ahead = 0
         return code
 
     cdef int end_of_file(self, int64_t *size) noexcept nogil:
@@ -2090,6 +2114,7 @@ cdef class Mapping:
         cdef Py_ssize_t exports = 0
         cdef int code = CLOSED
         with self.mutex:
+            self.stop_appends()
             if self.region is not None:
                 if length > self.length:
                     return False
@@ -2281,6 +2306,7 @@ cdef class Mapping:
         if not self.growable:
             raise ValueError(f"this mapping of {self.name!r} has a fixed size")
         with self.mutex:
+            self.stop_appends()
             if self.region is not None:
                 with nogil:
                     code = self.end_of_file(&end)
@@ -2376,6 +2402,7 @@ cdef class Mapping:
     cdef int make_exact_now(self) except -1:
         cdef int code = CLOSED
         with self.mutex:
+            self.stop_appends()
             if self.region is not None:
                 with nogil:
                     code = self.make_exact()
@@ -2814,6 +2841,7 @@ cdef class Mapping:
         cdef int code = 0, ahead_code = 0
         cdef list regions = self.regions()
         with self.mutex:
+            self.stop_appends()
             if self.ahead:
                 with nogil:
                     ahead_code = self.stop_ahead()
