@@ -22,7 +22,7 @@ static int code_of(long result)
 
 /* The byte's position is no file's: locks of the whole file by others stay possible, but
  * for those that go on for ever. */
-static int lock(int fd, short type)
+static int set_lock(int fd, short type)
 {
     struct flock range = {.l_type = type, .l_whence = SEEK_SET, .l_start = INT64_MAX - 1,
                           .l_len = 1};
@@ -31,14 +31,29 @@ static int lock(int fd, short type)
     return code == EAGAIN || code == EACCES ? EBUSY : code;
 }
 
-int ahead_lock(int fd)
+int ahead_lock(int fd, int *lock)
 {
-    return lock(fd, F_WRLCK);
+    char path[32];
+    int code;
+
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    *lock = open(path, O_RDWR | O_CLOEXEC);
+    if (*lock == -1)
+        return errno;
+    code = set_lock(*lock, F_WRLCK);
+    if (code) {
+        close(*lock);
+        *lock = -1;
+    }
+    return code;
 }
 
-int ahead_unlock(int fd)
+void ahead_unlock(int lock)
 {
-    return lock(fd, F_UNLCK);
+    if (lock == -1)
+        return;
+    set_lock(lock, F_UNLCK);
+    close(lock);
 }
 
 static int get_marker(int fd, struct ahead_marker *marker)
@@ -175,16 +190,14 @@ static int recover(int fd)
 int ahead_recover(int fd, int locked)
 {
     struct ahead_marker marker;
-    int code;
+    int code, lock = -1;
 
     if (!get_marker(fd, &marker))
         return 0;
-    code = locked ? 0 : ahead_lock(fd);
-    if (code)
-        return code;
-    code = recover(fd);
-    if (!locked)
-        ahead_unlock(fd);
+    code = locked ? 0 : ahead_lock(fd, &lock);
+    if (code == 0)
+        code = recover(fd);
+    ahead_unlock(lock);
     return code;
 }
 
@@ -257,20 +270,6 @@ int ahead_settle(int fd, struct ahead_marker *marker, int64_t end)
     fremovexattr(fd, NAME);
     memset(marker, 0, sizeof *marker);
     return 0;
-}
-
-int ahead_leave(int fd)
-{
-    char path[32];
-    int other, code;
-
-    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-    other = open(path, (fcntl(fd, F_GETFL) & (O_ACCMODE | O_APPEND)) | O_CLOEXEC);
-    if (other == -1)
-        return errno;
-    code = code_of(dup3(other, fd, O_CLOEXEC));
-    close(other);
-    return code;
 }
 
 void ahead_store(void *argument)

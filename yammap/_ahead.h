@@ -13,13 +13,13 @@
  * the file has no such attribute, and who appends a record does not know the id.
  *
  * Contract
- * - One descriptor at a time runs a file ahead: it holds a lock (F_OFD_SETLK) on a byte that
- *   no file has, and the kernel takes it away when the process dies. Only the holder cuts.
+ * - One mapping at a time runs a file ahead: it holds a lock (F_OFD_SETLK) on a byte that no
+ *   file has, and the kernel takes it away when the process dies. Only the holder cuts.
  * - At every moment the file has either the size of its data, or ends with a trailer: a step
  *   is one pwrite(2) of the next trailer. Killing the process loses no record.
  * - A power cut may lose the trailer, but never a synced byte: what was synced lies before
  *   `base`, and the next opener takes away no more than zeros behind that.
- * - Functions return an errno value. None needs the GIL.
+ * - Functions that can fail return an errno value. None needs the GIL.
  */
 #ifndef YAMMAP_AHEAD_H
 #define YAMMAP_AHEAD_H
@@ -39,9 +39,13 @@ struct ahead_trailer {
     int64_t end;
 };
 
-/* EBUSY when another holds it. */
-int ahead_lock(int fd);
-int ahead_unlock(int fd);
+/* Take the lock by a descriptor of its own, `lock`; EBUSY when another holds it. Not by `fd`,
+ * since a child forked off inherits the mapping, which would hold what `fd` stands for, and
+ * the lock with it, after our death. The child closes `lock`. */
+int ahead_lock(int fd, int *lock);
+
+/* -1 is no lock. */
+void ahead_unlock(int lock);
 
 /* What a crash has left: cut off what is not data. EBUSY when another holds the lock, which
  * is taken meanwhile unless the caller has it. */
@@ -57,10 +61,6 @@ int ahead_step(int fd, struct ahead_marker *marker, int64_t end, int64_t size);
 
 /* Cut the file at `end`, unless others have changed its size, and forget the marker. */
 int ahead_settle(int fd, struct ahead_marker *marker, int64_t end);
-
-/* In a forked child: open the file anew under the same number, so that the lock, which
- * belongs to what both share, ends with the parent. */
-int ahead_leave(int fd);
 
 /* Argument of ahead_store(), for fault_call(): a record, and the end it makes. */
 struct ahead_record {

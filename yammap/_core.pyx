@@ -128,10 +128,9 @@ cdef extern from "_ahead.h" nogil:
         size_t length
         int64_t *end_of_data
         int64_t end
-    int ahead_lock(int fd)
-    int ahead_unlock(int fd)
+    int ahead_lock(int fd, int *lock)
+    void ahead_unlock(int lock)
     int ahead_recover(int fd, bint locked)
-    int ahead_leave(int fd)
     int ahead_end(int fd, int64_t *size)
     int ahead_step(int fd, ahead_marker *marker, int64_t end, int64_t size)
     int ahead_settle(int fd, ahead_marker *marker, int64_t end)
@@ -653,6 +652,7 @@ cdef class Mapping:
     cdef int64_t populated      # pages for records have been made up to here
     cdef int64_t open_to        # they may be stored up to here without the mutex
     cdef ahead_marker marker    # its size is the file's, while that runs ahead
+    cdef int ahead_fd           # the lock of who runs the file ahead, or -1
     cdef bint inherited         # from a process that appends ahead, by a fork
     cdef int sync_failure       # an errno value that a sync got, until a rewrite
     cdef int fork_advice        # MADV_DONTFORK or MADV_DOFORK
@@ -679,7 +679,7 @@ cdef class Mapping:
     """bool: the file takes bytes only at its end (``O_APPEND``)."""
 
     def __cinit__(self):
-        self.fd = -1
+        self.fd = self.ahead_fd = -1
         self.elders = []
         self.last_faults = []
         self.fork_advice = MADV_DOFORK
@@ -710,18 +710,18 @@ cdef class Mapping:
             if self.region is not None:
                 self.region.let_go_of_file()
             with nogil:
-                if self.ahead:
-                    self.stop_ahead()
+                self.stop_ahead()
                 close(self.fd)
 
     def _after_fork(self):
         """In a forked child: free the mutex if a thread held it that is not here."""
         if self.mutex.locked():
             self.mutex.release()
-        if self.ahead:
+        if self.ahead_fd != -1:
             self.marker.size = self.ahead = self.open_to = 0
             self.inherited = True
-            ahead_leave(self.fd)
+            close(self.ahead_fd)        # which leaves the lock to the parent
+            self.ahead_fd = -1
         if self.fork_advice == MADV_DONTFORK:
             self.close()
 
@@ -747,7 +747,7 @@ cdef class Mapping:
                              f"anywhere and grow, which that of {self.name!r} is not")
         self.ahead = min(ahead, MOST_RESERVE)
         if ahead:
-            code = ahead_lock(self.fd)
+            code = ahead_lock(self.fd, &self.ahead_fd)
         if code == 0 and writable:
             code = ahead_recover(self.fd, ahead > 0)
         if code == EBUSY:
@@ -1932,7 +1932,8 @@ cdef class Mapping:
     cdef int stop_ahead(self) noexcept nogil:
         """For good. What cannot be cut off now, the next opening will."""
         cdef int code = self.make_exact()
-        ahead_unlock(self.fd)
+        ahead_unlock(self.ahead_fd)
+        self.ahead_fd = -1
         self.marker.size = self.ahead = 0
         return code
 
@@ -2842,9 +2843,8 @@ cdef class Mapping:
         cdef list regions = self.regions()
         with self.mutex:
             self.stop_appends()
-            if self.ahead:
-                with nogil:
-                    ahead_code = self.stop_ahead()
+            with nogil:
+                ahead_code = self.stop_ahead()
             with cython.critical_section(self):
                 region, self.region = self.region, None
                 self.shrinks += 1
