@@ -41,8 +41,8 @@ from cpython.buffer cimport PyBUF_FORMAT, PyBUF_ND, PyBUF_SIMPLE, PyBUF_STRIDES,
     PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.memoryview cimport PyMemoryView_FromObject
-from libc.errno cimport EACCES, EAGAIN, EBADF, EBUSY, EFAULT, EFBIG, EINTR, EIO, EISDIR, ENODEV, \
-    ENOMEM, EOPNOTSUPP, EPERM, errno
+from libc.errno cimport EACCES, EAGAIN, EBADF, EBUSY, EFAULT, EFBIG, EINTR, EIO, EISDIR, \
+    ENODEV, ENOMEM, EOPNOTSUPP, EPERM, errno
 from libc.stdint cimport INT64_MAX, int64_t, uint64_t, uintptr_t
 from libc.string cimport strerror
 
@@ -718,8 +718,8 @@ cdef class Mapping:
         if self.mutex.locked():
             self.mutex.release()
         if self.ahead_fd != -1:
+            self.inherited = self.ahead > 0
             self.marker.size = self.ahead = self.open_to = 0
-            self.inherited = True
             close(self.ahead_fd)        # which leaves the lock to the parent
             self.ahead_fd = -1
         if self.fork_advice == MADV_DONTFORK:
@@ -1563,7 +1563,8 @@ cdef class Mapping:
     def append(self, data):
         """Write all of `data` at the end, growing the file.
 
-        In append mode this is one write(2) to a descriptor with ``O_APPEND``, so many
+        With `ahead` this is a copy into memory that the file has already. Otherwise, in
+        append mode, it is one write(2) to a descriptor with ``O_APPEND``, so many
         processes may append to one file and no record of less than 2 GiB is torn; each
         must open the file itself, and `refresh` shows what the others wrote. In other
         modes the end is that of the mapping, as `size` tells it.
@@ -1580,6 +1581,8 @@ cdef class Mapping:
 
         Raises
         ------
+        BusError
+            With `ahead`, when the file was cut short. Nothing is written then.
         OSError
             When the file cannot grow. Its size and bytes are then as they were, unless
             another process wrote behind them meanwhile.
@@ -1588,7 +1591,8 @@ cdef class Mapping:
         io.UnsupportedOperation
             When the mapping is read-only.
         ValueError
-            When the mapping is closed or of fixed size.
+            When the mapping is closed or of fixed size, or was inherited by a fork from the
+            process that opened it with `ahead`.
 
         Examples
         --------
@@ -1596,6 +1600,15 @@ cdef class Mapping:
         >>> m = yammap.anonymous(3)
         >>> m.append(b"record"), m.size()
         (3, 9)
+
+        The file's size may run ahead until it is synced or closed:
+
+        >>> import os
+        >>> with yammap.open("records.log", "w+", ahead=1 << 20) as m:
+        ...     m.append(b"record"), m.size(), os.stat("records.log").st_size
+        (0, 6, 1052672)
+        >>> os.stat("records.log").st_size
+        6
         """
         cdef Py_buffer source
         cdef int64_t start = -1
@@ -2280,6 +2293,8 @@ cdef class Mapping:
     def refresh(self):
         """Take over the size that the file has now, changed perhaps by somebody else.
 
+        Of a file that another mapping runs ahead (`ahead`) it is the size of the data.
+
         Returns
         -------
         int
@@ -2345,6 +2360,8 @@ cdef class Mapping:
 
     def sync(self, offset=0, length=None, *, bint wait=True):
         """Write changed bytes to the disk.
+
+        A file that runs `ahead` gets the size of its data first, unless `wait` is false.
 
         Parameters
         ----------
