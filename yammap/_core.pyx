@@ -1826,6 +1826,8 @@ cdef class Mapping:
         self.require_growable()
         if self.ahead and self.run_ahead(source, -1, length, &start):
             return start
+        if self.appending:
+            spare = self.new_region()       # needed or not, it is too late after the write
         while code == NO_SPARE:
             code = self.extend_exactly(source, length, &start, spare)
             if code == NO_SPARE:
