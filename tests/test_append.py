@@ -362,6 +362,9 @@ def test_what_merely_looks_like_it_is_not_cut(path, tmp_path):
     with yammap.open(copy, "r+", ahead=AHEAD) as m:
         assert m.size() == file_size(path)
     assert copy.read_bytes() == path.read_bytes()
+    os.setxattr(copy, MARKER, bytes(16) + os.getxattr(path, MARKER)[16:])
+    with yammap.open(copy, "r+") as m:
+        assert m.size() == file_size(path)
     with open(path, "ab") as file:
         file.write(b"behind")
     size = file_size(path)
