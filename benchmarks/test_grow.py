@@ -106,16 +106,30 @@ def test_grow(what, anew, race):
 
 
 @contextmanager
-def append_live(path, record):
+def append_live(path, record, times=TIMES):
     with yammap.open(path, "w+", size=PAGE) as m:
         array, append = m.array(), m.append
 
         def run():
-            for _ in range(TIMES):
+            for _ in range(times):
                 append(record)
 
         yield run
-        assert m.size() == PAGE + TIMES * len(record)
+        assert m.size() == PAGE + times * len(record)
+        assert not array.any()
+
+
+@contextmanager
+def append_ahead(path, record, times=TIMES):
+    with yammap.open(path, "w+", size=PAGE, ahead=1 << 24) as m:
+        array, append = m.array(), m.append
+
+        def run():
+            for _ in range(times):
+                append(record)
+
+        yield run
+        assert m.size() == PAGE + times * len(record)
         assert not array.any()
 
 
@@ -152,24 +166,24 @@ def remap_and_assign(path, record):
 
 
 @contextmanager
-def os_write(path, record):
+def os_write(path, record, times=TIMES):
     with new_file(path) as fd:
         write = os.write
 
         def run():
-            for _ in range(TIMES):
+            for _ in range(times):
                 write(fd, record)
 
         yield run
 
 
 @contextmanager
-def buffered_write(path, record):
+def buffered_write(path, record, times=TIMES):
     with new_file(path) as fd, open(fd, "ab", closefd=False) as file:
         write = file.write
 
         def run():
-            for _ in range(TIMES):
+            for _ in range(times):
                 write(record)
             file.flush()
 
@@ -178,6 +192,7 @@ def buffered_write(path, record):
 
 APPEND = {
     "yammap: m.append(record), an array alive": append_live,
+    "yammap: ahead=16 MiB, m.append(record), an array alive": append_ahead,
     "mmap: mm.resize(b), mm[a:b] = record, no array": mmap_resize_and_assign,
     "mmap: ftruncate, a new mmap, a new array, array[a:] = record": remap_and_assign,
     "os.write(fd, record), not mapped": os_write,
@@ -197,4 +212,27 @@ def test_append(what, size, named, anew, race):
         rounds=10,
         operations=TIMES,
         size=size,
+    )
+
+
+MANY = 1_000_000
+APPEND_MANY = {
+    "yammap: ahead=16 MiB, m.append(record), an array alive": append_ahead,
+    "yammap: m.append(record), an array alive": append_live,
+    "os.write(fd, record), not mapped": os_write,
+    "file.write(record), buffered, not mapped": buffered_write,
+}
+
+
+@pytest.mark.parametrize("what", APPEND_MANY)
+def test_append_many(what, anew, race):
+    record = b"r" * 64
+    race(
+        anew(APPEND_MANY[what], record, MANY),
+        anew(append_ahead, record, MANY),
+        group="append 64 B, 1,000,000 times",
+        what=what,
+        rounds=5,
+        operations=MANY,
+        size=64,
     )

@@ -30,6 +30,41 @@ class Mutant:
 
 MUTANTS = [
     Mutant(
+        "two mappings run one file ahead",
+        "_ahead.c",
+        "code = set_lock(*lock, F_WRLCK);",
+        "code = 0;",
+        "test_append.py::test_one_at_a_time",
+    ),
+    Mutant(
+        "a trailer counts without the attribute",
+        "_ahead.c",
+        "return memcmp(trailer->id, marker->id, sizeof marker->id) == 0\n           &&",
+        "return",
+        "test_append.py::test_what_merely_looks_like_it_is_not_cut",
+    ),
+    Mutant(
+        "what others have written behind the trailer is cut",
+        "_ahead.c",
+        "if (status.st_size == marker->size)\n        code = cut",
+        "if (1)\n        code = cut",
+        "test_append.py::test_what_others_have_written_behind_is_kept",
+    ),
+    Mutant(
+        "a record is stored without its end",
+        "_ahead.c",
+        "    __atomic_store_n(record->end_of_data",
+        "    if (0) __atomic_store_n(record->end_of_data",
+        "test_append.py::test_killed_at_any_moment",
+    ),
+    Mutant(
+        "a forked child trims the file",
+        "_core.pyx",
+        "self.marker.size = self.ahead = self.open_to = 0",
+        "pass",
+        "test_append.py::test_a_forked_child_leaves_the_file_alone",
+    ),
+    Mutant(
         "no fault is ours",
         "_fault.c",
         "if (guard != NULL && info->si_code > 0",

@@ -32,6 +32,7 @@ class Mapping:
         on_fault: Literal["raise", "poison"] = "raise",
         keep_fd: bool = True,
         engine: Literal["mmap", "auto", "pread"] = "mmap",
+        ahead: SupportsIndex = 0,
     ) -> None: ...
     @property
     def name(self) -> Any: ...

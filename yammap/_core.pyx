@@ -42,8 +42,8 @@ from cpython.buffer cimport PyBUF_FORMAT, PyBUF_ND, PyBUF_SIMPLE, PyBUF_STRIDES,
 from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_FromStringAndSize
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.memoryview cimport PyMemoryView_FromObject
-from libc.errno cimport EACCES, EAGAIN, EBADF, EFAULT, EFBIG, EINTR, EINVAL, EIO, EISDIR, \
-    ENODEV, ENOMEM, ENOSPC, EOPNOTSUPP, EPERM, errno
+from libc.errno cimport EACCES, EAGAIN, EBADF, EBUSY, EFAULT, EFBIG, EINTR, EINVAL, EIO, \
+    EISDIR, ENODEV, ENOMEM, ENOSPC, EOPNOTSUPP, EPERM, errno
 from libc.stdint cimport INT64_MAX, int64_t, uint64_t, uintptr_t
 from libc.string cimport strerror
 
@@ -116,6 +116,26 @@ cdef extern from "_patch.h" nogil:
     int patch_heal(patch_range *range, size_t length, bint discard, size_t *written)
 
 
+cdef extern from "_ahead.h" nogil:
+    struct ahead_marker:
+        int64_t base, size
+    struct ahead_trailer:
+        int64_t end
+    struct ahead_record:
+        void *target
+        const void *source
+        size_t length
+        int64_t *end_of_data
+        int64_t end
+    int ahead_lock(int fd, int *lock)
+    void ahead_unlock(int lock)
+    int ahead_recover(int fd, bint locked)
+    int ahead_end(int fd, int64_t *size)
+    int ahead_step(int fd, ahead_marker *marker, int64_t end, int64_t size)
+    int ahead_settle(int fd, ahead_marker *marker, int64_t end)
+    void ahead_store(void *record)
+
+
 cdef extern from "_raise.h":
     int raise_install(object exception)
     void raise_cancel()
@@ -161,8 +181,15 @@ cdef int64_t MOST_AHEAD = 1 << 16
 cdef unsigned int WRITE_AND_WAIT = (
     SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER)
 
-# Not an errno value: the mapping was closed by another thread in between.
+# Of a file that runs ahead, appends store into pages that were made beforehand: as many
+# bytes at a time as were appended since it has, within these bounds.
+cdef int64_t LEAST_BATCH = 1 << 14
+cdef int64_t MOST_BATCH = 1 << 18
+
+# No errno values: the mapping was closed by another thread in between; a region is needed,
+# which cannot be made under the mutex.
 cdef int CLOSED = -1
+cdef int NO_SPARE = -2
 
 # Far beyond what any filesystem holds, and far enough from overflow to add a reserve.
 cdef int64_t MOST_SIZE = 1 << 62
@@ -264,7 +291,7 @@ cdef inline Pages pages_of(char *data, int64_t offset, int64_t length) noexcept 
 
 
 cdef inline int64_t round_up(int64_t length) noexcept nogil:
-    return (length + PAGE - 1) // PAGE * PAGE
+    return (length + PAGE - 1) & -PAGE
 
 
 cdef uint64_t next_serial = 0
@@ -279,6 +306,7 @@ cdef class Region:
     cdef size_t span
     cdef size_t blank_from      # from here on, zeros instead of the file
     cdef int64_t reached        # the longest the mapping has been in it
+    cdef size_t exposed         # the same in whole pages, as the handler knows it
     cdef char *data
     cdef atomic_count exports   # live buffers, each of which holds a reference
     cdef bint lent              # a holder of the mapping object may read it unseen
@@ -325,7 +353,9 @@ cdef class Region:
         """The mapping has `length` bytes in it now, all of which views may reach."""
         if length > self.reached:
             self.reached = length
-            patch_expose(&self.watch, self.watch.lead + length)
+            if self.watch.lead + length > self.exposed:
+                self.exposed = round_up(self.watch.lead + length)
+                patch_expose(&self.watch, self.exposed)
 
     def __dealloc__(self):
         if self.base != NULL:
@@ -508,7 +538,7 @@ RaisedBusError.__module__ = BusError.__module__
 if raise_install(RaisedBusError) == -1:
     raise OSError(errno, strerror(errno).decode())
 
-cdef char zeros[65536]
+cdef char zeros[1 << 18]
 
 
 cdef int write_all(int fd, const char *source, int64_t length, int64_t offset,
@@ -575,6 +605,7 @@ HARMLESS = {
         "DONTFORK", "DOFORK", "WIPEONFORK", "KEEPONFORK", "DONTDUMP", "DODUMP",
     )
 }
+cdef int POPULATE_WRITE = CONSTANTS["MADV_POPULATE_WRITE"]
 cdef tuple LASTING = (MADV_NORMAL, MADV_RANDOM, MADV_SEQUENTIAL)
 cdef tuple LASTING_FOR_PAGES = (MADV_HUGEPAGE, MADV_NOHUGEPAGE)
 
@@ -618,13 +649,19 @@ cdef class Mapping:
     engine : {"mmap", "auto", "pread"}, default "mmap"
         ``"pread"`` reads and writes by system call and maps nothing, so there are no views
         and arrays. ``"auto"`` does so where the filesystem cannot be mapped.
+    ahead : int, default 0
+        Bytes by which appending makes the file longer at a time, so that `append` is a copy
+        in memory. `sync` and `close` give the file the size of its data, and so does the
+        next opening for writing after a crash. 0 keeps the size exact.
 
     Raises
     ------
     OSError
-        When a system call fails, or the file is not a regular one.
+        When a system call fails, or the file is not a regular one. ``EBUSY`` when another
+        mapping with `ahead` is open and appends to the file.
     ValueError
-        When the window does not lie in the file, or an option is unknown.
+        When the window does not lie in the file, an option is unknown, or `ahead` is given
+        for a mapping that is not writable, growable and in memory.
     """
     cdef Region region          # None: closed
     cdef Py_ssize_t length      # bytes in the mapping
@@ -635,6 +672,12 @@ cdef class Mapping:
     cdef int64_t file_size      # as it was when this object looked last
     cdef int64_t reserve        # -1: by the default rule
     cdef int64_t allocated      # where the blocks that we allocated end
+    cdef int64_t ahead          # bytes a step; 0: the file's size is exact
+    cdef int64_t populated      # pages for records have been made up to here
+    cdef int64_t open_to        # they may be stored up to here without the mutex
+    cdef ahead_marker marker    # its size is the file's, while that runs ahead
+    cdef int ahead_fd           # the lock of who runs the file ahead, or -1
+    cdef bint inherited         # from a process that appends ahead, by a fork
     cdef int sync_failure       # an errno value that a sync got, until a rewrite
     cdef int fork_advice        # MADV_DONTFORK or MADV_DOFORK
     cdef list last_faults       # of a closed mapping
@@ -661,14 +704,14 @@ cdef class Mapping:
     """bool: the file takes bytes only at its end (``O_APPEND``)."""
 
     def __cinit__(self):
-        self.fd = -1
+        self.fd = self.ahead_fd = -1
         self.elders = []
         self.last_faults = []
         self.fork_advice = MADV_DOFORK
 
     def __init__(self, fd, name, *, private=False, readonly=False, offset=0, length=None,
                  reserve=None, preallocate=True, on_fault="raise", keep_fd=True,
-                 engine="mmap"):
+                 engine="mmap", ahead=0):
         cdef int descriptor = fd
         if self.started:
             raise RuntimeError("a mapping is initialised only once")
@@ -677,6 +720,8 @@ cdef class Mapping:
         self.name = name
         try:
             self.set_up(private, readonly, offset, length, reserve, preallocate)
+            self.set_up_ahead(as_offset(ahead, "ahead"), keep_fd and engine != "pread")
+            self.learn_length(-1 if length is None else as_offset(length, "length"))
             self.set_up_memory(on_fault, keep_fd, engine)
         except BaseException:
             self.close()
@@ -690,12 +735,18 @@ cdef class Mapping:
             if self.region is not None:
                 self.region.let_go_of_file()
             with nogil:
+                self.stop_ahead()
                 close(self.fd)
 
     def _after_fork(self):
         """In a forked child: free the mutex if a thread held it that is not here."""
         if self.mutex.locked():
             self.mutex.release()
+        if self.ahead_fd != -1:
+            self.inherited = self.ahead > 0
+            self.marker.size = self.ahead = self.open_to = 0
+            close(self.ahead_fd)        # which leaves the lock to the parent
+            self.ahead_fd = -1
         if self.fork_advice == MADV_DONTFORK:
             self.close()
 
@@ -710,8 +761,26 @@ cdef class Mapping:
         self.preallocate = preallocate
         self.growable = length is None and not private
         self.advice = self.page_advice = MADV_NORMAL
-        self.learn_access(private, readonly)
-        return self.learn_length(-1 if length is None else as_offset(length, "length"))
+        return self.learn_access(private, readonly)
+
+    cdef int set_up_ahead(self, int64_t ahead, bint possible) except -1:
+        """Be the one who appends ahead, and end what one before us could not."""
+        cdef int code = 0
+        cdef bint writable = self.growable and (self.appending or self.prot & PROT_WRITE)
+        if ahead and (not possible or not writable or self.appending):
+            raise ValueError(f"ahead={ahead} is for a mapping in memory that may write "
+                             f"anywhere and grow, which that of {self.name!r} is not")
+        self.ahead = min(ahead, MOST_RESERVE)
+        if ahead:
+            code = ahead_lock(self.fd, &self.ahead_fd)
+        if code == 0 and writable:
+            code = ahead_recover(self.fd, ahead > 0)
+        if code == EBUSY:
+            raise OSError(EBUSY, "another mapping appends ahead of the file's end: one "
+                          "alone can", self.name)
+        if code:
+            self.ahead = 0      # a filesystem without locks, or a file that cannot be cut
+        return 0
 
     cdef int set_up_memory(self, on_fault, bint keep_fd, engine) except -1:
         if on_fault not in ("raise", "poison") or engine not in ("mmap", "auto", "pread"):
@@ -787,6 +856,7 @@ cdef class Mapping:
             raise OSError(ENODEV, "only regular files can be mapped, and this is not one",
                           self.name)
         self.refuse_huge_pages(status.st_blksize)
+        self.check(ahead_end(self.fd, &status.st_size))
         self.file_size = status.st_size
         self.length = status.st_size - self.origin
         if self.length < 0:
@@ -855,10 +925,12 @@ cdef class Mapping:
 
     cdef int ensure_room(self, int64_t length, Region spare) noexcept nogil:
         """Have address space for `length` bytes, mapped into `spare` if need be."""
-        cdef int64_t needed = round_up(self.origin % PAGE + length)
-        cdef int64_t span = needed + round_up(self.room_for(length))
+        cdef int64_t needed = self.region.data - self.region.base + length, span
         if self.unmapped or needed <= <int64_t> self.region.span:
             return 0
+        if spare is None:
+            return NO_SPARE
+        span = round_up(needed) + round_up(self.room_for(length))
         if mremap(self.region.base, self.region.span, span, 0) != MAP_FAILED:
             self.region.span = self.region.blank_from = span
             patch_resize(&self.region.watch, span)
@@ -873,11 +945,11 @@ cdef class Mapping:
                 self.shrinks += 1
                 self.allocated = 0
             self.length = length
-            self.file_size = self.origin + length
-            if spare.base != NULL:
+            self.file_size = max(self.origin + length, self.marker.size)
+            if spare is not None and spare.base != NULL:
                 self.region = spare
             self.region.reach(length)
-        if spare.base != NULL:
+        if spare is not None and spare.base != NULL:
             self.elders.append(old)
             self.forget_elders(False)
         return 0
@@ -1518,7 +1590,8 @@ cdef class Mapping:
     def append(self, data):
         """Write all of `data` at the end, growing the file.
 
-        In append mode this is one write(2) to a descriptor with ``O_APPEND``, so many
+        With `ahead` this is a copy into memory that the file has already. Otherwise, in
+        append mode, it is one write(2) to a descriptor with ``O_APPEND``, so many
         processes may append to one file and no record of less than 2 GiB is torn; each
         must open the file itself, and `refresh` shows what the others wrote. In other
         modes the end is that of the mapping, as `size` tells it.
@@ -1535,6 +1608,8 @@ cdef class Mapping:
 
         Raises
         ------
+        BusError
+            With `ahead`, when the file was cut short. Nothing is written then.
         OSError
             When the file cannot grow. Its size and bytes are then as they were, unless
             another process wrote behind them meanwhile.
@@ -1543,7 +1618,8 @@ cdef class Mapping:
         io.UnsupportedOperation
             When the mapping is read-only.
         ValueError
-            When the mapping is closed or of fixed size.
+            When the mapping is closed or of fixed size, or was inherited by a fork from the
+            process that opened it with `ahead`.
 
         Examples
         --------
@@ -1551,8 +1627,27 @@ cdef class Mapping:
         >>> m = yammap.anonymous(3)
         >>> m.append(b"record"), m.size()
         (3, 9)
+
+        The file's size may run ahead until it is synced or closed:
+
+        >>> import os
+        >>> with yammap.open("records.log", "w+", ahead=1 << 20) as m:
+        ...     m.append(b"record"), m.size(), os.stat("records.log").st_size
+        (0, 6, 1052672)
+        >>> os.stat("records.log").st_size
+        6
         """
-        return self._append(data)[0]
+        cdef Py_buffer source
+        cdef int64_t start = -1
+        get_source(data, &source)
+        try:
+            if self.open_to:
+                start = self.append_hot(<char *> source.buf, source.len)
+            if start == -1:
+                start = self.extend_at_end(<char *> source.buf, source.len)
+        finally:
+            PyBuffer_Release(&source)
+        return start
 
     def _append(self, data):
         """Append, and return the position and the number of bytes written."""
@@ -1562,6 +1657,56 @@ cdef class Mapping:
             return self.extend_at_end(<char *> source.buf, source.len), source.len
         finally:
             PyBuffer_Release(&source)
+
+    cdef int64_t append_hot(self, const char *source, int64_t length) noexcept:
+        """Store a small record into pages that were made for it; -1 where it must wait.
+
+        With the GIL, which would cost as much again to give up. The pages are in memory and
+        written to all the time. Where one of them has been written to the disk meanwhile,
+        the store waits for the filesystem to let it change again.
+
+        Without the mutex, which would cost as much as the copy: who holds that and is about
+        to change the size stops appends first, in a critical section as this is one.
+        """
+        cdef int64_t start
+        if length > PAGE or not fault_in_force(tick()):
+            return -1
+        with cython.critical_section(self):
+            start = self.length
+            if start + length <= self.open_to and self.put(source, length):
+                self.grow_to(start + length)
+            else:
+                start = -1
+        return start
+
+    cdef void stop_appends(self) noexcept:
+        """Under the mutex: let `append_hot` wait for it until `open_to` is set again."""
+        with cython.critical_section(self):
+            self.open_to = 0
+
+    cdef inline void grow_to(self, int64_t length) noexcept:
+        """`adopt`, in a critical section, where no more than the length changes."""
+        self.region.reach(length)
+        self.length = length
+
+    cdef bint put(self, const char *source, int64_t length) noexcept nogil:
+        """Store a record behind the end, and then the end; False when a page was not there.
+
+        The caller makes it known to the mapping, too.
+        """
+        cdef fault_range ranges[2]
+        cdef ahead_record record
+        cdef char *end_of_file = self.region.data + self.marker.size - self.origin
+        record.target = self.region.data + self.length
+        record.source = source
+        record.length = length
+        record.end_of_data = &(<ahead_trailer *> end_of_file - 1).end
+        record.end = self.origin + self.length + length
+        ranges[0] = fault_range(record.target, end_of_file - <char *> record.target)
+        ranges[1] = fault_range(source, length)
+        return (load_total(&patch_total) == self.seen
+                and fault_call(ahead_store, &record, ranges) == NULL
+                and load_total(&patch_total) == self.seen)
 
     def find(self, sub, start=0, end=None):
         """Return the position of the first `sub` that lies in ``[start, end)``.
@@ -1671,6 +1816,9 @@ cdef class Mapping:
         if not self.growable:
             raise ValueError(f"this mapping of {self.name!r} has a fixed size of "
                              f"{self.length} bytes: it is copy-on-write or a window")
+        if self.inherited:
+            raise ValueError(f"{self.name!r} was opened with ahead by the process that "
+                             f"forked this one, and grows there")
         return 0
 
     cdef Py_ssize_t extend(self, const char *source, int64_t offset,
@@ -1682,11 +1830,14 @@ cdef class Mapping:
         self.require_growable()
         if offset > MOST_SIZE or clip(self.origin + offset, length, MOST_SIZE) < length:
             self.check(EFBIG)
+        if self.ahead and self.run_ahead(source, offset, length, &inside):
+            return inside - offset
         with self.mutex:
+            self.stop_appends()
             inside = clip(offset, length, self.length)
             if self.region is not None:
                 with nogil:
-                    code = self.ensure_room(offset + length, spare)
+                    code = self.make_exact() or self.ensure_room(offset + length, spare)
                     if code == 0:
                         code = self.lengthen(source + inside, offset + inside,
                                              length - inside)
@@ -1696,25 +1847,149 @@ cdef class Mapping:
         return inside
 
     cdef int64_t extend_at_end(self, const char *source, int64_t length) except? -1:
-        cdef Region spare = self.new_region()
-        cdef int64_t start, end
-        cdef int code = CLOSED
+        cdef Region spare = None
+        cdef int64_t start
+        cdef int code = NO_SPARE
         self.require_growable()
+        if self.ahead and self.run_ahead(source, -1, length, &start):
+            return start
+        if self.appending:
+            spare = self.new_region()       # needed or not, it is too late after the write
+        while code == NO_SPARE:
+            code = self.extend_exactly(source, length, &start, spare)
+            if code == NO_SPARE:
+                spare = self.new_region()
+        self.check(code)
+        return start
+
+    cdef int extend_exactly(self, const char *source, int64_t length, int64_t *start,
+                            Region spare) except? -1:
+        """Append by system call; returns an errno value."""
+        cdef int64_t end
+        cdef int code = CLOSED
         with self.mutex:
-            start = self.length
-            end = start + length
+            self.stop_appends()
+            start[0] = self.length
+            end = start[0] + length
             if self.region is not None:
                 with nogil:
                     if self.appending:
-                        code = self.append_record(source, length, &start, &end, spare)
+                        code = self.append_record(source, length, start, &end, spare)
                     else:
-                        code = self.ensure_room(end, spare)
+                        code = self.make_exact() or self.ensure_room(end, spare)
                         if code == 0:
-                            code = self.lengthen(source, start, length)
+                            code = self.lengthen(source, start[0], length)
                 if code == 0:
                     self.adopt(spare, max(self.length, end))
-        self.check(code)
-        return start
+        return code
+
+    # -- Growth ahead of the data
+
+    cdef bint run_ahead(self, const char *source, int64_t offset, int64_t length,
+                        int64_t *start) except -1:
+        """Store what of the range at `offset` (-1: the end) lies past the end.
+
+        Puts where the end was into `start`. False where the file must grow exactly: it has
+        no range that goes on from its end, or cannot run ahead, since the disk is full or a
+        page cannot be had. Then that grows by system call, or says why not.
+        """
+        cdef Region spare = self.new_region()
+        cdef int64_t inside, end
+        cdef int code
+        cdef bint stored = False
+        with self.mutex:
+            self.stop_appends()
+            start[0] = self.length
+            inside = 0 if offset == -1 else start[0] - offset
+            end = start[0] + length - inside
+            if self.region is None or not self.ahead or not 0 <= inside < length:
+                return False
+            with nogil:
+                code = self.step(end, spare)
+            if code == 0:
+                self.adopt(spare, start[0])
+                with nogil:
+                    self.populate(end)
+                    stored = (fault_in_force(tick())
+                              and self.put(source + inside, length - inside))
+            if stored:
+                with cython.critical_section(self):
+                    self.grow_to(end)
+                    self.open_to = self.populated
+        if code == 0 and not stored:
+            self.require_file(self.length, self.marker.size - self.origin - self.length)
+        return stored
+
+    cdef int step(self, int64_t end, Region spare) noexcept nogil:
+        """Have the file long enough for data up to `end` and the trailer behind it.
+
+        A nearly full disk gets a small step.
+        """
+        cdef int64_t least = round_up(self.origin + end + <int64_t> sizeof(ahead_trailer))
+        cdef int64_t size = least + round_up(self.ahead)
+        cdef int code
+        if least <= self.marker.size:
+            return 0
+        if self.unmapped:
+            return EOPNOTSUPP
+        code = self.ensure_room(size - self.origin, spare)
+        if code:
+            return code
+        code = ahead_step(self.fd, &self.marker, self.origin + self.length, size)
+        if code:
+            code = ahead_step(self.fd, &self.marker, self.origin + self.length, least)
+        if code == EOPNOTSUPP:
+            self.ahead = 0      # this filesystem never will
+        return code
+
+    cdef void populate(self, int64_t end) noexcept nogil:
+        """Make pages up to `end` and some more; without them a store is slow, or faults.
+
+        Zeros are written there before the pages are mapped, since a filesystem makes many
+        pages at once then, and one at a time for faults.
+        """
+        cdef int64_t last = self.marker.size - self.origin - <int64_t> sizeof(ahead_trailer)
+        cdef int64_t start = max(self.length, self.populated)
+        cdef int64_t appended = self.origin + self.length - self.marker.base
+        cdef Pages pages
+        if end <= self.populated:
+            return
+        end = max(end, start + min(max(appended, LEAST_BATCH), MOST_BATCH))
+        pages = pages_of(self.region.data, start, min(end, last) - start)
+        end = min(pages.start + pages.length - self.region.data, last)
+        write_zeros(self.fd, self.origin + start, end - start, False)
+        self.populated = end
+        madvise(pages.start, pages.length, POPULATE_WRITE)
+
+    cdef int make_exact(self) noexcept nogil:
+        """Give a file that runs ahead the size of its data."""
+        cdef int code
+        if self.marker.size == 0:
+            return 0
+        code = ahead_settle(self.fd, &self.marker, self.origin + self.length)
+        if code == 0:
+            self.populated = self.allocated = 0
+        return code
+
+    cdef int stop_ahead(self) noexcept nogil:
+        """For good. What cannot be cut off now, the next opening will."""
+        cdef int code = self.make_exact()
+        ahead_unlock(self.ahead_fd)
+        self.ahead_fd = -1
+        self.marker.size = self.ahead = 0
+        return code
+
+    cdef int end_of_file(self, int64_t *size) noexcept nogil:
+        """Where the data ends in the file; who runs it ahead knows by itself."""
+        cdef file_stat status
+        cdef int code = code_of(fstat(self.fd, &status))
+        size[0] = status.st_size
+        if code or self.marker.size == 0:
+            return code or ahead_end(self.fd, size)
+        if size[0] == self.marker.size:
+            size[0] = self.origin + self.length
+            return 0
+        return self.make_exact()    # somebody else has cut it, or written behind
 
     cdef int append_record(self, const char *source, int64_t length, int64_t *start,
                            int64_t *end, Region spare) noexcept nogil:
@@ -1882,10 +2157,14 @@ cdef class Mapping:
         cdef Py_ssize_t exports = 0
         cdef int code = CLOSED
         with self.mutex:
+            self.stop_appends()
             if self.region is not None:
                 if length > self.length:
                     return False
-                code = self.cut(length, spare, &exports)
+                with nogil:
+                    code = self.make_exact()
+                if code == 0:
+                    code = self.cut(length, spare, &exports)
         if exports:
             raise BufferError(f"{self.name!r} cannot become smaller: {exports} of its "
                               f"views {'is' if exports == 1 else 'are'} alive")
@@ -2043,6 +2322,8 @@ cdef class Mapping:
     def refresh(self):
         """Take over the size that the file has now, changed perhaps by somebody else.
 
+        Of a file that another mapping runs ahead (`ahead`) it is the size of the data.
+
         Returns
         -------
         int
@@ -2063,7 +2344,6 @@ cdef class Mapping:
         >>> m.close()
         """
         cdef Region spare = self.new_region()
-        cdef file_stat status
         cdef int64_t end = 0
         cdef int code = CLOSED
         self.require_descriptor()
@@ -2071,11 +2351,12 @@ cdef class Mapping:
         if not self.growable:
             raise ValueError(f"this mapping of {self.name!r} has a fixed size")
         with self.mutex:
+            self.stop_appends()
             if self.region is not None:
                 with nogil:
-                    code = code_of(fstat(self.fd, &status))
+                    code = self.end_of_file(&end)
                     if code == 0:
-                        end = max(0, status.st_size - self.origin)
+                        end = max(0, end - self.origin)
                         code = self.ensure_room(end, spare)
                 if code == 0:
                     self.adopt(spare, end)
@@ -2108,6 +2389,8 @@ cdef class Mapping:
 
     def sync(self, offset=0, length=None, *, bint wait=True):
         """Write changed bytes to the disk.
+
+        A file that runs `ahead` gets the size of its data first, unless `wait` is false.
 
         Parameters
         ----------
@@ -2146,6 +2429,8 @@ cdef class Mapping:
         guard_is_in_force()
         if self.flags == MAP_PRIVATE:
             return
+        if wait and self.marker.size:
+            self.make_exact_now()
         if wait and count and not self.unmapped:
             with nogil:
                 code = sync_pages(pages)
@@ -2160,6 +2445,15 @@ cdef class Mapping:
         self.look_for_patches()     # a copy in their place was not written
         self._remember_failure(code)
         self.require_file(start, count)
+
+    cdef int make_exact_now(self) except -1:
+        cdef int code = CLOSED
+        with self.mutex:
+            self.stop_appends()
+            if self.region is not None:
+                with nogil:
+                    code = self.make_exact()
+        return self.check(code)
 
     cdef int require_file(self, int64_t start, int64_t count) except -1:
         """Raise where the file has no such bytes any more: they were not written either."""
@@ -2815,9 +3109,12 @@ cdef class Mapping:
         array([0, 0, 0, 0], dtype=uint8)
         """
         cdef Region region
-        cdef int code = 0
+        cdef int code = 0, ahead_code = 0
         cdef list regions = self.regions()
         with self.mutex:
+            self.stop_appends()
+            with nogil:
+                ahead_code = self.stop_ahead()
             with cython.critical_section(self):
                 region, self.region = self.region, None
                 self.shrinks += 1
@@ -2830,7 +3127,7 @@ cdef class Mapping:
             self.forget_elders(True)
             if self.fd != -1:
                 with nogil:
-                    code = code_of(close(self.fd)) or code
+                    code = code_of(close(self.fd)) or code or ahead_code
                 self.fd = -1
         if regions:
             self.last_faults = self.faults_in(regions)

@@ -76,13 +76,19 @@ class Mmap(Records):
     engine : {"mmap", "auto", "pread"}, default "mmap"
         ``"auto"`` uses pread(2) and pwrite(2) where the filesystem cannot be mapped, and
         ``"pread"`` does always; then there are no arrays and views.
+    ahead : int, default 0
+        Bytes by which appending makes the file longer at a time, so that `append` is a copy
+        in memory and no system call. Until `sync` or `close` other programs see zeros at
+        the end. 0 keeps the file's size exact.
 
     Raises
     ------
     OSError
-        When a system call fails, or the file is not a regular one.
+        When a system call fails, or the file is not a regular one; ``EBUSY`` when another
+        mapping with `ahead` appends to it.
     ValueError
-        When the window does not lie in the file.
+        When the window does not lie in the file, or `ahead` is given for a mapping that
+        cannot write anywhere and grow.
 
     See Also
     --------
@@ -118,6 +124,7 @@ class Mmap(Records):
         on_fault: Literal["raise", "poison"] = "raise",
         keep_fd: bool = True,
         engine: Literal["mmap", "auto", "pread"] = "mmap",
+        ahead: SupportsIndex = 0,
     ) -> None:
         self._position = 0
         # Of a file that may be new: its name is not on the disk before that is synced.
@@ -137,6 +144,7 @@ class Mmap(Records):
             on_fault=on_fault,
             keep_fd=keep_fd,
             engine=engine,
+            ahead=ahead,
         )
         try:
             self._prepare(populate, advice)

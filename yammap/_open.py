@@ -51,6 +51,7 @@ class Options(TypedDict, total=False):
     on_fault: Literal["raise", "poison"]
     keep_fd: bool
     engine: Literal["mmap", "auto", "pread"]
+    ahead: int
 
 
 class _WindowOptions(Options, total=False):
@@ -104,7 +105,7 @@ def open(
         Permission bits of a new file, less the process's umask.
     **options
         `offset`, `length`, `reserve`, `preallocate`, `populate`, `advice`, `on_fault`,
-        `keep_fd` and `engine`, as of `Mmap`.
+        `keep_fd`, `engine` and `ahead`, as of `Mmap`.
 
     Returns
     -------
@@ -161,7 +162,7 @@ def open_file(
         Permission bits of a new file, less the process's umask.
     **options
         `private`, `readonly`, `offset`, `length`, `reserve`, `preallocate`, `populate`,
-        `advice`, `on_fault`, `keep_fd` and `engine`, as of `Mmap`.
+        `advice`, `on_fault`, `keep_fd`, `engine` and `ahead`, as of `Mmap`.
 
     Returns
     -------
@@ -207,8 +208,8 @@ def create(
     perm : int, default 0o666
         Permission bits of a new file, less the process's umask.
     **options
-        `reserve`, `preallocate`, `populate`, `advice`, `on_fault`, `keep_fd` and
-        `engine`, as of `Mmap`.
+        `reserve`, `preallocate`, `populate`, `advice`, `on_fault`, `keep_fd`, `engine`
+        and `ahead`, as of `Mmap`.
 
     Returns
     -------
@@ -251,8 +252,8 @@ def anonymous(size: int, name: str = "yammap", **options: Unpack[Options]) -> Mm
     name : str, default "yammap"
         What /proc calls it.
     **options
-        `reserve`, `preallocate`, `populate`, `advice`, `on_fault`, `keep_fd` and
-        `engine`, as of `Mmap`.
+        `reserve`, `preallocate`, `populate`, `advice`, `on_fault`, `keep_fd`, `engine`
+        and `ahead`, as of `Mmap`.
 
     Returns
     -------
@@ -361,10 +362,12 @@ def check_options(
         raise TypeError(f"unexpected keyword arguments: {', '.join(sorted(unknown))}")
     if new and (window := options.keys() & {"offset", "length"}):
         raise ValueError(f"a new file is mapped as a whole, without {', '.join(window)}")
-    numbers = {name: options.get(name) for name in ("offset", "length", "reserve")}
+    numbers = {name: options.get(name) for name in ("offset", "length", "reserve", "ahead")}
     for name, number in {"size": size, **numbers}.items():
         if number is not None and not 0 <= operator.index(number) < 1 << 63:
             raise ValueError(f"{name} must be between 0 and 2**63 - 1, not {number}")
+    if options.get("ahead") and not options.get("keep_fd", True):
+        raise ValueError("ahead makes a file grow, which needs its descriptor: keep_fd")
     if options.get("advice") not in HARMLESS | {None, Advice.DONTNEED}:
         raise ValueError(f"advice {options['advice']!r} is unknown, or destroys data")
 

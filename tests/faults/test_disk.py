@@ -573,3 +573,25 @@ def test_a_filesystem_that_cannot_be_mapped(faulty, bad):
             m.sync()
         assert content("bad/file")[PAGE:][:4] == b"newB"
     """)
+
+
+def test_appends_that_run_ahead_fill_a_disk_to_the_end(faulty, small_tmpfs):
+    faulty("""
+        m = yammap.open("small/log", "w+", ahead=MIB // 2)
+        view, count = m.view(), 0
+        def fill():
+            global count
+            while True:
+                assert m.append(b"%064d" % count) == 64 * count
+                count += 1
+        error = raised(OSError, fill)
+        assert error.errno == errno.ENOSPC and not isinstance(error, yammap.BusError)
+        assert m.size() == 64 * count == os.stat("small/log").st_size
+        assert m.size() > MIB - 2 * PAGE, m.size()
+        assert m.pread(m.size(), 0) == b"".join(b"%064d" % i for i in range(count))
+        view = None
+        m.truncate(64)
+        assert m.append(b"again") == 64
+        m.close()
+        assert content("small/log") == b"%064d" % 0 + b"again"
+    """)

@@ -34,7 +34,8 @@ def steps(m):
                lambda size: MODEL[:PAGE].ljust(size, bytes(1)))
         assert view == MODEL[: len(view)]
     view.release()
-    yield lambda: m.resize(3 * PAGE), lambda size: grown(3 * PAGE)[: 3 * PAGE]
+    # It may be shorter, and there may be room behind it for so much, though not for more.
+    yield lambda: m.resize(3 * PAGE), lambda size: grown(size)[: 3 * PAGE]
     yield lambda: m.sync(), grown
 
 

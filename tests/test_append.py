@@ -1,0 +1,410 @@
+"""Appends that run ahead: `ahead=` stores records into a file that is longer already."""
+
+import errno
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+
+import yammap
+
+PAGE = os.sysconf("SC_PAGESIZE")
+AHEAD = 1 << 20
+MARKER = "user.yammap.ahead"
+
+
+def file_size(path):
+    return os.stat(path).st_size
+
+
+def is_marked(path):
+    return MARKER in os.listxattr(path)
+
+
+def left_ahead(path, data):
+    """Leave a file as a process does that is killed after it has appended `data`."""
+    pid = os.fork()
+    if pid == 0:
+        m = yammap.open(path, "r+" if path.exists() else "x+", ahead=AHEAD)
+        m.append(data)
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(pid, 0)
+
+
+@pytest.fixture
+def m(path):
+    with yammap.open(path, "w+", ahead=AHEAD) as m:
+        yield m
+
+
+# -- The size
+
+
+def test_the_size_runs_ahead_and_comes_back(path):
+    with yammap.open(path, "w+", size=100, ahead=AHEAD) as m:
+        view = m.view()
+        assert file_size(path) == 100
+        assert m.append(b"record") == 100
+        assert (m.size(), len(m.view())) == (106, 106)
+        assert file_size(path) > AHEAD
+        m.sync()
+        assert file_size(path) == 106
+        assert not is_marked(path)
+        assert m.append(b"more") == 106
+        assert file_size(path) > AHEAD
+        assert bytes(view) == bytes(100)
+    assert path.read_bytes() == bytes(100) + b"recordmore"
+    assert not is_marked(path)
+
+
+@pytest.mark.parametrize("length", [1, 64, PAGE - 24, PAGE, PAGE + 1, 3 * AHEAD])
+@pytest.mark.parametrize("ahead", [1, PAGE, AHEAD])
+def test_records_of_any_length_across_steps(path, length, ahead):
+    records = [bytes([65 + i]) * length for i in range(20)]
+    with yammap.open(path, "w+", ahead=ahead) as m:
+        array = m.view()
+        starts = [m.append(record) for record in records]
+        assert m.pread(m.size(), 0) == b"".join(records)
+        assert len(array) == 0
+    assert starts == [i * length for i in range(20)]
+    assert path.read_bytes() == b"".join(records)
+
+
+def test_without_a_reserve_steps_map_the_file_anew(path):
+    with yammap.open(path, "w+", size=PAGE, ahead=PAGE, reserve=0) as m:
+        views = []
+        for i in range(300):
+            m.append(b"%08d" % i * 16)
+            views.append(m.view(PAGE + 128 * i, 128))
+        assert [bytes(v) for v in views] == [b"%08d" % i * 16 for i in range(300)]
+
+
+def test_a_mapping_from_an_offset(path):
+    path.write_bytes(b"x" * 5000)
+    with yammap.open(path, "r+", offset=4321, ahead=PAGE) as m:
+        for i in range(1000):
+            assert m.append(b"%08d" % i) == 5000 - 4321 + 8 * i
+    assert path.read_bytes() == b"x" * 5000 + b"".join(b"%08d" % i for i in range(1000))
+
+
+def test_everything_else_that_changes_the_size(m, path):
+    m.append(b"abc")
+    assert m.write_at(b"XYZ", 2) == 3  # across the end: runs ahead as well
+    assert file_size(path) > AHEAD
+    assert (m.size(), m.refresh()) == (5, 5)
+    m.write_at(b"far", 10)
+    assert path.read_bytes() == b"abXYZ" + bytes(5) + b"far"
+    m.append(b"!")
+    m.resize(20)
+    assert path.read_bytes() == b"abXYZ" + bytes(5) + b"far!" + bytes(6)
+    m.append(b"!")
+    assert m.truncate(4) == 4
+    assert path.read_bytes() == b"abXY"
+    m.seek(0, os.SEEK_END)
+    m.writelines([b"one", b"two"])
+    assert (m.tell(), m.size()) == (10, 10)
+    with pytest.raises(ValueError, match="position 11"):
+        m.seek(11)
+    assert m.append(b"") == 10
+    with pytest.raises(BufferError):
+        view = m.view()
+        m.resize(5)
+    assert bytes(view) == b"abXYonetwo"
+
+
+def test_a_source_that_is_a_view_of_the_mapping(m):
+    m.append(b"again")
+    for _ in range(3):
+        m.append(m.view(0, 5))
+    assert m.pread(99, 0) == b"again" * 4
+
+
+@pytest.mark.parametrize(
+    ("mode", "options"),
+    [
+        ("r", {}),
+        ("c", {}),
+        ("a+", {}),
+        ("r+", {"length": 1}),
+        ("r+", {"keep_fd": False}),
+        ("r+", {"engine": "pread"}),
+    ],
+)
+def test_ahead_is_for_growable_writable_memory(path, mode, options):
+    path.write_bytes(b"x")
+    with pytest.raises(ValueError, match="ahead"):
+        yammap.open(path, mode, ahead=AHEAD, **options)
+    with pytest.raises(ValueError, match="ahead"):
+        yammap.open(path, "r+", ahead=-1)
+    with pytest.raises(ValueError, match="ahead"):
+        yammap.create(path, 0, ahead=AHEAD, keep_fd=False)
+    assert path.read_bytes() == b"x"
+
+
+# -- Others
+
+
+def test_readers_follow_the_data(m, path):
+    with yammap.open(path) as reader:
+        for i in range(2000):
+            m.append(b"%08d" % i * 32)
+            assert reader.refresh() == m.size()
+        assert reader.pread(m.size(), 0) == m.pread(m.size(), 0)
+        with yammap.open(path) as late:
+            assert late.size() == m.size()
+        m.sync()
+        assert reader.refresh() == m.size()
+
+
+def test_one_at_a_time(m, path):
+    with pytest.raises(OSError, match="one alone can") as caught:
+        yammap.open(path, "r+", ahead=AHEAD)
+    assert caught.value.errno == errno.EBUSY
+    with yammap.open(path, "r+"):
+        pass
+    m.append(b"x")
+    for mode in "r+", "a+":
+        with pytest.raises(OSError, match="one alone can"):
+            yammap.open(path, mode)
+    with yammap.open(path, "r+", length=1) as window:
+        window.write_at(b"y", 0)
+    m.close()
+    with yammap.open(path, "r+", ahead=AHEAD) as other:
+        assert other.append(b"z") == 1
+    assert path.read_bytes() == b"yz"
+
+
+def test_what_others_have_written_behind_is_kept(m, path):
+    m.append(b"ours")
+    size = file_size(path)
+    with open(path, "ab") as file:
+        file.write(b"theirs")
+    m.sync()
+    assert path.read_bytes() == b"ours" + bytes(size - 4) + b"theirs"
+    assert m.refresh() == size + 6
+    assert m.append(b"more") == size + 6
+    m.close()
+    assert path.read_bytes() == b"ours" + bytes(size - 4) + b"theirsmore"
+
+
+@pytest.mark.parametrize("length", [8, 2 * PAGE])
+def test_a_file_that_was_cut_is_a_bus_error(child, length):
+    child(f"""
+        import os, yammap
+        m = yammap.open("log", "w+", size={PAGE}, ahead={AHEAD})
+        m.append(b"x" * {PAGE})
+        os.truncate("log", 5)
+        for _ in range(2):
+            try:
+                m.append(b"y" * {length})
+                raise AssertionError
+            except yammap.BusError as error:
+                assert "shrank" in str(error), error
+        assert m.size() == {2 * PAGE}
+        assert m.refresh() == 5
+        assert m.append(b"z") == 5
+        m.close()
+        assert open("log", "rb").read() == bytes(5) + b"z"
+    """)
+
+
+def test_threads(path):
+    threads = []
+    with yammap.open(path, "w+", ahead=PAGE) as m:
+
+        def run(name):
+            for i in range(3000):
+                start = m.append(b"%c%07d" % (name, i))
+                assert m.pread(8, start) == b"%c%07d" % (name, i)
+                if i % 500 == 0:
+                    m.sync()
+
+        threads = [threading.Thread(target=run, args=(name,)) for name in b"abcd"]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    data = path.read_bytes()
+    records = sorted(data[i : i + 8] for i in range(0, len(data), 8))
+    assert records == [b"%c%07d" % (name, i) for name in b"abcd" for i in range(3000)]
+
+
+def test_a_forked_child_leaves_the_file_alone(child):
+    child(f"""
+        import os, signal, yammap
+        m = yammap.open("log", "w+", ahead={AHEAD})
+        m.append(b"parent")
+        size = os.stat("log").st_size
+        ends, go = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            os.close(go)
+            try:
+                m.append(b"child")
+                os._exit(1)
+            except ValueError as error:
+                assert "forked" in str(error)
+            os.read(ends, 1)
+            assert m.refresh() == 12
+            m.close()
+            assert os.stat("log").st_size == size
+            os._exit(0)
+        m.append(b"parent")
+        os.close(go)
+        assert os.waitpid(pid, 0)[1] == 0
+        m.append(b"!")
+        m.close()
+        assert open("log", "rb").read() == b"parentparent!"
+    """)
+
+
+def test_a_forked_child_does_not_keep_the_lock(child):
+    child(f"""
+        import os, signal, yammap
+        gone, waits = os.pipe()
+        middle = os.fork()
+        if middle == 0:
+            m = yammap.open("log", "w+", ahead={AHEAD})
+            m.append(b"data")
+            if os.fork() == 0:
+                os.write(waits, b"%d" % os.getpid())
+                os.close(1), os.close(2)        # the test waits for their end
+                signal.pause()
+            name = os.read(gone, 9)
+            os.write(waits, name)
+            os.kill(os.getpid(), signal.SIGKILL)
+        os.waitpid(middle, 0)
+        with yammap.open("log", "r+", ahead={AHEAD}) as m:
+            assert m.append(b"more") == 4
+        os.kill(int(os.read(gone, 9)), signal.SIGTERM)
+    """)
+
+
+# -- After a crash
+
+
+def test_the_next_opening_for_writing_trims(path):
+    left_ahead(path, b"kept" + bytes(100))
+    assert file_size(path) > AHEAD
+    with yammap.open(path) as m:
+        assert m.read() == b"kept" + bytes(100)
+    assert file_size(path) > AHEAD
+    with yammap.open(path, "r+"):
+        assert file_size(path) == 104
+    assert not is_marked(path)
+    left_ahead(path, b"more")
+    with yammap.open(path, "a+") as m:
+        assert m.append(b"!") == 108
+
+
+APPENDER = """
+import sys, yammap
+m = yammap.open("log", "r+", ahead=int(sys.argv[1]))
+view = m.view()
+i = m.size() // 64
+while True:
+    assert m.append(b"%064d" % i) == 64 * i
+    i += 1
+    sys.stdout.buffer.write(b"%d\\n" % i)
+    sys.stdout.buffer.flush()
+    if i % 1000 == 0:
+        m.sync()
+"""
+
+
+@pytest.mark.parametrize("ahead", [PAGE, AHEAD])
+def test_killed_at_any_moment(tmp_path, ahead):
+    path = tmp_path / "log"
+    path.touch()
+    draw = random.Random(0)
+    acknowledged = 0
+    for _ in range(10):
+        command = [sys.executable, "-P", "-c", APPENDER, str(ahead)]
+        with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE) as process:
+            for _ in range(draw.randrange(1, 3000)):
+                acknowledged = int(process.stdout.readline())
+            process.kill()
+            rest = process.stdout.read().split(b"\n")[:-1]
+            acknowledged = int(rest[-1]) if rest else acknowledged
+        with yammap.open(path, "r+") as m:
+            count = m.size() // 64
+            assert file_size(path) == m.size() == 64 * count
+            assert acknowledged <= count <= acknowledged + 1
+            assert m.read() == b"".join(b"%064d" % i for i in range(count))
+
+
+def test_a_power_cut_that_lost_the_trailer(path):
+    path.write_bytes(b"synced" + bytes(10))
+    left_ahead(path, b"more")
+    size = file_size(path)
+    with open(path, "r+b") as file:
+        file.seek(size - 24)
+        file.write(bytes(24))
+    with yammap.open(path, "r+") as m:
+        assert m.read() == b"synced" + bytes(10) + b"more"
+    assert file_size(path) == 20
+    left_ahead(path, bytes(4))
+    with open(path, "r+b") as file:
+        file.seek(file_size(path) - 24)
+        file.write(bytes(24))
+    with yammap.open(path, "r+") as m:
+        assert m.size() == 20  # zeros, not synced: they may be the reserve's
+
+
+def test_what_merely_looks_like_it_is_not_cut(path, tmp_path):
+    left_ahead(path, b"data")
+    copy = tmp_path / "copy"
+    copy.write_bytes(path.read_bytes())
+    with yammap.open(copy, "r+", ahead=AHEAD) as m:
+        assert m.size() == file_size(path)
+    assert copy.read_bytes() == path.read_bytes()
+    os.setxattr(copy, MARKER, bytes(16) + os.getxattr(path, MARKER)[16:])
+    with yammap.open(copy, "r+") as m:
+        assert m.size() == file_size(path)
+    with open(path, "ab") as file:
+        file.write(b"behind")
+    size = file_size(path)
+    with yammap.open(path, "r+") as m:
+        assert m.size() == size
+    assert not is_marked(path)
+
+
+def test_collected_without_closing(path):
+    m = yammap.open(path, "w+", ahead=AHEAD)
+    m.append(b"data")
+    del m
+    assert path.read_bytes() == b"data"
+    assert not is_marked(path)
+
+
+# -- Where it cannot be
+
+
+def test_in_memory():
+    with yammap.anonymous(4, ahead=AHEAD) as m:
+        assert m.append(b"more") == 4
+        m.sync()
+        assert os.fstat(m.fileno()).st_size == 8
+
+
+def test_a_limit_of_the_file_size(child):
+    child(f"""
+        import resource, os, yammap
+        limit = {AHEAD + PAGE // 2}
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+        with yammap.open("log", "w+", ahead={AHEAD}) as m:
+            count = 0
+            try:
+                while True:
+                    m.append(b"%064d" % count)
+                    count += 1
+            except OSError:
+                pass
+            assert m.size() == 64 * count == limit
+        data = open("log", "rb").read()
+        assert data == b"".join(b"%064d" % i for i in range(count))
+    """)
