@@ -1,0 +1,1 @@
+"""What `yammap bench` runs: a file a scenario; those that begin with _ are shared."""

@@ -1,0 +1,109 @@
+"""All scenarios in one run: progress, the table, and the results as JSON has them."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from . import (
+    append,
+    calls,
+    create,
+    depth,
+    growth,
+    losses,
+    ragged,
+    records,
+    rows,
+    scaling,
+    scan,
+    stall,
+    tokens,
+)
+from ._lab import Lab
+from ._race import Race, run
+from ._report import COLUMNS, cells, races_by_title
+
+__all__ = ["SCENARIOS", "measure", "show"]
+
+SCENARIOS: dict[str, Callable[[Lab], Iterator[Race]]] = {
+    "tokens": tokens.races,
+    "ragged": ragged.races,
+    "rows": rows.races,
+    "records": records.races,
+    "depth": depth.races,
+    "scan": scan.races,
+    "append": append.races,
+    "create": create.races,
+    "stall": stall.races,
+    "calls": calls.races,
+    "growth": growth.races,
+    "losses": losses.races,
+    "scaling": scaling.races,
+}
+
+
+def measure(
+    names: Sequence[str], directory: str | None, scale: float, budget: float
+) -> dict[str, Any]:
+    """Run scenarios in a temporary directory, and return what they came to."""
+    races = []
+    columns = BarColumn(), TimeElapsedColumn(), TextColumn("{task.description}")
+    with (
+        TemporaryDirectory(prefix="yammap-bench-", dir=directory) as folder,
+        Lab(Path(folder), scale) as lab,
+        Progress(*columns, console=Console(stderr=True)) as progress,
+    ):
+        task = progress.add_task("", total=len(names))
+
+        def tell(what: str) -> None:
+            progress.update(task, description=what)
+
+        for name in names:
+            tell(name)
+            for race in SCENARIOS[name](lab):
+                races.append({"scenario": name, **run(race, budget, tell)})
+            progress.advance(task)
+    return {**machine(), "scale": scale, "races": races}
+
+
+def machine() -> dict[str, str]:
+    """Return what it ran on, and when."""
+    info = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    model = re.search(r"model name\s*: (.*)", info)
+    processor = model[1] if model else platform.machine()
+    return {
+        "machine": f"{processor}, {os.cpu_count()} cores, Linux {platform.release()}",
+        "software": f"CPython {platform.python_version()}, NumPy {np.__version__}",
+        "date": datetime.now(UTC).date().isoformat(),
+    }
+
+
+def show(results: dict[str, Any]) -> None:
+    """Print one table of all."""
+    caption = "time / yammap's: median (quartiles) of pairs; above 1 yammap is faster"
+    table = Table(box=box.SIMPLE_HEAD, caption=caption, caption_justify="left")
+    for i, column in enumerate(COLUMNS):
+        table.add_column(column, justify="right" if i else "left", overflow="fold")
+    for title, races in races_by_title(results):
+        table.add_row(Text(title, style="bold"))
+        for race in races:
+            for row in cells(race):
+                table.add_row(*map(Text, row))
+        table.add_section()
+    # A pipe has no width but what COLUMNS happens to say.
+    Console(width=None if sys.stdout.isatty() else 120).print(table)

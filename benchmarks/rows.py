@@ -1,0 +1,105 @@
+"""Rows of an array by fancy indexing: 32,768 of 1 KiB, cold and warm, and of a real one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any, Unpack
+
+import matplotlib as mpl
+import numpy as np
+from numpy.typing import NDArray
+
+import yammap
+
+from ._lab import KIB, Lab
+from ._race import Contender, Race
+from ._readers import Terms
+
+_Rows = NDArray[Any]
+TAKE = "yammap: a.take(indices, out)"
+
+
+def take_anew(path: Path, shape: tuple[int, int], out: _Rows) -> Contender:
+    """Open the array, so that its mapping holds no page from round to round, and take."""
+
+    def job(indices: NDArray[np.int64]) -> _Rows:
+        array = yammap.MappedArray(path, out.dtype, shape)
+        taken: _Rows = array.take(indices, out=out)
+        return taken
+
+    return Contender(f"{TAKE}, opened anew", job)
+
+
+def take(array: yammap.MappedArray, out: _Rows) -> Contender:
+    """Take from an array that is open."""
+    return Contender(TAKE, lambda indices: array.take(indices, out=out))
+
+
+def np_take(array: _Rows, out: _Rows, **terms: Unpack[Terms]) -> Contender:
+    """Take by NumPy; without "clip" it would go through a buffer of its own."""
+
+    def job(indices: NDArray[np.int64]) -> _Rows:
+        return np.take(array, indices, axis=0, out=out, mode="clip")
+
+    return Contender("np.memmap: np.take(a, i, 0, out, 'clip')", job, **terms)
+
+
+def fancy(array: _Rows, **terms: Unpack[Terms]) -> Contender:
+    """Index by an array."""
+    return Contender("np.memmap: a[indices]", lambda indices: array[indices], **terms)
+
+
+def indices(number: int, count: int, rows: int) -> NDArray[np.int64]:
+    """Return a round's random rows."""
+    return np.random.default_rng(number).integers(0, rows, count)
+
+
+def of_big(lab: Lab) -> Iterator[Race]:
+    """Yield the races on the large file, cold and warm."""
+    store, count = lab.big, lab.scaled(32768, 64)
+    array = store.memmap.view("<u2").reshape(-1, KIB // 2)
+    out, other = (np.ones((count, KIB // 2), "<u2") for _ in range(2))
+    yield Race(
+        f"{count:,} rows of 1 KiB, cold",
+        [take_anew(store.path, array.shape, out), fancy(array, reach=20)],
+        partial(indices, count=count, rows=len(array)),
+        size=KIB,
+        before=store.evict,
+        note="np.memmap reads nearly the whole file for them, 8 MiB and more for each.",
+    )
+    span = lab.sized(1024)
+    store.warm(span)
+    mapped = yammap.MappedArray(store.path, "<u2", array.shape)
+    yield Race(
+        f"{count:,} rows of 1 KiB, warm",
+        [take(mapped, out), np_take(array, other, reach=1), fancy(array, reach=1)],
+        partial(indices, count=count, rows=span // KIB),
+        size=KIB,
+        rounds=41,
+    )
+
+
+def of_elevations(lab: Lab) -> Race:
+    """Return the race on an elevation model that matplotlib ships: small, and in memory."""
+    sample = Path(mpl.get_data_path(), "sample_data", "jacksboro_fault_dem.npz")
+    elevation = np.load(sample)["elevation"]
+    path = lab.new()
+    elevation.tofile(path)
+    memmap = np.memmap(path, elevation.dtype, "r", shape=elevation.shape)
+    out, other = (np.ones((1000, elevation.shape[1]), elevation.dtype) for _ in range(2))
+    mapped = yammap.MappedArray(path, elevation.dtype, elevation.shape)
+    return Race(
+        "1000 rows of matplotlib's elevation model, warm",
+        [take(mapped, out), np_take(memmap, other), fancy(memmap)],
+        partial(indices, count=1000, rows=len(elevation)),
+        size=elevation[0].nbytes,
+        rounds=41,
+    )
+
+
+def races(lab: Lab) -> Iterator[Race]:
+    """Yield the races of this scenario."""
+    yield from of_big(lab)
+    yield of_elevations(lab)

@@ -1,0 +1,127 @@
+"""A file read once from its beginning to its end, and how much memory that takes.
+
+Each scan has a process of its own: ``python -m yammap._bench.scan WAY PATH BYTES``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+import yammap
+
+from ._lab import MIB, Lab, Store
+from ._race import Contender, Measured, Race
+
+CHUNK = MIB
+RESIDENT, CACHED = "resident memory", "page cache"
+
+
+def stream(path: str, size: int) -> Iterator[Any]:
+    """Let the mapping read ahead and drop behind."""
+    with yammap.open(path, length=size) as m:
+        yield from m.stream(CHUNK)
+
+
+def readinto(path: str, size: int) -> Iterator[Any]:
+    """Read into one buffer again and again."""
+    buffer = bytearray(CHUNK)
+    with open(path, "rb", buffering=0) as file:
+        for _ in range(0, size, CHUNK):
+            yield memoryview(buffer)[: file.readinto(buffer)]
+
+
+def memmap(path: str, size: int) -> Iterator[Any]:
+    """Slice an np.memmap."""
+    array = np.memmap(path, np.uint8, "r", shape=size)
+    for start in range(0, size, CHUNK):
+        yield array[start : start + CHUNK]
+
+
+WAYS: dict[str, Callable[[str, int], Iterable[Any]]] = {
+    "yammap: m.stream(1 MiB)": stream,
+    "file.readinto(buffer of 1 MiB)": readinto,
+    "np.memmap: slices of 1 MiB": memmap,
+}
+
+
+def status(field: str) -> int:
+    """Return the bytes that /proc/self/status says."""
+    text = Path("/proc/self/status").read_text(encoding="ascii")
+    return int(text.partition(f"{field}:")[2].split()[0]) << 10
+
+
+def cached(path: str, size: int) -> int:
+    """Return the bytes of a file that are in memory."""
+    with yammap.open(path, length=size) as m:
+        return int(m.resident().sum()) * os.sysconf("SC_PAGESIZE")
+
+
+def xor(chunks: Iterable[Any]) -> int:
+    """Look at every byte."""
+    total = 0
+    for chunk in chunks:
+        total ^= int(np.bitwise_xor.reduce(np.frombuffer(chunk, np.uint64)))
+    return total
+
+
+def scan(way: str, path: str, size: int) -> dict[str, Any]:
+    """Go over a file, and return what it took."""
+    before = cached(path, size)
+    xor([np.ones(CHUNK, np.uint8)])  # what NumPy takes at first use is not the scan's
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # resets VmHWM
+    held = status("VmRSS")
+    start = perf_counter()
+    total = xor(WAYS[way](path, size))
+    seconds = perf_counter() - start
+    grown = {RESIDENT: status("VmHWM") - held, CACHED: cached(path, size) - before}
+    return {"seconds": seconds, "result": total, "memory": grown}
+
+
+def scanned(work: range, way: str, path: Path) -> Measured:
+    """Scan in a process of its own; `work` is the bytes, each an operation."""
+    command = [sys.executable, "-P", "-m", __name__, way, str(path), str(len(work))]
+    found = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+    return Measured(found["seconds"], np.uint64(found["result"]), found["memory"])
+
+
+def race(store: Store, size: int, **terms: Any) -> Race:
+    """Return the race over the first bytes of a file."""
+    reach = {"file.readinto(buffer of 1 MiB)": 0.95}
+    contenders = [
+        Contender(way, partial(scanned, way=way, path=store.path), reach=reach.get(way))
+        for way in WAYS
+    ]
+    return Race(
+        contenders=contenders,
+        work=lambda _: range(size),
+        size=1,
+        before=store.evict,
+        **terms,
+    )
+
+
+def races(lab: Lab) -> Iterator[Race]:
+    """Yield the race of this scenario."""
+    size = lab.sized(4096)
+    yield race(
+        lab.big,
+        size,
+        title=f"scan of {size // MIB:,} MiB, cold",
+        rounds=7,
+        limits={RESIDENT: 32 * MIB, CACHED: 32 * MIB},
+        note="Times are those of a byte. Memory is the most that was held above before.",
+    )
+
+
+if __name__ == "__main__":
+    print(json.dumps(scan(sys.argv[1], sys.argv[2], int(sys.argv[3]))))
