@@ -73,11 +73,11 @@ def spread(ratio: Sequence[float]) -> str:
 
 def cells(race: Row) -> Iterator[tuple[str, ...]]:
     """Yield the contenders of a race as rows of `COLUMNS`, the fastest first."""
-    point = f" @ {race['x']:g} {race['axis']}" if race["axis"] else ""
+    point = f"{race['x']:g}: " if race["axis"] else ""
     for row in sorted(race["rows"], key=lambda row: row["seconds"][1]):
         held = [f"{kind} {memory(most)}" for kind, most in row["memory"].items()]
         figures = duration(row["seconds"][1]), "; ".join([rate(race, row), *held])
-        yield row["what"] + point, *figures, spread(row["ratio"])
+        yield point + row["what"], *figures, spread(row["ratio"])
 
 
 def judged(race: Row) -> Iterator[tuple[str, str, str, bool]]:

@@ -29,7 +29,7 @@ def batches(lab: Lab) -> Iterator[Race]:
     for batch in 1, 4, 16, 64, 256, 1024, 4096:
         yield cold(
             lab,
-            "cold records by batch size",
+            "cold records by records a call",
             "records a call",
             batch,
             store.size,
@@ -46,7 +46,7 @@ def file_sizes(lab: Lab) -> Iterator[Race]:
         span = lab.sized(span)
         yield cold(
             lab,
-            "cold records by size of the file",
+            "cold records by MiB of the file",
             "MiB",
             span / MIB,
             span,
@@ -79,7 +79,7 @@ def scans(lab: Lab) -> Iterator[Race]:
         yield scan.race(
             lab.big,
             size,
-            title="memory of a scan",
+            title="memory of a scan by MiB",
             axis="MiB scanned",
             x=size / MIB,
             rounds=2,
