@@ -21,6 +21,7 @@ STYLE: Any = {
     "font.family": "sans-serif",
     "font.size": 9,
     "legend.frameon": False,
+    "axes.facecolor": "none",
     **dict.fromkeys(
         ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"),
         GREY,
@@ -36,13 +37,12 @@ def ratios(races: list[dict[str, Any]], figure: Figure) -> None:
     for y, (_, row) in enumerate(rows):
         low, middle, high = row["ratio"]
         colour = COLOURS[0] if middle >= row["reach"] else COLOURS[4]
-        axes.barh(y, middle - 0.01, left=0.01, color=colour, height=0.6)
+        axes.barh(y, middle - 1, left=1, color=colour, height=0.6)
         axes.plot((low, high), (y, y), color=GREY)
         axes.plot(row["reach"], y, "|", color=COLOURS[1], markersize=13, markeredgewidth=2)
     labels = [f"{race['title']}  |  {row['what']}" for race, row in rows]
     axes.set_yticks(range(len(rows)), labels)
     axes.set_xscale("log")
-    axes.set_xlim(left=0.1)
     axes.axvline(1, color=GREY, linewidth=0.8)
     axes.invert_yaxis()
     axes.set_xlabel("times as fast as the contender (the tick: what was to be reached)")
