@@ -57,19 +57,17 @@ class Store:
             mapping.madvise(mmap.MADV_DONTNEED)
         # and so do those that are still being read ahead for the one before.
         for _ in range(500):
-            self.m.evict()
-            resident = self.m.resident().mean()
-            if resident < 0.01:
+            left = self.m.evict() / self.size  # as mincore(2) says
+            if left < 0.01:
                 return
             sleep(0.01)
-        raise RuntimeError(f"{self.path}: {resident:.1%} of it cannot be evicted")
+        raise RuntimeError(f"{self.path}: {left:.1%} of it cannot be evicted")
 
     def warm(self, span: int) -> None:
         """Have the first bytes in memory, and mapped by everybody."""
-        self.m.warm(0, span)
+        self.m.populate(0, span)
         for mapping in self.mm, self.random, self.memmap._mmap:
             mapping.madvise(POPULATE_READ, 0, span)
-        np.add.reduce(self.m.array(np.uint8)[: span : mmap.PAGESIZE])
 
 
 @contextmanager

@@ -62,7 +62,11 @@ def measure(
 ) -> dict[str, Any]:
     """Run scenarios in a temporary directory, and return what they came to."""
     races = []
-    columns = BarColumn(), TimeElapsedColumn(), TextColumn("{task.description}")
+    columns = (
+        BarColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.description}", markup=False),
+    )
     with (
         TemporaryDirectory(prefix="yammap-bench-", dir=directory) as folder,
         Lab(Path(folder), scale) as lab,

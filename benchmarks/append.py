@@ -104,8 +104,8 @@ def races(lab: Lab) -> Iterator[Race]:
     yield race(
         "the file's size behind",
         Contender(
-            "yammap: ahead=1 MiB, m.append(record), an array alive",
-            live(path, ahead=MIB),
+            "yammap: ahead=16 MiB, m.append(record), an array alive",
+            live(path, ahead=16 * MIB),
         ),
         Contender("file.write(record), buffered", buffered(path), reach=1),
     )

@@ -133,13 +133,15 @@ def test_version():
     assert done.stdout == f"yammap, version {yammap.__version__}\n"
 
 
-@pytest.mark.parametrize("missing", ["click", "rich"])
-def test_missing_extra_is_reported(missing):
+@pytest.mark.parametrize(
+    ("missing", "extra"), [("click", "cli"), ("rich", "cli"), ("matplotlib", "bench")]
+)
+def test_missing_extra_is_reported(missing, extra):
     source = f"import sys; sys.modules[{missing!r}] = None; from yammap._cli import main; "
-    done = run("-c", source + "main()")
+    done = run("-c", source + "main()", "bench")
     assert done.returncode == 1
     assert done.stderr == (
-        f'yammap: the command line needs {missing}: pip install "yammap[cli]"\n'
+        f'yammap: this command needs {missing}: pip install "yammap[{extra}]"\n'
     )
 
 
