@@ -71,13 +71,17 @@ def spread(ratio: Sequence[float]) -> str:
     return f"{middle} ({low} - {high})"
 
 
+def at(race: Row) -> str:
+    """Return which point of a curve a race is."""
+    return f"{race['x']:g}: " if race["axis"] else ""
+
+
 def cells(race: Row) -> Iterator[tuple[str, ...]]:
     """Yield the contenders of a race as rows of `COLUMNS`, the fastest first."""
-    point = f"{race['x']:g}: " if race["axis"] else ""
     for row in sorted(race["rows"], key=lambda row: row["seconds"][1]):
         held = [f"{kind} {memory(most)}" for kind, most in row["memory"].items()]
         figures = duration(row["seconds"][1]), "; ".join([rate(race, row), *held])
-        yield point + row["what"], *figures, spread(row["ratio"])
+        yield at(race) + row["what"], *figures, spread(row["ratio"])
 
 
 def judged(race: Row) -> Iterator[tuple[str, str, str, bool]]:
@@ -93,7 +97,7 @@ def judged(race: Row) -> Iterator[tuple[str, str, str, bool]]:
             if what == "seconds"
             else (ours["memory"][what], memory)
         )
-        yield what, f"at most {text(limit)}", text(worst), worst <= limit
+        yield f"yammap's own {what}", f"at most {text(limit)}", text(worst), worst <= limit
 
 
 def races_by_title(results: Row) -> Iterator[tuple[str, list[Row]]]:
@@ -128,7 +132,7 @@ def targets(results: Row) -> Iterator[str]:
 def losses(results: Row) -> Iterator[str]:
     """Yield the table of those that were faster than yammap."""
     rows = [
-        (race["title"], f"`{row['what']}`", spread(row["ratio"]), race["note"])
+        (race["title"], f"`{at(race)}{row['what']}`", spread(row["ratio"]), race["note"])
         for race in results["races"]
         for row in race["rows"]
         if row["ratio"][1] < LOSS and not row["what"].startswith("yammap")
