@@ -16,10 +16,11 @@ SLACK = 1.1
 # Instructions of each call. What the interpreter takes differs from version to version.
 PYTHON = (3, 11)
 EXPECTED = {
-    "m.read_at(buffer, 512)": 945,
-    "m.pread(64, 512)": 969,
-    "m.write_at(buffer, 512)": 1647,
-    "m.append(buffer)": 2593,
+    "m.read_at(buffer, 512)": 947,
+    "m.pread(64, 512)": 979,
+    "m.write_at(buffer, 512)": 1654,
+    "m.append(buffer)": 1875,
+    "ahead.append(buffer)": 984,
     "m.gather(offsets, 64, out)": 35114,
 }
 PROGRAM = """
@@ -30,14 +31,13 @@ import yammap
 out = np.ones((1, 64), np.uint8)
 offsets, buffer = np.array([512]), out.data.cast("B")
 with tempfile.TemporaryDirectory() as folder:
-    with yammap.create(f"{folder}/file", 1 << 20) as m:
-        m.write_at(bytes(1 << 20), 0)
-        for call, times in zip(sys.argv[1::2], sys.argv[2::2]):
-            scope = {"m": m, "offsets": offsets, "out": out, "buffer": buffer}
-            loop = f"def loop(m, offsets, out, buffer):\\n for _ in range({times}): {call}"
-            exec(loop, scope)
-            loop = scope.pop("loop")
-            loop(m, offsets, out, buffer)
+    m = yammap.create(f"{folder}/file", 1 << 20)
+    m.write_at(bytes(1 << 20), 0)
+    ahead = yammap.open(f"{folder}/ahead", "w+", ahead=1 << 24)
+    given = "m=m, ahead=ahead, offsets=offsets, out=out, buffer=buffer"
+    for call, times in zip(sys.argv[1::2], sys.argv[2::2]):
+        exec(f"def loop({given}):\\n for _ in range({times}): {call}")
+        loop()
 """
 
 
