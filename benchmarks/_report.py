@@ -150,8 +150,9 @@ def report(results: Row) -> Iterator[str]:
     yield from ("", "## Where yammap loses", "", *losses(results), "", "## All tables")
     for title, races in races_by_title(results):
         rows = [(f"`{what}`", *rest) for race in races for what, *rest in cells(race)]
+        yield from ("", f"### {title[0].upper()}{title[1:]}", "")
         if races[0]["axis"]:
-            yield from ("", f"![{title}](plots/{picture_of(title)})")
-        yield from ("", f"### {title[0].upper()}{title[1:]}", "", *table(COLUMNS, rows))
+            yield from (f"![{title}](plots/{picture_of(title)})", "")
+        yield from table(COLUMNS, rows)
         if races[0]["note"]:
             yield from ("", races[0]["note"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 
 from . import scan
@@ -68,7 +69,7 @@ def threads(lab: Lab) -> Iterator[Race]:
             count,
             store.size,
             gather(store, shape, 1024, threads=count),
-            preadv_pool(store, shape, count),
+            replace(preadv_pool(store, shape, count), what="os.preadv in as many threads"),
         )
 
 
