@@ -29,6 +29,7 @@ __all__ = ["Batch"]
 cdef extern from "_record.h" nogil:
     void copy_record(char *target, const char *source, size_t length)
     void prefetch_record(const char *address, size_t length)
+    int64_t rough_nanoseconds()
 
 
 cdef int64_t PAGE = sysconf(_SC_PAGESIZE)
@@ -37,12 +38,9 @@ cdef int64_t PAGE = sysconf(_SC_PAGESIZE)
 # room for about as many.
 cdef int64_t PREFETCHED = 16
 
-# The hot loop looks at the clock after so much, and then after twice as much, up to the
-# larger ones. Looking makes the processor wait for all that is under way: each 32 KiB, it
-# took a tenth of the time. And until it is looked at, cold pages come one by one.
-cdef int64_t FIRST_BLOCK = 1 << 14
-cdef int64_t BLOCK_BYTES = 1 << 18
-cdef int64_t BLOCK_RECORDS = 1 << 11
+# The hot loop looks at the time after so much: until then, cold pages come one by one.
+cdef int64_t BLOCK_BYTES = 1 << 17
+cdef int64_t BLOCK_RECORDS = 1 << 12
 
 # A disk queue holds about as many requests as a window has records.
 cdef int64_t WINDOW_RECORDS = 256
@@ -76,15 +74,8 @@ cdef struct Records:
     int64_t count, done
     int64_t hinted              # the first record that the kernel was not asked for
     int64_t deadline
-    int64_t block               # bytes to copy until the clock is looked at
     int64_t faults              # major ones of this thread
     bint writing, cold
-
-
-cdef inline int64_t nanoseconds() noexcept nogil:
-    cdef timespec now
-    clock_gettime(CLOCK_MONOTONIC, &now)
-    return now.tv_sec * 1_000_000_000 + now.tv_nsec
 
 
 cdef inline int64_t start_of(const Records *r, int64_t i) noexcept nogil:
@@ -114,10 +105,23 @@ cdef inline int64_t offset_of(const Records *r, int64_t i) noexcept nogil:
 
 cdef int64_t first_outside(const Records *r) noexcept nogil:
     cdef int64_t i
+    if r.starts == NULL and not any_outside(r):
+        return -1
     for i in range(r.count):
         if offset_of(r, i) == -1:
             return i
     return -1
+
+
+cdef bint any_outside(const Records *r) noexcept nogil:
+    """Of records that are alike: without a way out of the loop, the fastest there is."""
+    cdef const int64_t *index = r.index
+    cdef int64_t wrap = r.wrap, i
+    cdef uint64_t rows = r.rows
+    cdef bint outside = False
+    for i in range(r.count):
+        outside |= <uint64_t> (index[i] + (wrap if index[i] < 0 else 0)) >= rows
+    return outside
 
 
 # -- Hot
@@ -200,11 +204,10 @@ cdef inline int64_t bytes_since(const Records *r, int64_t i) noexcept nogil:
 
 cdef bint copy_block(Records *r, int64_t *now) noexcept nogil:
     cdef int64_t start = now[0], first = r.done, slow
-    cdef bint all_inside = copy_until(r, end_of_run(r, first, BLOCK_RECORDS, r.block))
-    now[0] = nanoseconds()
+    cdef bint all_inside = copy_until(r, end_of_run(r, first, BLOCK_RECORDS, BLOCK_BYTES))
+    now[0] = rough_nanoseconds()
     slow = (r.done - first) * SLOW_RECORD + bytes_since(r, first) // 2
     r.cold = now[0] - start > slow and has_waited(r)
-    r.block = FIRST_BLOCK if r.cold else min(2 * r.block, BLOCK_BYTES)
     return all_inside
 
 
@@ -241,7 +244,7 @@ cdef bint copy_window(Records *r, int64_t *now) noexcept nogil:
     r.hinted = max(r.hinted, r.done)
     hint_until(r, end_of_window(r, end))
     all_inside = copy_until(r, end)
-    now[0] = nanoseconds()
+    now[0] = rough_nanoseconds()
     fast = (r.done - first) * FAST_RECORD + bytes_since(r, first) // 2
     r.cold = now[0] - start > fast
     return all_inside
@@ -268,7 +271,7 @@ cdef bint looks_cold(const Records *r) noexcept nogil:
 cdef void copy_records(void *argument) noexcept nogil:
     """Copy until the deadline, under the guard: a fault leaves `done` where it was."""
     cdef Records *r = <Records *> argument
-    cdef int64_t now = nanoseconds()
+    cdef int64_t now = rough_nanoseconds()
     cdef bint all_inside = True
     r.deadline = now + STRETCH
     has_waited(r)       # from now on
@@ -336,7 +339,6 @@ cdef class Batch:
         r.buffer = <char *> self.buffer.buf
         r.length, r.base, r.step = length, base, step
         r.writing = writing
-        r.block = FIRST_BLOCK
         self.first = first
         self.given_rows = -1 if rows is None else rows
         r.wrap = max(0, self.given_rows)

@@ -92,7 +92,7 @@ cdef extern from "<time.h>" nogil:
     struct timespec:
         int64_t tv_sec
         int64_t tv_nsec
-    int CLOCK_MONOTONIC, CLOCK_MONOTONIC_COARSE
+    int CLOCK_MONOTONIC_COARSE
     int clock_gettime(int clock, timespec *result)
 
 

@@ -272,37 +272,31 @@ class Records(Pages):
         **layout: Any,
     ) -> None:
         """Copy records into `buffer`, in as many parts as there are threads."""
-        data = _bytes_of(buffer)
+        if buffer.dtype.hasobject or not buffer.flags.c_contiguous:
+            raise TypeError(
+                f"a C-contiguous array of bytes is needed, not one of strides "
+                f"{buffer.strides} and dtype {buffer.dtype}"
+            )
+        if threads == 1:
+            Batch(self, index, buffer, length=length, starts=starts, **layout).copy()
+            return
+        data = buffer.reshape(-1).view(np.uint8)
         threads = min(_size(threads, "threads"), len(index)) or 1
         bounds = [i * len(index) // threads for i in range(threads + 1)]
-        parts = []
-        for first, end in pairwise(bounds):
-            if starts is None:
-                own, place = None, slice(first * length, end * length)
-            else:
-                own, place = (
-                    starts[first : end + 1] - starts[first],
-                    slice(*starts[[first, end]]),
-                )
-            parts.append(
-                Batch(
-                    self,
-                    index[first:end],
-                    data[place],
-                    length=length,
-                    starts=own,
-                    first=first,
-                    **layout,
-                )
-            )
-        _run(parts)
+
+        def part(first: int, end: int) -> Batch:
+            place, own = slice(first * length, end * length), None
+            if starts is not None:
+                place = slice(*starts[[first, end]])
+                own = starts[first : end + 1] - starts[first]
+            terms = {"length": length, "starts": own, "first": first, **layout}
+            return Batch(self, index[first:end], data[place], **terms)
+
+        _run([part(first, end) for first, end in pairwise(bounds)])
 
 
 def _run(parts: list[Batch]) -> None:
     """Copy them at the same time, once all of them are known to lie in the mapping."""
-    if len(parts) == 1:
-        parts[0].copy()
-        return
     for part in parts:
         part.check()
     with ThreadPoolExecutor(len(parts)) as pool:
@@ -319,6 +313,8 @@ def _size(value: SupportsIndex, what: str) -> int:
 def _integers(values: ArrayLike, what: str) -> NDArray[np.int64]:
     """Return them as the core takes them, without a copy where they are so already."""
     array = np.asarray(values)
+    if array.dtype == np.int64 and array.ndim == 1 and array.flags.c_contiguous:
+        return array
     if array.size and array.dtype.kind not in "iu":
         raise TypeError(f"{what} must be integers, not {array.dtype}")
     if array.ndim != 1:
@@ -350,12 +346,3 @@ def _target(out: NDArray[Any] | None, shape: tuple[int, ...]) -> NDArray[Any]:
     if out.nbytes != math.prod(shape):
         raise ValueError(f"out has {out.nbytes} bytes, and the records {math.prod(shape)}")
     return out
-
-
-def _bytes_of(array: NDArray[Any]) -> NDArray[np.uint8]:
-    if not array.flags.c_contiguous or array.dtype.hasobject:
-        raise TypeError(
-            f"a C-contiguous array of bytes is needed, not one of strides "
-            f"{array.strides} and dtype {array.dtype}"
-        )
-    return array.reshape(-1).view(np.uint8)
