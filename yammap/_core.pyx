@@ -1991,6 +1991,8 @@ cdef class Mapping:
             return 0
         return self.make_exact()    # somebody else has cut it, or written behind
 
+    # -- Growth by system call
+
     cdef int append_record(self, const char *source, int64_t length, int64_t *start,
                            int64_t *end, Region spare) noexcept nogil:
         """O_APPEND: the kernel picks the position, and the descriptor remembers it.
