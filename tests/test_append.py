@@ -355,6 +355,26 @@ def test_a_power_cut_that_lost_the_trailer(path):
         assert m.size() == 20  # zeros, not synced: they may be the reserve's
 
 
+@pytest.mark.parametrize("ahead", [0, AHEAD])
+def test_what_cannot_be_trimmed_is_not_opened(child, path, ahead):
+    left_ahead(path, b"data")
+    child(f"""
+        import os, resource, yammap
+        yammap.anonymous(1).close()     # the first one has descriptors made for all
+        fd = os.open("{path}", os.O_RDWR)
+        least = os.dup(fd) + 1          # the mapping's, and no more
+        os.close(least - 1)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (least, least))
+        try:
+            yammap.open(fd, "r+", ahead={ahead}).append(b"cut off by the next one")
+            raise AssertionError
+        except OSError as error:
+            assert error.errno == {errno.EMFILE}, error
+    """)
+    with yammap.open(path, "r+") as m:
+        assert m.read() == b"data"
+
+
 def test_what_merely_looks_like_it_is_not_cut(path, tmp_path):
     left_ahead(path, b"data")
     copy = tmp_path / "copy"

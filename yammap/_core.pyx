@@ -770,17 +770,17 @@ cdef class Mapping:
         if ahead and (not possible or not writable or self.appending):
             raise ValueError(f"ahead={ahead} is for a mapping in memory that may write "
                              f"anywhere and grow, which that of {self.name!r} is not")
-        self.ahead = min(ahead, MOST_RESERVE)
         if ahead:
             code = ahead_lock(self.fd, &self.ahead_fd)
-        if code == 0 and writable:
-            code = ahead_recover(self.fd, ahead > 0)
+        if code == 0:
+            self.ahead = min(ahead, MOST_RESERVE)
+        if writable and code != EBUSY:      # without locks the file grows exactly
+            with nogil:
+                code = ahead_recover(self.fd, self.ahead_fd != -1)
         if code == EBUSY:
             raise OSError(EBUSY, "another mapping appends ahead of the file's end: one "
                           "alone can", self.name)
-        if code:
-            self.ahead = 0      # a filesystem without locks, or a file that cannot be cut
-        return 0
+        return self.check(code)     # what was appended to it would be cut off later
 
     cdef int set_up_memory(self, on_fault, bint keep_fd, engine) except -1:
         if on_fault not in ("raise", "poison") or engine not in ("mmap", "auto", "pread"):
