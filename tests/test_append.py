@@ -191,11 +191,33 @@ def test_what_others_have_written_behind_is_kept(m, path):
     assert path.read_bytes() == b"ours" + bytes(size - 4) + b"theirsmore"
 
 
-@pytest.mark.parametrize("length", [8, 2 * PAGE])
-def test_a_file_that_was_cut_is_a_bus_error(child, length):
+def test_what_others_have_written_unseen_is_kept(m, path):
+    with open(path, "ab") as file:
+        file.write(b"theirs")
+        file.flush()
+        assert m.append(b"our") == 0  # over it, as without ahead
+        assert path.read_bytes() == b"ourirs"
+        m.refresh()
+        m.append(b"!")
+        size = file_size(path)
+        theirs = b"x" * (3 * AHEAD)
+        file.write(theirs)
+        file.flush()
+        m.append(b"y" * AHEAD)
+        m.append(b"z" * 8)
+    m.sync()
+    data = path.read_bytes()
+    assert data[:7] == b"ourirs!"
+    assert data[7 + AHEAD :][:8] == b"z" * 8
+    assert data[size + PAGE :] == theirs[PAGE:]
+
+
+@pytest.mark.parametrize("length", [8, 2 * PAGE, AHEAD // 2, 2 * AHEAD])
+@pytest.mark.parametrize("ahead", [PAGE, AHEAD])
+def test_a_file_that_was_cut_is_a_bus_error(child, length, ahead):
     child(f"""
         import os, yammap
-        m = yammap.open("log", "w+", size={PAGE}, ahead={AHEAD})
+        m = yammap.open("log", "w+", size={PAGE}, ahead={ahead})
         m.append(b"x" * {PAGE})
         os.truncate("log", 5)
         for _ in range(2):
