@@ -191,11 +191,33 @@ def test_what_others_have_written_behind_is_kept(m, path):
     assert path.read_bytes() == b"ours" + bytes(size - 4) + b"theirsmore"
 
 
-@pytest.mark.parametrize("length", [8, 2 * PAGE])
-def test_a_file_that_was_cut_is_a_bus_error(child, length):
+def test_what_others_have_written_unseen_is_kept(m, path):
+    with open(path, "ab") as file:
+        file.write(b"theirs")
+        file.flush()
+        assert m.append(b"our") == 0  # over it, as without ahead
+        assert path.read_bytes() == b"ourirs"
+        m.refresh()
+        m.append(b"!")
+        size = file_size(path)
+        theirs = b"x" * (3 * AHEAD)
+        file.write(theirs)
+        file.flush()
+        m.append(b"y" * AHEAD)
+        m.append(b"z" * 8)
+    m.sync()
+    data = path.read_bytes()
+    assert data[:7] == b"ourirs!"
+    assert data[7 + AHEAD :][:8] == b"z" * 8
+    assert data[size + PAGE :] == theirs[PAGE:]
+
+
+@pytest.mark.parametrize("length", [8, 2 * PAGE, AHEAD // 2, 2 * AHEAD])
+@pytest.mark.parametrize("ahead", [PAGE, AHEAD])
+def test_a_file_that_was_cut_is_a_bus_error(child, length, ahead):
     child(f"""
         import os, yammap
-        m = yammap.open("log", "w+", size={PAGE}, ahead={AHEAD})
+        m = yammap.open("log", "w+", size={PAGE}, ahead={ahead})
         m.append(b"x" * {PAGE})
         os.truncate("log", 5)
         for _ in range(2):
@@ -353,6 +375,26 @@ def test_a_power_cut_that_lost_the_trailer(path):
         file.write(bytes(24))
     with yammap.open(path, "r+") as m:
         assert m.size() == 20  # zeros, not synced: they may be the reserve's
+
+
+@pytest.mark.parametrize("ahead", [0, AHEAD])
+def test_what_cannot_be_trimmed_is_not_opened(child, path, ahead):
+    left_ahead(path, b"data")
+    child(f"""
+        import os, resource, yammap
+        yammap.anonymous(1).close()     # the first one has descriptors made for all
+        fd = os.open("{path}", os.O_RDWR)
+        least = os.dup(fd) + 1          # the mapping's, and no more
+        os.close(least - 1)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (least, least))
+        try:
+            yammap.open(fd, "r+", ahead={ahead}).append(b"cut off by the next one")
+            raise AssertionError
+        except OSError as error:
+            assert error.errno == {errno.EMFILE}, error
+    """)
+    with yammap.open(path, "r+") as m:
+        assert m.read() == b"data"
 
 
 def test_what_merely_looks_like_it_is_not_cut(path, tmp_path):

@@ -276,6 +276,7 @@ void ahead_store(void *argument)
 {
     const struct ahead_record *record = argument;
 
-    memcpy(record->target, record->source, record->length);
+    /* A view from before the file was cut may reach over the end. */
+    memmove(record->target, record->source, record->length);
     __atomic_store_n(record->end_of_data, record->end, __ATOMIC_RELEASE);
 }

@@ -770,17 +770,17 @@ cdef class Mapping:
         if ahead and (not possible or not writable or self.appending):
             raise ValueError(f"ahead={ahead} is for a mapping in memory that may write "
                              f"anywhere and grow, which that of {self.name!r} is not")
-        self.ahead = min(ahead, MOST_RESERVE)
         if ahead:
             code = ahead_lock(self.fd, &self.ahead_fd)
-        if code == 0 and writable:
-            code = ahead_recover(self.fd, ahead > 0)
+        if code == 0:
+            self.ahead = min(ahead, MOST_RESERVE)
+        if writable and code != EBUSY:      # without locks the file grows exactly
+            with nogil:
+                code = ahead_recover(self.fd, self.ahead_fd != -1)
         if code == EBUSY:
             raise OSError(EBUSY, "another mapping appends ahead of the file's end: one "
                           "alone can", self.name)
-        if code:
-            self.ahead = 0      # a filesystem without locks, or a file that cannot be cut
-        return 0
+        return self.check(code)     # what was appended to it would be cut off later
 
     cdef int set_up_memory(self, on_fault, bint keep_fd, engine) except -1:
         if on_fault not in ("raise", "poison") or engine not in ("mmap", "auto", "pread"):
@@ -1673,7 +1673,7 @@ cdef class Mapping:
             return -1
         with cython.critical_section(self):
             start = self.length
-            if start + length <= self.open_to and self.put(source, length):
+            if start + length < self.open_to and self.put(source, length):
                 self.grow_to(start + length)
             else:
                 start = -1
@@ -1894,31 +1894,48 @@ cdef class Mapping:
         page cannot be had. Then that grows by system call, or says why not.
         """
         cdef Region spare = self.new_region()
-        cdef int64_t inside, end
-        cdef int code
+        cdef int64_t inside, end, file_end = 0, changed = 0
+        cdef int code = EAGAIN
         cdef bint stored = False
         with self.mutex:
             self.stop_appends()
             start[0] = self.length
             inside = 0 if offset == -1 else start[0] - offset
             end = start[0] + length - inside
-            if self.region is None or not self.ahead or not 0 <= inside < length:
+            if (self.region is None or not self.ahead or not 0 <= inside < length
+                    or not fault_in_force(tick())):
                 return False
             with nogil:
-                code = self.step(end, spare)
+                if self.changed_by_others() == 0:
+                    code = self.step(end, spare)
             if code == 0:
                 self.adopt(spare, start[0])
                 with nogil:
                     self.populate(end)
-                    stored = (fault_in_force(tick())
-                              and self.put(source + inside, length - inside))
+                    stored = self.put(source + inside, length - inside)
             if stored:
                 with cython.critical_section(self):
                     self.grow_to(end)
                     self.open_to = self.populated
-        if code == 0 and not stored:
-            self.require_file(self.length, self.marker.size - self.origin - self.length)
+            else:
+                with nogil:
+                    changed = self.changed_by_others()
+                file_end = max(0, self.size_left() + changed - self.origin)
+        if changed < 0:
+            self.raise_bus_error(EFAULT, file_end, 0, True, self.cause_of(EFAULT, file_end))
         return stored
+
+    cdef int64_t size_left(self) noexcept nogil:
+        """The size in which we have left the file."""
+        return self.marker.size or self.origin + self.length
+
+    cdef int64_t changed_by_others(self) noexcept nogil:
+        """How much longer others have made the file: then what is behind our end is theirs.
+
+        Negative where they have cut it, which growing would undo.
+        """
+        cdef file_stat status
+        return status.st_size - self.size_left() if fstat(self.fd, &status) == 0 else 0
 
     cdef int step(self, int64_t end, Region spare) noexcept nogil:
         """Have the file long enough for data up to `end` and the trailer behind it.
