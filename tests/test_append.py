@@ -178,6 +178,46 @@ def test_one_at_a_time(m, path):
     assert path.read_bytes() == b"yz"
 
 
+def test_making_the_file_anew_is_refused_before_it_is_cut(m, path):
+    m.append(b"record")
+    for opening in (
+        lambda: yammap.open(path, "w+"),
+        lambda: yammap.open_file(path, os.O_RDWR | os.O_TRUNC),
+    ):
+        with pytest.raises(OSError, match="one alone can"):
+            opening()
+    assert m.pread(6, 0) == b"record"
+    m.close()
+    assert path.read_bytes() == b"record"
+    yammap.open(path, "w+").close()
+    assert path.read_bytes() == b""
+
+
+def test_who_reopens_at_the_same_time_waits_for_the_one_that_trims(path):
+    """A crash leaves a file ahead, and its readers and writers all come back at once."""
+    openers = 6
+    for _ in range(20):
+        path.unlink(missing_ok=True)
+        left_ahead(path, b"record")
+        barrier = threading.Barrier(openers)
+        failures = []
+
+        def reopen(barrier=barrier, failures=failures):
+            barrier.wait()
+            try:
+                yammap.open(path, "a+").close()
+            except OSError as error:
+                failures.append(error)
+
+        threads = [threading.Thread(target=reopen) for _ in range(openers)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert failures == []
+        assert path.read_bytes() == b"record"
+
+
 def test_what_others_have_written_behind_is_kept(m, path):
     m.append(b"ours")
     size = file_size(path)

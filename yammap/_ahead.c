@@ -8,12 +8,17 @@
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
+#include <time.h>
 #include <unistd.h>
 
 static const char NAME[] = "user.yammap.ahead";
 static const struct ahead_trailer NONE;
 
 enum { CHUNK = 4096 };
+
+/* Who trims what a crash has left holds the lock for a moment, who appends for good. Milli-
+ * seconds after which it must be the latter. F_OFD_SETLKW would wait for that one, too. */
+enum { MOST_WAITING = 200 };
 
 static int code_of(long result)
 {
@@ -33,6 +38,7 @@ static int set_lock(int fd, short type)
 
 int ahead_lock(int fd, int *lock)
 {
+    static const struct timespec millisecond = {.tv_nsec = 1000000};
     char path[32];
     int code;
 
@@ -41,6 +47,10 @@ int ahead_lock(int fd, int *lock)
     if (*lock == -1)
         return errno;
     code = set_lock(*lock, F_WRLCK);
+    for (int i = 0; code == EBUSY && i < MOST_WAITING; i++) {
+        nanosleep(&millisecond, NULL);
+        code = set_lock(*lock, F_WRLCK);
+    }
     if (code) {
         close(*lock);
         *lock = -1;

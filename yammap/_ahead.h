@@ -9,8 +9,9 @@
  *
  * The trailer is stored into the mapping with each record, after it: pages outlive the
  * process. That data merely looks like a trailer must cut no file: so it counts only while
- * the file has the extended attribute "user.yammap.ahead" with the same random id. A copy of
- * the file has no such attribute, and who appends a record does not know the id.
+ * the file has the extended attribute "user.yammap.ahead" with the same random id, which
+ * who appends a record does not know. A copy of the file has no such attribute; one made
+ * with its attributes is cut where the data ended when it was made.
  *
  * Contract
  * - One mapping at a time runs a file ahead: it holds a lock (F_OFD_SETLK) on a byte that no

@@ -408,6 +408,8 @@ def open_fd(path: Path, flags: int, perm: int) -> int:
     if flags & os.O_ACCMODE == os.O_WRONLY:
         raise ValueError(f"flags {flags:#o} only write, and a mapping must read: O_RDWR")
     _refuse_to_wait(path)
+    if flags & os.O_TRUNC:
+        _refuse_to_cut(path)
     try:
         return os.open(path, flags | os.O_CLOEXEC, perm)
     except OSError as error:
@@ -426,6 +428,15 @@ def _refuse_to_wait(path: Path) -> None:
         return
     if stat.S_ISFIFO(status.st_mode):
         raise OSError(errno.ENODEV, "a FIFO cannot be mapped", os.fspath(path))
+
+
+def _refuse_to_cut(path: Path) -> None:
+    """Raise if somebody appends ahead: ``O_TRUNC`` would first take all away."""
+    try:
+        os.getxattr(path, "user.yammap.ahead")
+    except OSError:
+        return
+    Mmap(os.open(path, os.O_RDWR | os.O_CLOEXEC), path).close()
 
 
 def map_fd(
