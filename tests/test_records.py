@@ -5,8 +5,10 @@ import io
 import os
 import pickle
 import resource
+import signal
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 import yammap
+from yammap import _records
 
 PAGE = os.sysconf("SC_PAGESIZE")
 SIZE = 20 * PAGE + 123
@@ -155,6 +158,46 @@ def test_bad_arguments_of_gather(mapped, offsets, length, out, error):
 def test_bad_lengths(mapped, lengths):
     with pytest.raises(ValueError, match=r"length|longer|shape"):
         mapped.gather_ragged([0, 0], lengths)
+
+
+def test_ctrl_c_ends_a_gather(path):
+    path.write_bytes(b"x")
+    out = np.zeros(3_000_000, np.uint8)
+    main = threading.main_thread().ident
+
+    def interrupt():
+        while not out[0]:
+            pass
+        signal.pthread_kill(main, signal.SIGINT)
+
+    with yammap.open(path, engine="pread") as m:
+        thread = threading.Thread(target=interrupt, daemon=True)
+        thread.start()
+        with pytest.raises(KeyboardInterrupt):
+            m.gather(np.zeros(len(out), np.int64), 1, out)
+        thread.join()
+    assert not out[-1]
+
+
+def test_ctrl_c_ends_all_threads(path, monkeypatch):
+    """It comes while they are waited for, by the only thread that sees signals."""
+    path.write_bytes(b"x")
+    out = np.zeros(4, np.uint8)
+    parts = []
+
+    class Pool(ThreadPoolExecutor):
+        def map(self, function, batches):
+            parts.extend(batches)
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(_records, "ThreadPoolExecutor", Pool)
+    with yammap.open(path) as m:
+        with pytest.raises(KeyboardInterrupt):
+            m.gather([0, 0, 0, 0], 1, out, threads=2)
+        for part in parts:
+            part.copy()
+    assert len(parts) == 2
+    assert not out.any()
 
 
 def test_nothing_to_gather(mapped):

@@ -317,7 +317,7 @@ cdef class Batch:
     cdef Py_buffer index, buffer, starts
     cdef Records records
     cdef int64_t given_rows, first
-    cdef bint is_checked
+    cdef bint is_checked, is_stopped
 
     def __cinit__(self, mapping, index, buffer, *, int64_t length=0, starts=None,
                   int64_t base=0, int64_t step=1, rows=None, int64_t first=0,
@@ -426,7 +426,7 @@ cdef class Batch:
         cdef Records *r = &self.records
         cdef int64_t before
         cdef const void *fault
-        while r.done < r.count:
+        while r.done < r.count and not self.is_stopped:
             self.renew()
             before = r.done
             fault = self.copy_stretch()
@@ -435,6 +435,10 @@ cdef class Batch:
             elif fault != NULL or (r.done < r.count and offset_of(r, r.done) == -1):
                 self.copy_slowly(r.done)
             PyErr_CheckSignals()
+
+    def stop(self):
+        """Have `copy`, which another thread is in, return soon, with records left."""
+        self.is_stopped = True
 
     cdef const void *copy_stretch(self) noexcept:
         """Copy as long as it goes; returns an address where it could not."""

@@ -306,7 +306,12 @@ def _run(parts: list[Batch]) -> None:
     for part in parts:
         part.check()
     with ThreadPoolExecutor(len(parts)) as pool:
-        deque(pool.map(Batch.copy, parts), maxlen=0)
+        try:
+            deque(pool.map(Batch.copy, parts), maxlen=0)
+        except BaseException:
+            for part in parts:  # the pool waits for all, and only this thread sees Ctrl-C
+                part.stop()
+            raise
 
 
 def _size(value: SupportsIndex, what: str) -> int:
