@@ -160,6 +160,13 @@ def test_bad_lengths(mapped, lengths):
         mapped.gather_ragged([0, 0], lengths)
 
 
+def test_an_unaligned_index(mapped, data):
+    """As a table of offsets in a file often is; loading from it is for memcpy() only."""
+    index = np.frombuffer(b"?" + np.arange(100).tobytes(), np.int64, offset=1)
+    assert np.array_equal(mapped.gather(index, 1).ravel(), data[:100])
+    assert _records._integers(index, "offsets").flags.aligned
+
+
 def test_ctrl_c_ends_a_gather(path):
     path.write_bytes(b"x")
     out = np.zeros(3_000_000, np.uint8)

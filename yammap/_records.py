@@ -330,7 +330,7 @@ def _integers(values: ArrayLike, what: str) -> NDArray[np.int64]:
         raise ValueError(f"{what} must have one dimension, not shape {array.shape}")
     if array.dtype == np.uint64 and array.size and array.max() > _MOST:
         raise ValueError(f"{what} go up to {array.max()}, beyond any file")
-    return np.ascontiguousarray(array, np.int64)
+    return np.require(array, np.int64, ("C_CONTIGUOUS", "ALIGNED"))
 
 
 def _starts(lengths: NDArray[np.int64], count: int) -> NDArray[np.int64]:
