@@ -570,6 +570,16 @@ def test_bad_streams(mapped, options):
         mapped.stream(**options)
 
 
+def test_a_stream_needs_memory_and_an_open_mapping(path):
+    path.write_bytes(b"x")
+    m = yammap.open(path, engine="pread")
+    with pytest.raises(io.UnsupportedOperation, match="pread"):
+        m.stream(1)
+    m.close()
+    with pytest.raises(ValueError, match="closed"):
+        m.stream(1)
+
+
 def test_rows_are_streamed(path):
     array = np.arange(3000, dtype="u2").reshape(-1, 3)
     array.tofile(path)

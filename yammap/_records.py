@@ -239,13 +239,13 @@ class Records(Pages):
         >>> [len(chunk) for chunk in m.stream(4096)]
         [4096, 4096, 1808]
         """
-        offset, ahead = _size(offset, "offset"), _size(ahead, "ahead")
-        if operator.index(chunk) < 1:
+        step, ahead = operator.index(chunk), _size(ahead, "ahead")
+        if step < 1:
             raise ValueError(f"chunk must be a positive number of bytes, not {chunk}")
-        end = offset + len(self.view(offset, length))
-        return chunks(
-            self, range(offset, end, operator.index(chunk)), end, ahead, drop_behind
-        )
+        start, total = self._range(offset, length)
+        self._hint(start, 0)  # for what it refuses
+        end = start + total
+        return chunks(self, range(start, end, step), end, ahead, drop_behind)
 
     def _take_rows(
         self,
