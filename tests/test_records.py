@@ -418,6 +418,10 @@ def test_what_take_refuses(path):
     for out in (np.zeros((1, 3)), np.zeros((1, 2), "f4")):
         with pytest.raises(ValueError, match="out must have shape"):
             handle.take([0], out)
+    unwritable = np.frombuffer(bytes(16)).reshape(1, 2)
+    for out in ([[0.0, 0.0]], unwritable, np.zeros((2, 4))[:, ::2]):
+        with pytest.raises(TypeError, match=r"writeable array|C-contiguous"):
+            handle.take([0, 1], out)
     with pytest.raises(TypeError, match="length"):
         yammap.MappedArray(path, "f8", ()).take([0])
     assert handle.take([False, True]).tolist() == [[0, 1], [2, 3]]
@@ -593,5 +597,7 @@ def test_rows_are_streamed(path):
         (2, 0),
         (1, 0),
     ]
+    assert list(yammap.MappedArray(path, "u2", (0, 3)).stream(2)) == []
+    assert [p.shape for p in handle.stream(np.uint8(250))] == [(250, 3)] * 4
     with pytest.raises(ValueError, match="rows"):
         handle.stream(0)
