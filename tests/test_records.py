@@ -18,6 +18,7 @@ from hypothesis.extra import numpy as npst
 
 import yammap
 from yammap import _records
+from yammap._gather import Batch
 
 PAGE = os.sysconf("SC_PAGESIZE")
 SIZE = 20 * PAGE + 123
@@ -311,6 +312,17 @@ def test_an_index_that_changes_meanwhile_reads_nothing_outside(mapped):
         stop.set()
         thread.join()
     assert outcomes <= {"copied", "refused"}
+
+
+@pytest.mark.parametrize("bad", [1 << 62, -1 << 63])
+def test_an_index_that_changes_after_the_check(mapped, bad):
+    """The position of a record ahead, which is fetched unchecked, is beyond all numbers."""
+    index, out = np.zeros(40, np.int64), np.zeros((40, 16), np.uint8)
+    batch = Batch(mapped, index, out, length=16, step=16, rows=10)
+    batch.check()
+    index[20:] = bad
+    with pytest.raises(IndexError, match=str(bad)):
+        batch.copy()
 
 
 # -- scatter

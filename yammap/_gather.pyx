@@ -28,7 +28,7 @@ __all__ = ["Batch"]
 
 cdef extern from "_record.h" nogil:
     void copy_record(char *target, const char *source, size_t length)
-    void prefetch_record(const char *address, size_t length)
+    void prefetch_record(uintptr_t address, size_t length)
 
 
 cdef int64_t PAGE = sysconf(_SC_PAGESIZE)
@@ -132,11 +132,12 @@ cdef bint copy_alike(Records *r, int64_t end) noexcept nogil:
     cdef char *buffer = r.buffer
     cdef int64_t length = r.length, step = r.step, wrap = r.wrap
     cdef int64_t last = r.count - 1, i, row
-    cdef uint64_t rows = r.rows
+    cdef uint64_t rows = r.rows, stride = step
     cdef bint writing = r.writing
     for i in range(r.done, end):
         r.done = i      # a fault is of this one
-        prefetch_record(data + step * index[min(i + PREFETCHED, last)], length)
+        prefetch_record(<uintptr_t> data + stride * index[min(i + PREFETCHED, last)],
+                        length)
         row = index[i]
         if row < 0:
             row += wrap
@@ -156,7 +157,7 @@ cdef bint copy_ragged(Records *r, int64_t end) noexcept nogil:
     for i in range(r.done, end):
         r.done = i
         length = length_of(r, i)
-        prefetch_record(r.data + r.index[min(i + PREFETCHED, last)], length)
+        prefetch_record(<uintptr_t> r.data + r.index[min(i + PREFETCHED, last)], length)
         offset = offset_of(r, i)
         if offset == -1:
             return False
