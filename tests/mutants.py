@@ -338,6 +338,13 @@ MUTANTS = [
         "test_records.py::test_cold_records_are_asked_for_before_they_are_copied",
     ),
     Mutant(
+        "threads go on after Ctrl-C",
+        "_records.py",
+        "                part.stop()\n",
+        "                pass\n",
+        "test_records.py::test_ctrl_c_ends_all_threads",
+    ),
+    Mutant(
         "a stream keeps what is behind it",
         "_stream.py",
         "    m._drop(start, end - start)",

@@ -123,10 +123,11 @@ def test_warm_a_file_that_was_cut(path, options):
         assert (error.value.errno, error.value.offset) == (errno.EFAULT, PAGE)
 
 
-def test_warm_ends_where_another_thread_cuts_the_file(path):
+@pytest.mark.parametrize(("size", "warmed"), [(2 * MIB, 2 * MIB), (PAGE, MIB)])
+def test_warm_ends_where_another_thread_cuts_the_file(path, size, warmed):
     path.write_bytes(bytes(4 * MIB))
     with yammap.open(path, "r+") as m:
-        assert m.warm(progress=lambda done, total: m.resize(2 * MIB)) == 2 * MIB
+        assert m.warm(progress=lambda done, total: m.resize(size)) == warmed
 
 
 def test_warm_of_a_mapping_that_is_closed_meanwhile(path):

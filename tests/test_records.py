@@ -5,8 +5,10 @@ import io
 import os
 import pickle
 import resource
+import signal
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -15,6 +17,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 import yammap
+from yammap import _records
+from yammap._gather import Batch
 
 PAGE = os.sysconf("SC_PAGESIZE")
 SIZE = 20 * PAGE + 123
@@ -157,6 +161,53 @@ def test_bad_lengths(mapped, lengths):
         mapped.gather_ragged([0, 0], lengths)
 
 
+def test_an_unaligned_index(mapped, data):
+    """As a table of offsets in a file often is; loading from it is for memcpy() only."""
+    index = np.frombuffer(b"?" + np.arange(100).tobytes(), np.int64, offset=1)
+    assert np.array_equal(mapped.gather(index, 1).ravel(), data[:100])
+    assert _records._integers(index, "offsets").flags.aligned
+
+
+def test_ctrl_c_ends_a_gather(path):
+    path.write_bytes(b"x")
+    out = np.zeros(3_000_000, np.uint8)
+    main = threading.main_thread().ident
+
+    def interrupt():
+        while not out[0]:
+            pass
+        signal.pthread_kill(main, signal.SIGINT)
+
+    with yammap.open(path, engine="pread") as m:
+        thread = threading.Thread(target=interrupt, daemon=True)
+        thread.start()
+        with pytest.raises(KeyboardInterrupt):
+            m.gather(np.zeros(len(out), np.int64), 1, out)
+        thread.join()
+    assert not out[-1]
+
+
+def test_ctrl_c_ends_all_threads(path, monkeypatch):
+    """It comes while they are waited for, by the only thread that sees signals."""
+    path.write_bytes(b"x")
+    out = np.zeros(4, np.uint8)
+    parts = []
+
+    class Pool(ThreadPoolExecutor):
+        def map(self, function, batches):
+            parts.extend(batches)
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(_records, "ThreadPoolExecutor", Pool)
+    with yammap.open(path) as m:
+        with pytest.raises(KeyboardInterrupt):
+            m.gather([0, 0, 0, 0], 1, out, threads=2)
+        for part in parts:
+            part.copy()
+    assert len(parts) == 2
+    assert not out.any()
+
+
 def test_nothing_to_gather(mapped):
     assert mapped.gather([], 100).shape == (0, 100)
     assert mapped.gather([0, SIZE], 0).shape == (2, 0)
@@ -261,6 +312,17 @@ def test_an_index_that_changes_meanwhile_reads_nothing_outside(mapped):
         stop.set()
         thread.join()
     assert outcomes <= {"copied", "refused"}
+
+
+@pytest.mark.parametrize("bad", [1 << 62, -1 << 63])
+def test_an_index_that_changes_after_the_check(mapped, bad):
+    """The position of a record ahead, which is fetched unchecked, is beyond all numbers."""
+    index, out = np.zeros(40, np.int64), np.zeros((40, 16), np.uint8)
+    batch = Batch(mapped, index, out, length=16, step=16, rows=10)
+    batch.check()
+    index[20:] = bad
+    with pytest.raises(IndexError, match=str(bad)):
+        batch.copy()
 
 
 # -- scatter
@@ -368,6 +430,10 @@ def test_what_take_refuses(path):
     for out in (np.zeros((1, 3)), np.zeros((1, 2), "f4")):
         with pytest.raises(ValueError, match="out must have shape"):
             handle.take([0], out)
+    unwritable = np.frombuffer(bytes(16)).reshape(1, 2)
+    for out in ([[0.0, 0.0]], unwritable, np.zeros((2, 4))[:, ::2]):
+        with pytest.raises(TypeError, match=r"writeable array|C-contiguous"):
+            handle.take([0, 1], out)
     with pytest.raises(TypeError, match="length"):
         yammap.MappedArray(path, "f8", ()).take([0])
     assert handle.take([False, True]).tolist() == [[0, 1], [2, 3]]
@@ -520,6 +586,16 @@ def test_bad_streams(mapped, options):
         mapped.stream(**options)
 
 
+def test_a_stream_needs_memory_and_an_open_mapping(path):
+    path.write_bytes(b"x")
+    m = yammap.open(path, engine="pread")
+    with pytest.raises(io.UnsupportedOperation, match="pread"):
+        m.stream(1)
+    m.close()
+    with pytest.raises(ValueError, match="closed"):
+        m.stream(1)
+
+
 def test_rows_are_streamed(path):
     array = np.arange(3000, dtype="u2").reshape(-1, 3)
     array.tofile(path)
@@ -533,5 +609,7 @@ def test_rows_are_streamed(path):
         (2, 0),
         (1, 0),
     ]
+    assert list(yammap.MappedArray(path, "u2", (0, 3)).stream(2)) == []
+    assert [p.shape for p in handle.stream(np.uint8(250))] == [(250, 3)] * 4
     with pytest.raises(ValueError, match="rows"):
         handle.stream(0)

@@ -16,29 +16,50 @@ static const struct ahead_trailer NONE;
 
 enum { CHUNK = 4096 };
 
-/* Who trims what a crash has left holds the lock for a moment, who appends for good. Milli-
- * seconds after which it must be the latter. F_OFD_SETLKW would wait for that one, too. */
-enum { MOST_WAITING = 200 };
-
 static int code_of(long result)
 {
     return result == -1 ? errno : 0;
 }
 
-/* The byte's position is no file's: locks of the whole file by others stay possible, but
- * for those that go on for ever. */
-static int set_lock(int fd, short type)
-{
-    struct flock range = {.l_type = type, .l_whence = SEEK_SET, .l_start = INT64_MAX - 1,
-                          .l_len = 1};
-    int code = code_of(fcntl(fd, F_OFD_SETLK, &range));
+/* No file has bytes there: locks of whole files by others stay possible, but for those that
+ * go on for ever. Who appends locks one byte, who trims what a crash has left locks two, and
+ * so can be told apart: that one is done in a moment. */
+static const off_t LOCKED = INT64_MAX - 2;
+enum { APPENDING = 1, TRIMMING = 2 };
 
-    return code == EAGAIN || code == EACCES ? EBUSY : code;
+static struct flock range_of(short type, off_t length)
+{
+    return (struct flock){.l_type = type, .l_whence = SEEK_SET, .l_start = LOCKED,
+                          .l_len = length};
 }
 
-int ahead_lock(int fd, int *lock)
+/* Whether what is in the way is somebody's trimming, or is gone. */
+static int is_passing(int fd, off_t length)
+{
+    struct flock range = range_of(F_WRLCK, length);
+
+    return fcntl(fd, F_OFD_GETLK, &range) == 0
+           && (range.l_type == F_UNLCK
+               || (range.l_start == LOCKED && range.l_len == TRIMMING));
+}
+
+/* F_OFD_SETLKW would wait for an appender, too, and for a lock of the whole file. */
+static int set_lock(int fd, off_t length)
 {
     static const struct timespec millisecond = {.tv_nsec = 1000000};
+    struct flock range = range_of(F_WRLCK, length);
+    int code;
+
+    while ((code = code_of(fcntl(fd, F_OFD_SETLK, &range))) == EAGAIN || code == EACCES) {
+        if (!is_passing(fd, length))
+            return EBUSY;
+        nanosleep(&millisecond, NULL);
+    }
+    return code;
+}
+
+static int lock_anew(int fd, off_t length, int *lock)
+{
     char path[32];
     int code;
 
@@ -46,11 +67,7 @@ int ahead_lock(int fd, int *lock)
     *lock = open(path, O_RDWR | O_CLOEXEC);
     if (*lock == -1)
         return errno;
-    code = set_lock(*lock, F_WRLCK);
-    for (int i = 0; code == EBUSY && i < MOST_WAITING; i++) {
-        nanosleep(&millisecond, NULL);
-        code = set_lock(*lock, F_WRLCK);
-    }
+    code = set_lock(*lock, length);
     if (code) {
         close(*lock);
         *lock = -1;
@@ -58,11 +75,18 @@ int ahead_lock(int fd, int *lock)
     return code;
 }
 
+int ahead_lock(int fd, int *lock)
+{
+    return lock_anew(fd, APPENDING, lock);
+}
+
 void ahead_unlock(int lock)
 {
+    struct flock range = range_of(F_UNLCK, TRIMMING);
+
     if (lock == -1)
         return;
-    set_lock(lock, F_UNLCK);
+    fcntl(lock, F_OFD_SETLK, &range);
     close(lock);
 }
 
@@ -204,7 +228,7 @@ int ahead_recover(int fd, int locked)
 
     if (!get_marker(fd, &marker))
         return 0;
-    code = locked ? 0 : ahead_lock(fd, &lock);
+    code = locked ? 0 : lock_anew(fd, TRIMMING, &lock);
     if (code == 0)
         code = recover(fd);
     ahead_unlock(lock);

@@ -14,7 +14,7 @@
  * with its attributes is cut where the data ended when it was made.
  *
  * Contract
- * - One mapping at a time runs a file ahead: it holds a lock (F_OFD_SETLK) on a byte that no
+ * - One mapping at a time runs a file ahead: it holds a lock (F_OFD_SETLK) on bytes that no
  *   file has, and the kernel takes it away when the process dies. Only the holder cuts.
  * - At every moment the file has either the size of its data, or ends with a trailer: a step
  *   is one pwrite(2) of the next trailer. Killing the process loses no record.

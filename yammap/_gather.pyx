@@ -28,7 +28,7 @@ __all__ = ["Batch"]
 
 cdef extern from "_record.h" nogil:
     void copy_record(char *target, const char *source, size_t length)
-    void prefetch_record(const char *address, size_t length)
+    void prefetch_record(uintptr_t address, size_t length)
     int64_t rough_nanoseconds()
 
 
@@ -136,11 +136,12 @@ cdef bint copy_alike(Records *r, int64_t end) noexcept nogil:
     cdef char *buffer = r.buffer
     cdef int64_t length = r.length, step = r.step, wrap = r.wrap
     cdef int64_t last = r.count - 1, i, row
-    cdef uint64_t rows = r.rows
+    cdef uint64_t rows = r.rows, stride = step
     cdef bint writing = r.writing
     for i in range(r.done, end):
         r.done = i      # a fault is of this one
-        prefetch_record(data + step * index[min(i + PREFETCHED, last)], length)
+        prefetch_record(<uintptr_t> data + stride * index[min(i + PREFETCHED, last)],
+                        length)
         row = index[i]
         if row < 0:
             row += wrap
@@ -160,7 +161,7 @@ cdef bint copy_ragged(Records *r, int64_t end) noexcept nogil:
     for i in range(r.done, end):
         r.done = i
         length = length_of(r, i)
-        prefetch_record(r.data + r.index[min(i + PREFETCHED, last)], length)
+        prefetch_record(<uintptr_t> r.data + r.index[min(i + PREFETCHED, last)], length)
         offset = offset_of(r, i)
         if offset == -1:
             return False
@@ -320,7 +321,7 @@ cdef class Batch:
     cdef Py_buffer index, buffer, starts
     cdef Records records
     cdef int64_t given_rows, first
-    cdef bint is_checked
+    cdef bint is_checked, is_stopped
 
     def __cinit__(self, mapping, index, buffer, *, int64_t length=0, starts=None,
                   int64_t base=0, int64_t step=1, rows=None, int64_t first=0,
@@ -428,7 +429,7 @@ cdef class Batch:
         cdef Records *r = &self.records
         cdef int64_t before
         cdef const void *fault
-        while r.done < r.count:
+        while r.done < r.count and not self.is_stopped:
             self.renew()
             before = r.done
             fault = self.copy_stretch()
@@ -437,6 +438,10 @@ cdef class Batch:
             elif fault != NULL or (r.done < r.count and offset_of(r, r.done) == -1):
                 self.copy_slowly(r.done)
             PyErr_CheckSignals()
+
+    def stop(self):
+        """Have `copy`, which another thread is in, return soon, with records left."""
+        self.is_stopped = True
 
     cdef const void *copy_stretch(self) noexcept:
         """Copy as long as it goes; returns an address where it could not."""

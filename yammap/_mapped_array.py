@@ -185,7 +185,8 @@ class MappedArray:
         IndexError
             When there is no such row, before anything is copied.
         TypeError
-            When `indices` are no integers, or the array has no dimensions.
+            When `indices` are no integers, the array has no dimensions, or `out` is
+            read-only or not C-contiguous.
         ValueError
             When `out` has another shape or dtype.
 
@@ -203,6 +204,8 @@ class MappedArray:
             index = index.astype(np.intp)  # as np.take does
         shape = (*index.shape, *self._shape[1:])
         result = np.empty(shape, self._dtype) if out is None else out
+        if not isinstance(result, np.ndarray) or not result.flags.writeable:
+            raise TypeError(f"out must be a writeable array, not {type(out).__name__!r}")
         if result.shape != shape or result.dtype != self._dtype:
             raise ValueError(
                 f"out must have shape {shape} and dtype {self._dtype}, not "
@@ -248,11 +251,13 @@ class MappedArray:
         >>> [int(chunk.sum()) for chunk in yammap.MappedArray("long.bin", int).stream(4)]
         [6, 22, 17]
         """
-        if operator.index(rows) < 1:
+        rows = operator.index(rows)
+        if rows < 1:
             raise ValueError(f"rows must be positive, not {rows}")
         row = self.nbytes // max(1, len(self))
         if row == 0:
-            return iter(np.split(np.asarray(self), range(rows, len(self), rows)))
+            array = np.asarray(self)
+            return (array[i : i + rows] for i in range(0, len(self), rows))
         views = self.mapping.stream(
             rows * row,
             offset=self._offset,

@@ -106,7 +106,9 @@ class Pages(Mapping):
         ahead = min(length, 2 * _PIECE)
         if count := self._send(offset, piece, ahead, sink):
             return count
-        self.madvise(Advice.WILLNEED, offset, min(piece, self.size() - offset))
+        inside = min(piece, self.size() - offset)
+        if inside > 0:
+            self.madvise(Advice.WILLNEED, offset, inside)
         return len(self.pread(piece, offset))
 
     def populate(

@@ -47,11 +47,12 @@ static inline void copy_record(char *target, const char *source, size_t length)
 }
 
 /* Its first and its last bytes; what is between them the processor sees coming by itself.
- * They may be anywhere: a prefetch of what is not to be had is no fault. */
-static inline void prefetch_record(const char *address, size_t length)
+ * They may be anywhere: a prefetch of what is not to be had is no fault. So the address is
+ * a number: a pointer could not be computed past the end of its memory. */
+static inline void prefetch_record(uintptr_t address, size_t length)
 {
-    __builtin_prefetch(address);
-    __builtin_prefetch(address + length - 1);
+    __builtin_prefetch((const void *)address);
+    __builtin_prefetch((const void *)(address + length - 1));
 }
 
 /* Nanoseconds, but for a factor of two. clock_gettime() makes the processor wait for all

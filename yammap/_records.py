@@ -239,13 +239,13 @@ class Records(Pages):
         >>> [len(chunk) for chunk in m.stream(4096)]
         [4096, 4096, 1808]
         """
-        offset, ahead = _size(offset, "offset"), _size(ahead, "ahead")
-        if operator.index(chunk) < 1:
+        step, ahead = operator.index(chunk), _size(ahead, "ahead")
+        if step < 1:
             raise ValueError(f"chunk must be a positive number of bytes, not {chunk}")
-        end = offset + len(self.view(offset, length))
-        return chunks(
-            self, range(offset, end, operator.index(chunk)), end, ahead, drop_behind
-        )
+        start, total = self._range(offset, length)
+        self._hint(start, 0)  # for what it refuses
+        end = start + total
+        return chunks(self, range(start, end, step), end, ahead, drop_behind)
 
     def _take_rows(
         self,
@@ -300,7 +300,12 @@ def _run(parts: list[Batch]) -> None:
     for part in parts:
         part.check()
     with ThreadPoolExecutor(len(parts)) as pool:
-        deque(pool.map(Batch.copy, parts), maxlen=0)
+        try:
+            deque(pool.map(Batch.copy, parts), maxlen=0)
+        except BaseException:
+            for part in parts:  # the pool waits for all, and only this thread sees Ctrl-C
+                part.stop()
+            raise
 
 
 def _size(value: SupportsIndex, what: str) -> int:
@@ -313,7 +318,7 @@ def _size(value: SupportsIndex, what: str) -> int:
 def _integers(values: ArrayLike, what: str) -> NDArray[np.int64]:
     """Return them as the core takes them, without a copy where they are so already."""
     array = np.asarray(values)
-    if array.dtype == np.int64 and array.ndim == 1 and array.flags.c_contiguous:
+    if array.dtype == np.int64 and array.ndim == 1 and array.flags.carray:
         return array
     if array.size and array.dtype.kind not in "iu":
         raise TypeError(f"{what} must be integers, not {array.dtype}")
@@ -321,7 +326,7 @@ def _integers(values: ArrayLike, what: str) -> NDArray[np.int64]:
         raise ValueError(f"{what} must have one dimension, not shape {array.shape}")
     if array.dtype == np.uint64 and array.size and array.max() > _MOST:
         raise ValueError(f"{what} go up to {array.max()}, beyond any file")
-    return np.ascontiguousarray(array, np.int64)
+    return np.require(array, np.int64, ("C_CONTIGUOUS", "ALIGNED"))
 
 
 def _starts(lengths: NDArray[np.int64], count: int) -> NDArray[np.int64]:

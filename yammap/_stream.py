@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
+
+from ._errors import BusError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,11 +39,19 @@ def chunks(
             hinted, start = min(stop + ahead, end), hinted
             m._hint(start, hinted - start)
         if mapped < stop:
-            mapped, start = min(max(stop, mapped + _STEP), end), mapped
-            m.populate(start, mapped - start)
+            mapped = _map(m, mapped, stop, min(max(stop, mapped + _STEP), end))
         yield m.view(position, stop - position)
     if drop_behind:
         _drop(m, positions.start, dropped, end)
+
+
+def _map(m: Pages, start: int, stop: int, beyond: int) -> int:
+    """Map pages up to `beyond` or, where not all are to be had, up to `stop` only."""
+    with contextlib.suppress(BusError):
+        m.populate(start, beyond - start)
+        return beyond
+    m.populate(start, stop - start)
+    return stop
 
 
 def _drop(m: Pages, first: int, start: int, end: int) -> int:

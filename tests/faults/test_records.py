@@ -108,6 +108,18 @@ def test_a_stream_of_a_file_that_is_cut_ends_in_an_exception(faulty):
     """)
 
 
+def test_a_stream_gives_all_chunks_before_the_cut(faulty):
+    faulty("""
+        with open("file", "wb") as file:
+            file.write(b"A" * 5 * MIB)
+        m = yammap.open("file")
+        stream = m.stream(PAGE)
+        os.truncate("file", 3 * PAGE)
+        assert [bytes(next(stream)) for _ in range(3)] == 3 * [b"A" * PAGE]
+        assert bus_error(next, stream).offset == 3 * PAGE
+    """)
+
+
 def test_records_where_the_guard_is_not_in_force(faulty):
     """By system call, record by record: the handler of SIGBUS was displaced twice."""
     faulty("""
