@@ -90,9 +90,11 @@ def races(lab: Lab) -> Iterator[Race]:
     def page() -> None:
         path.write_bytes(bytes(mmap.PAGESIZE))
 
-    def race(title: str, *contenders: Contender) -> Race:
+    def race(title: str, *contenders: Contender, note: str = "") -> Race:
         title = f"append {len(RECORD)} B {count:,} times, {title}"
-        return Race(title, contenders, lambda _: range(count), len(RECORD), before=page)
+        return Race(
+            title, contenders, lambda _: range(count), len(RECORD), before=page, note=note
+        )
 
     yield race(
         "each in the file at once",
@@ -100,6 +102,8 @@ def races(lab: Lab) -> Iterator[Race]:
         Contender("os.write(fd, record), not mapped", os_write(path), reach=1),
         Contender("mmap: resize, mm[a:] = record, no array", resize(path), most=few),
         Contender("mmap: write, a new mmap, a new array", map_anew(path), most=few),
+        note="os.write has no mapping to keep in step, no other threads to keep apart, and "
+        "allocates no blocks before the size changes.",
     )
     yield race(
         "the file's size behind",

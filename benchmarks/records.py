@@ -45,4 +45,7 @@ def races(lab: Lab) -> Iterator[Race]:
         ],
         lambda number: np.random.default_rng(number).permutation(count) * KIB,
         size=SIZE,
+        note="Each record is a miss of the caches and of the TLB. A C loop that does "
+        "nothing but copy them took 29 ns a record here, so there is nothing to win but by "
+        "threads.",
     )

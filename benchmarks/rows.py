@@ -78,6 +78,7 @@ def of_big(lab: Lab) -> Iterator[Race]:
         partial(indices, count=count, rows=span // KIB),
         size=KIB,
         rounds=41,
+        note="Most of it is waiting for memory, which all of them do.",
     )
 
 

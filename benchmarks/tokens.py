@@ -44,4 +44,5 @@ def races(lab: Lab) -> Iterator[Race]:
         work=partial(positions, count=shape[0], span=span, size=WINDOW, step=2),
         size=WINDOW,
         rounds=41,
+        note="Most of it is waiting for memory, which all of them do.",
     )
