@@ -208,6 +208,14 @@ def test_ctrl_c_ends_all_threads(path, monkeypatch):
     assert not out.any()
 
 
+@pytest.mark.parametrize("length", [SIZE + 1, 2**50, 2**62])
+def test_records_longer_than_the_mapping_take_no_memory(mapped, length):
+    with pytest.raises(ValueError, match=f"no record of {length} bytes"):
+        mapped.gather([0], length)
+    with pytest.raises(ValueError, match=f"no record of {length} bytes"):
+        mapped.gather_ragged([0, 0], [1, length])
+
+
 def test_nothing_to_gather(mapped):
     assert mapped.gather([], 100).shape == (0, 100)
     assert mapped.gather([0, SIZE], 0).shape == (2, 0)

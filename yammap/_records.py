@@ -82,6 +82,7 @@ class Records(Pages):
         """
         index = _integers(offsets, "offsets")
         length = _size(length, "length")
+        self._require_length(length if len(index) else 0)
         out = _target(out, (len(index), length))
         self._copy(index, out, threads, length=length)
         return out
@@ -138,7 +139,9 @@ class Records(Pages):
         (b'fgha', array([0, 3, 4]))
         """
         index = _integers(offsets, "offsets")
-        starts = _starts(_integers(lengths, "lengths"), len(index))
+        lengths = _integers(lengths, "lengths")
+        self._require_length(int(lengths.max(initial=0)))
+        starts = _starts(lengths, len(index))
         out = _target(out, (int(starts[-1]),))
         self._copy(index, out, threads, starts=starts)
         return out, starts
@@ -246,6 +249,14 @@ class Records(Pages):
         self._hint(start, 0)  # for what it refuses
         end = start + total
         return chunks(self, range(start, end, step), end, ahead, drop_behind)
+
+    def _require_length(self, longest: int) -> None:
+        """Refuse it before memory for such records is asked for."""
+        if longest > self.size():
+            raise ValueError(
+                f"no record of {longest} bytes is in {self.name!r}, which has "
+                f"{self.size()} bytes"
+            )
 
     def _take_rows(
         self,
