@@ -168,6 +168,15 @@ def test_an_unaligned_index(mapped, data):
     assert _records._integers(index, "offsets").flags.aligned
 
 
+@pytest.fixture
+def ctrl_c():
+    """Have it raise, which it does not in a job that was started in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_ends_a_gather(path):
     path.write_bytes(b"x")
     out = np.zeros(3_000_000, np.uint8)
