@@ -386,8 +386,6 @@ def survives(mutant: Mutant, source: Path, site: Path) -> bool:
     """Return whether the test passes although its guard is gone."""
     path = source / "yammap" / mutant.file
     text = path.read_text()
-    if text.count(mutant.old) != 1:
-        sys.exit(f"{mutant.file} has {text.count(mutant.old)} places like {mutant.old!r}")
     path.write_text(text.replace(mutant.old, mutant.new))
     try:
         install(source, site)
