@@ -157,6 +157,27 @@ class Reader(Actor):
             return buffer[: error.count]
 
 
+class Gatherer(Reader):
+    """Reads in batches, and piece by piece where one of them is not to be had."""
+
+    def copy(self, m: yammap.Mmap, offset: int, length: int) -> bytes:
+        piece = self.random.choice([n for n in (16, 64, length) if length % n == 0])
+        offsets = np.arange(offset, offset + length, piece)
+        order = np.random.default_rng(self.random.getrandbits(32)).permutation(len(offsets))
+        pieces = np.empty((len(offsets), piece), np.uint8)
+        try:
+            pieces[order] = m.gather(
+                offsets[order], piece, threads=self.random.choice([1, 2])
+            )
+        except ValueError:  # the file ends before
+            return super().copy(m, offset, length)
+        except yammap.BusError as error:
+            if "in a view" in str(error):  # another thread's, which may be healed by now
+                raise
+            return super().copy(m, offset, length)
+        return pieces.tobytes()
+
+
 class Writer(Reader):
     """Writes by copying, growing the file where it must, and reads its own again."""
 
@@ -243,6 +264,30 @@ class Viewer(Actor):
         if not self.shares:  # or it was another thread
             self.complain(look, b"")
         self.stage.heal(m, self)
+
+
+class Streamer(Viewer):
+    """Reads the chunks of a stream, some kept while others come and go."""
+
+    def read(self, file: File, m: yammap.Mmap, array: np.ndarray, index: int) -> None:
+        look, healed = self.ledger.look(file, index, 1), self.stage.healed
+        where = file.range(index)
+        chunk = self.random.choice([16, 64, file.stride])
+        ahead = self.random.choice([0, 1 << 16])
+        try:
+            with m.guard():
+                length = where.stop - where.start
+                views = m.stream(chunk, offset=where.start, length=length, ahead=ahead)
+                data = b"".join(list(views))
+        except yammap.BusError:
+            self.fault(file, m, look)
+            return
+        except ValueError:
+            if m.size() >= where.stop:  # else the mapping has seen a cut by now
+                raise
+            return
+        if healed == self.stage.healed and not m.closed:
+            self.complain(look, data)
 
 
 class Orphan(Actor):

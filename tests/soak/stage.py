@@ -25,9 +25,11 @@ from actors import (
     Adviser,
     Appender,
     Driller,
+    Gatherer,
     Orphan,
     Reader,
     Sizer,
+    Streamer,
     Viewer,
     ViewWriter,
     Writer,
@@ -38,7 +40,7 @@ import yammap
 
 ROUND = 15  # seconds until a process closes all and counts what is left
 HANG = 90  # seconds after which a round is given up
-READERS = (Reader, Reader, Viewer, Viewer)
+READERS = (Reader, Reader, Gatherer, Viewer, Viewer, Streamer)
 ACTORS = (*READERS, Orphan, Writer, ViewWriter, Sizer, Adviser, Appender, Driller)
 
 
