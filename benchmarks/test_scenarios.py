@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from yammap._bench._race import Contender, Race, run
 from yammap._bench._run import SCENARIOS
 
-from yammap import _cli
+from yammap._cli import bench, commands
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
@@ -26,9 +26,19 @@ def test_scenario(name, lab, benchmark):
 
 
 def invoke(*arguments):
-    result = CliRunner().invoke(_cli.group(), arguments, catch_exceptions=False)
+    result = CliRunner().invoke(commands, arguments, catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return result.output
+
+
+def test_completion_knows_all_scenarios():
+    found = [item.value for item in bench.params[0].shell_complete(None, "")]
+    assert sorted(found) == sorted(SCENARIOS)
+
+
+def test_results_that_cannot_be_written_are_known_before(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        invoke("bench", "scan", "--json", str(tmp_path / "missing" / "results.json"))
 
 
 def test_command_writes_table_json_plots_and_report(tmp_path):

@@ -1,4 +1,4 @@
-"""The command line, and the demo it runs."""
+"""The demo."""
 
 import os
 import re
@@ -6,8 +6,6 @@ import subprocess
 import sys
 
 import pytest
-
-import yammap
 
 pytest.importorskip("click")
 pytest.importorskip("rich")
@@ -119,35 +117,3 @@ def test_demo_works_with_a_small_library(tmp_path, monkeypatch, capsys):
     _demo.run(str(tmp_path))
     assert "gave every byte back" in capsys.readouterr().out
     assert list(tmp_path.iterdir()) == [library]
-
-
-def test_demo_needs_a_directory_that_exists(tmp_path):
-    done = run("-m", "yammap", "demo", "--directory", str(tmp_path / "missing"))
-    assert done.returncode == 2
-    assert "does not exist" in done.stderr
-
-
-def test_version():
-    done = run("-m", "yammap", "--version")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == f"yammap, version {yammap.__version__}\n"
-
-
-@pytest.mark.parametrize(
-    ("missing", "extra"), [("click", "cli"), ("rich", "cli"), ("matplotlib", "bench")]
-)
-def test_missing_extra_is_reported(missing, extra):
-    source = f"import sys; sys.modules[{missing!r}] = None; from yammap._cli import main; "
-    done = run("-c", source + "main()", "bench")
-    assert done.returncode == 1
-    assert done.stderr == (
-        f'yammap: this command needs {missing}: pip install "yammap[{extra}]"\n'
-    )
-
-
-def test_import_of_yammap_does_not_need_the_extra():
-    source = (
-        "import sys, yammap; "
-        "print({'click', 'rich', 'yammap._cli', 'yammap._demo'} & set(sys.modules))"
-    )
-    assert run("-c", source).stdout == "set()\n"

@@ -1,6 +1,26 @@
-"""``python -m yammap``: the command line."""
+"""``yammap`` and ``python -m yammap``: the command line, if what it needs is there."""
 
-from ._cli import main
+import sys
+
+__all__ = ["main"]
+
+_EXTRAS = {"click": "cli", "rich": "cli", "matplotlib": "bench", "pyarrow": "bench"}
+
+
+def main() -> None:
+    """Run the command line; the entry point of the console script."""
+    try:
+        from ._cli import commands
+
+        commands(prog_name="yammap")
+    except ModuleNotFoundError as error:
+        extra = _EXTRAS.get(error.name or "")
+        if extra is None:
+            raise
+        sys.exit(f'yammap: this command needs {error.name}: pip install "yammap[{extra}]"')
+    except OSError as error:
+        sys.exit(f"yammap: {error}")
+
 
 if __name__ == "__main__":
     main()
