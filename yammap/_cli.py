@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import json
-import pkgutil
 import sys
 from dataclasses import asdict
 from functools import partial
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from . import __version__, _bench, _demo
+from . import __version__, _demo
 from ._info import inspect, residency
 from ._open import open as open_path
 from ._terminal import bars, complain, console, show, spelled, spelled_size
@@ -193,8 +192,8 @@ def demo(directory: str | None) -> None:
 
 def _names(_context: object, _parameter: object, start: str) -> list[str]:
     """Complete the name of a scenario, without importing what all of them need."""
-    names = [module.name for module in pkgutil.iter_modules(_bench.__path__)]
-    return [name for name in names if name.startswith(start) and name[0] != "_"]
+    files = Path(__file__).with_name("_bench").glob("[!_]*.py")
+    return [file.stem for file in files if file.stem.startswith(start)]
 
 
 @commands.command()

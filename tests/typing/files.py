@@ -1,0 +1,98 @@
+"""What type checkers know of files. Checked by mypy and pyright, and never run."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import assert_type
+
+import numpy as np
+
+import yammap
+
+
+def ways_in(path: Path, descriptor: int) -> None:
+    assert_type(yammap.open(path), yammap.Mmap)
+    assert_type(yammap.open("file", "w+", size=1 << 20, ahead=1 << 16), yammap.Mmap)
+    assert_type(yammap.open(b"file", "r+", on_fault="poison"), yammap.Mmap)
+    assert_type(yammap.open(descriptor, offset=10, length=20), yammap.Mmap)
+    assert_type(yammap.open_file("file", os.O_RDWR | os.O_CREAT, 0o600), yammap.Mmap)
+    assert_type(yammap.create("file", 10, reserve=1 << 30), yammap.Mmap)
+    assert_type(yammap.anonymous(10), yammap.Mmap)
+    with yammap.open(path) as m:
+        assert_type(m, yammap.Mmap)
+    with yammap.atomic_create(path, 10) as m:
+        assert_type(m, yammap.Mmap)
+
+
+def what_is_refused(path: Path, m: yammap.Mmap) -> None:
+    yammap.open(path, sise=10)  # type: ignore[call-arg]
+    yammap.open(path, on_fault="ignore")  # type: ignore[arg-type]
+    yammap.open_array(path, offset="start")  # type: ignore[arg-type]
+    m.write("text")  # type: ignore[arg-type]
+    m.read_at(10, 0)  # type: ignore[arg-type]
+    m.name = "other"  # type: ignore[misc]
+
+
+def reading_and_writing(m: yammap.Mmap, data: memoryview) -> None:
+    assert_type(m.read(), bytes)
+    assert_type(m.pread(10, 0), bytes)
+    assert_type(m.readinto(bytearray(10)), int)
+    assert_type(m.read_at(np.empty(3, "<u2"), 0), int)
+    assert_type(m.write(data), int)
+    assert_type(m.write_at(b"data", 10), int)
+    assert_type(m.append(np.arange(3)), int)
+    assert_type(m.find(b"data"), int)
+    assert_type(m.seek(0, yammap.SEEK_END), int)
+    assert_type(m.readlines(), list[bytes])
+    for line in m:
+        assert_type(line, bytes)
+
+
+def sizes_and_pages(m: yammap.Mmap) -> None:
+    assert_type(m.size(), int)
+    assert_type(m.closed, bool)
+    m.resize(10)
+    assert_type(m.refresh(), int)
+    m.sync(0, 10, wait=False)
+    m.madvise(yammap.MADV_RANDOM)
+    m.madvise(yammap.Advice.WILLNEED, 0, 10)
+    assert_type(m.warm(progress=lambda done, total: print(done / total)), int)
+    assert_type(m.evict(), int)
+
+
+def faults(m: yammap.Mmap) -> None:
+    with m.guard() as same:
+        assert_type(same, yammap.Mmap)
+    for fault in m.faults():
+        assert_type(fault.offset, int)
+        assert_type(fault.access, str)
+    try:
+        m.sync()
+    except yammap.BusError as error:
+        assert_type(error.offset, int)
+        assert_type(error.record, int | None)
+    with contextlib.suppress(yammap.ShortRead):
+        assert_type(m.heal(), int)
+
+
+def buffers(m: yammap.Mmap) -> None:
+    assert_type(m.view(0, 10), memoryview)
+    memoryview(m)
+    for chunk in m.stream(1 << 20):
+        assert_type(chunk, memoryview)
+    assert_type(iter(m.stream(1 << 20)), Iterator[memoryview])
+
+
+def enums() -> None:
+    advice: yammap.Advice = yammap.MADV_RANDOM
+    flags: yammap.Prot = yammap.PROT_READ | yammap.PROT_WRITE
+    print(advice, flags)
+
+
+class Log(yammap.Mmap):
+    """What a subclass makes stays one."""
+
+    def entered(self) -> None:
+        with self as log:
+            assert_type(log, "Log")
