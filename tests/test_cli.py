@@ -330,10 +330,11 @@ def test_errors_of_the_system_have_no_traceback(monkeypatch, capsys):
     assert end.value.code == "yammap: [Errno 28] No space left on device: '/full'"
 
 
-def test_a_reader_that_leaves_is_no_error(written):
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_a_reader_that_leaves_is_no_error(options, written):
     read, write = os.pipe()
     os.close(read)
-    command = [sys.executable, "-P", "-m", "yammap", "info", str(written)]
+    command = [sys.executable, "-P", "-m", "yammap", "info", *options, str(written)]
     done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, timeout=120)
     os.close(write)
     assert done.stderr == b""

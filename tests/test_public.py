@@ -37,6 +37,7 @@ BOOKKEEPING = {
     "__module__",
     "__orig_bases__",
     "__pyx_vtable__",
+    "__release_buffer__",
     "__replace__",
     "__setstate__",
     "__slots__",

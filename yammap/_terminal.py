@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -10,6 +11,8 @@ from rich.table import Column
 from rich.text import Text
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from rich.progress import Task
 
     from ._info import Info, Residency
@@ -118,18 +121,24 @@ class _Rate(ProgressColumn):
         return Text(f"{spelled_size(task.completed / seconds)}/s" if seconds else "")
 
 
-def bars() -> Progress:
-    """Return progress bars, on a terminal only: elsewhere no news is good news."""
+@contextmanager
+def bars() -> Iterator[Progress]:
+    """Show progress bars, on a terminal only: elsewhere no news is good news.
+
+    There they are never started, since before rich 14.3 one that is disabled ends with a
+    blank line.
+    """
     to = console(stderr=True)
     name = Column(no_wrap=True, overflow="ellipsis", max_width=max(to.width - 30, 1))
-    return Progress(
+    progress = Progress(
         TextColumn("{task.description}", markup=False, table_column=name),
         BarColumn(),
         TextColumn("{task.percentage:>3.0f}%", table_column=Column(no_wrap=True)),
         _Rate(table_column=Column(no_wrap=True, justify="right", min_width=12)),
         console=to,
-        disable=not to.is_terminal,
     )
+    with progress if to.is_terminal else nullcontext():
+        yield progress
 
 
 def complain(to: Console, path: str, error: OSError) -> None:
