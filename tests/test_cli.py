@@ -9,6 +9,7 @@ import re
 import struct
 import subprocess
 import sys
+import tempfile
 import termios
 from dataclasses import replace
 
@@ -114,10 +115,12 @@ def test_nothing_is_no_cells(path):
     assert _info.inspect(str(path)).residency.resident == []
 
 
-def test_filesystem_is_the_one_that_has_the_file(written):
-    found = _info.inspect(str(written)).filesystem
-    assert os.path.ismount(found.mount)
-    assert os.stat(found.mount).st_dev == written.stat().st_dev
+@pytest.mark.parametrize("directory", [None, "/dev/shm"])
+def test_filesystem_is_the_one_that_has_the_file(directory):
+    with tempfile.NamedTemporaryFile(dir=directory) as file:
+        found = _info.inspect(file.name).filesystem
+        assert os.path.ismount(found.mount)
+        assert os.stat(found.mount).st_dev == os.stat(file.name).st_dev
     mounts = subprocess.run(["mount"], capture_output=True, text=True, check=True).stdout
     assert f"{found.source} on {found.mount} type {found.type} " in mounts
 
@@ -286,7 +289,7 @@ def test_warm_believes_a_kernel_that_does_not_tell(written, monkeypatch, run):
 
 @pytest.mark.parametrize("command", ["info", "warm", "evict"])
 def test_files_after_one_that_fails_are_done(command, tmp_path, written, run):
-    missing = tmp_path / "missing"
+    missing = tmp_path / "[bold]missing"
     status, out, err = run(command, missing, tmp_path, written)
     assert status == 1
     assert err.splitlines() == [

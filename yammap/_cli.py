@@ -199,8 +199,18 @@ def _names(_context: object, _parameter: object, start: str) -> list[str]:
 @commands.command()
 @click.argument("scenarios", nargs=-1, shell_complete=_names)
 @_directory
-@click.option("--scale", default=1.0, help="Sizes: 1 takes 8 GiB, 0.1 a tenth of it.")
-@click.option("--seconds", default=10.0, help="When a contender gets no more rounds.")
+@click.option(
+    "--scale",
+    type=click.FloatRange(min=0, min_open=True),
+    default=1.0,
+    help="Sizes: 1 takes 8 GiB, 0.1 a tenth of it.",
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=0),
+    default=10.0,
+    help="When a contender gets no more rounds.",
+)
 @click.option("--json", "results_file", type=Path, help="File to write the results to.")
 @click.option("--plots", type=Path, help="Directory to draw them into, as SVG.")
 def bench(
@@ -227,8 +237,11 @@ def bench(
     if unknown:
         known = ", ".join(_run.SCENARIOS)
         raise click.BadParameter(f"{', '.join(sorted(unknown))}: there are {known}")
+    # What cannot be written shall not be found out at the end.
     if results_file:
-        results_file.touch()  # that it cannot be written shall not be found out at the end
+        results_file.touch()
+    if plots:
+        plots.mkdir(parents=True, exist_ok=True)
     results = _run.measure(scenarios or list(_run.SCENARIOS), directory, scale, seconds)
     _run.show(results)
     if results_file:
