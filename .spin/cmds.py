@@ -49,5 +49,5 @@ def lint():
 
 @click.command()
 def docs():
-    """Build the documentation into docs/_build; a warning is an error."""
-    run([*PYTHON, "sphinx", "-W", "-n", "docs", "docs/_build"])
+    """Build the documentation into build/docs; a warning is an error."""
+    run([*PYTHON, "sphinx", "-W", "-n", "docs", "build/docs"])
