@@ -299,6 +299,11 @@ def test_files_after_one_that_fails_are_done(command, tmp_path, written, run):
     assert (str(written) in out) == (command == "info")
 
 
+def test_a_file_that_may_not_be_read_is_no_misuse(written, monkeypatch, run):
+    monkeypatch.setattr(os, "access", lambda *arguments, **options: False)
+    assert run("info", written)[0] == 0
+
+
 def test_json_has_the_files_that_could_be_had(tmp_path, written, run):
     status, out, err = run("info", "--json", tmp_path / "missing", written)
     assert (status, len(json.loads(out)), err.count("\n")) == (1, 1, 1)

@@ -30,7 +30,8 @@ __all__ = ["commands"]
 # Bytes evicted between two steps of the progress bar. Each waits for the disk.
 _PIECE = 64 << 20
 
-_files = click.argument("files", nargs=-1, required=True, type=click.Path())
+# What cannot be read is found out file by file, and is no misuse.
+_files = click.argument("files", nargs=-1, required=True, type=click.Path(readable=False))
 _directory = click.option(
     "--directory",
     type=click.Path(exists=True, file_okay=False, writable=True),
