@@ -78,8 +78,8 @@ def info(files: tuple[str, ...], as_json: bool) -> None:
       yammap info tokens.bin
       yammap info --json *.bin | jq '.[] | [.path, .size, .allocated]'
 
-    Sizes in JSON are in bytes. "residency" is null when the kernel does not tell, which it
-    does to a file's owner and those who may write it.
+    Sizes in JSON are in bytes. "residency" is null when the kernel does not tell: it tells
+    a file's owner, and those who may write it.
     """
     found: list[Info] = []
     out = console()
