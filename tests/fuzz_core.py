@@ -58,6 +58,10 @@ class Machine:
     def bytes(self):
         return self.choices.ConsumeBytes(20) * self.pick([1, 1, 7, 300])
 
+    def slice(self):
+        ends = [None, self.number(), -self.number()]
+        return slice(self.pick(ends), self.pick(ends), self.pick([None, 1, 3, -1, -PAGE]))
+
     def run(self):
         operations = [getattr(self, name) for name in dir(self) if name.startswith("do_")]
         while self.choices.remaining_bytes():
@@ -112,6 +116,21 @@ class Machine:
         end = self.pick([None, self.number()])
         stop = len(self.file) if end is None else end
         assert self.m.find(needle, start, end) == self.file.find(needle, start, stop)
+        assert self.m.rfind(needle, start, end) == self.file.rfind(needle, start, stop)
+
+    def do_slice(self):
+        key = self.slice()
+        assert self.m[key] == self.file[key]
+
+    def do_assign(self):
+        key = self.slice()
+        self.m[key] = self.file[key] = self.file[key][::-1]
+
+    def do_move(self):
+        dest, src = self.number(len(self.file)), self.number(len(self.file))
+        count = min(self.number(), len(self.file) - max(dest, src))
+        self.m.move(dest, src, count)
+        self.put(bytes(self.file[src : src + count]), dest)
 
     def do_resize(self):
         size = self.number()

@@ -66,14 +66,17 @@ def test_source_and_target_in_one_mapping_that_was_cut(child, method):
 
 
 @pytest.mark.no_sanitizer
-def test_a_needle_that_was_cut(child):
-    child("""
+@pytest.mark.parametrize(
+    "call", ["m.find(cut)", "m.rfind(cut)", "m[:] = cut", "m[::-1] = cut", "cut in m"]
+)
+def test_a_buffer_that_was_cut(child, call):
+    child(f"""
         import os, yammap
         m, other = yammap.anonymous(100), yammap.create("other", 100)
-        needle = other.view()
+        cut = other.view()
         os.truncate("other", 0)
         try:
-            m.find(needle)
+            {call}
         except yammap.BusError as error:
             assert "in the caller's buffer" in str(error)
         else:

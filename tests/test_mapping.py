@@ -156,7 +156,6 @@ def test_46_bad_offsets(m, offset, kind, text):
         lambda: m.warm(offset),
         lambda: m.populate(offset),
         lambda: m.evict(offset),
-        lambda: m.find(b"x", offset),
     ]
     for call in calls:
         with pytest.raises(kind, match=text):
@@ -603,11 +602,14 @@ def test_punch_hole_and_allocate(m, path):
         (b"absent", 0, None),
         (b"\x01", 5, 2),
         (b"\x01", 16000, 10**9),
+        (b"\x01", -300, -40),
+        (b"\x01", -(10**30), 10**30),
     ],
 )
 def test_find_agrees_with_bytes(m, sub, start, end):
     data = m.pread(16384, 0)
     assert m.find(sub, start, end) == data.find(sub, start, end)
+    assert m.rfind(sub, start, end) == data.rfind(sub, start, end)
 
 
 # -- Limits

@@ -1,5 +1,6 @@
 """One mapping, many threads: positions, growth and closing are serialised."""
 
+import contextlib
 import os
 import sys
 import threading
@@ -154,10 +155,30 @@ def test_a_truncation_of_ours_overtakes_copies(path):
 
         def read():
             while not done.is_set():
-                data = m.pread(size, 0)
-                assert data.count(b"x") == len(data)
+                for data in (m.pread(size, 0), m[:]):
+                    assert data.count(b"x") == len(data)
 
         together(cut, read, read)
+
+
+def test_a_truncation_of_ours_overtakes_slices_with_a_step(path):
+    """Of the one page there is, the part behind the new end is zeros and does not fault."""
+    with yammap.open(path, "w+") as m:
+        m.write(b"x" * PAGE)
+        done = threading.Event()
+
+        def cut():
+            for _ in range(3000):
+                m.resize(100)
+                m.write_at(b"x" * PAGE, 0)
+            done.set()
+
+        def read():
+            while not done.is_set():
+                data = m[::-1]
+                assert data.count(b"x") == len(data)
+
+        together(cut, read)
 
 
 def test_find_during_truncation(path):
@@ -173,7 +194,7 @@ def test_find_during_truncation(path):
 
         def find():
             while not done.is_set():
-                assert m.find(b"absent") == -1
+                assert m.find(b"absent") == m.rfind(b"absent") == -1
 
         together(cut, find)
 
@@ -192,12 +213,50 @@ def test_a_write_overtaken_by_a_truncation_leaves_no_trace(path):
                 assert m.pread(size, 0) == b"\xff" * size
 
 
+def test_a_truncation_overtakes_assignments_and_moves(path):
+    """Each is done, or refused for a mapping that is too small by now."""
+    size = 64 * PAGE
+    with yammap.open(path, "w+") as m:
+        m.resize(size)
+        done = threading.Event()
+
+        def cut():
+            for _ in range(500):
+                m.resize(PAGE)
+                m.resize(size)
+            done.set()
+
+        def assign():
+            calls = [
+                lambda: m.__setitem__(slice(None), bytes(size)),
+                lambda: m.__setitem__(slice(None, None, 2), bytes(size // 2)),
+                lambda: m.__setitem__(size - 1, 0),
+                lambda: m.move(0, size // 2, size // 2),
+            ]
+            while not done.is_set():
+                for call in calls:
+                    with contextlib.suppress(IndexError, ValueError):
+                        call()
+
+        together(cut, assign)
+        assert m[:] == bytes(size)
+        assert path.stat().st_size == size
+
+
 CALLS = {
     "read_at": lambda m, buffer: m.read_at(buffer, 0),
     "pread": lambda m, buffer: m.pread(len(buffer), 0),
     "write_at": lambda m, buffer: m.write_at(buffer, 0),
     "append": lambda m, buffer: m.append(buffer),
     "find": lambda m, _: m.find(b"absent"),
+    "rfind": lambda m, _: m.rfind(b"absent"),
+    "slice": lambda m, _: m[:],
+    "slice with a step": lambda m, _: m[::2],
+    "assign": lambda m, buffer: m.__setitem__(slice(0, len(buffer)), buffer),
+    "assign with a step": lambda m, buffer: m.__setitem__(
+        slice(0, len(buffer), 2), buffer[::2]
+    ),
+    "move": lambda m, buffer: m.move(0, 1, len(buffer) - 1),
     "sync": lambda m, _: m.sync(),
 }
 

@@ -60,6 +60,12 @@ __all__ = ["CONSTANTS", "HARMLESS", "Mapping"]
 
 cdef extern from "Python.h":
     long long PyLong_AsLongLongAndOverflow(object value, int *overflow) except? -1
+    bint PyIndex_Check(object value)
+    Py_ssize_t PyNumber_AsSsize_t(object value, void *error) except? -1
+    int PySlice_Unpack(object key, Py_ssize_t *start, Py_ssize_t *stop,
+                       Py_ssize_t *step) except -1
+    Py_ssize_t PySlice_AdjustIndices(Py_ssize_t size, Py_ssize_t *start, Py_ssize_t *stop,
+                                     Py_ssize_t step)
     unsigned long PyThread_get_thread_ident() nogil
 
 
@@ -216,6 +222,23 @@ cdef int as_code(object value, str what) except? -1:
     return <int> result
 
 
+cdef int unpack(object key, Py_ssize_t *start, Py_ssize_t *stop,
+                Py_ssize_t *step) except -1:
+    if not isinstance(key, slice):
+        raise TypeError(f"mmap indices must be integers or slices, not "
+                        f"{type(key).__name__!r}")
+    return PySlice_Unpack(key, start, stop, step)
+
+
+cdef int as_byte(object value) except -1:
+    if not PyIndex_Check(value):
+        raise TypeError(f"mmap item value must be an int, not {type(value).__name__!r}")
+    cdef Py_ssize_t result = PyNumber_AsSsize_t(value, NULL)
+    if not 0 <= result < 256:
+        raise ValueError(f"mmap item value must be in range(0, 256), not {value}")
+    return result
+
+
 cdef int get_source(object data, Py_buffer *source) except -1:
     try:
         return PyObject_GetBuffer(data, source, PyBUF_SIMPLE)
@@ -238,6 +261,11 @@ cdef inline Py_ssize_t clip(int64_t offset, int64_t length, int64_t size) noexce
     if offset >= size:
         return 0
     return size - offset if length > size - offset else length
+
+
+cdef inline int64_t from_start(int64_t position, int64_t size) noexcept nogil:
+    """A position that may count from the end, as in a slice."""
+    return max(0, position + size) if position < 0 else position
 
 
 cdef inline int code_of(int result) noexcept nogil:
@@ -587,13 +615,59 @@ cdef void look_at_pages(void *argument) noexcept nogil:
 
 cdef struct Search:
     fault_range ranges[2]       # the hay, and the needle
+    bint backwards
     const char *found
 
 
 cdef void search(void *argument) noexcept nogil:
     cdef Search *s = <Search *> argument
-    s.found = <const char *> memmem(s.ranges[0].start, s.ranges[0].length,
-                                    s.ranges[1].start, s.ranges[1].length)
+    if s.backwards:
+        s.found = find_last(s.ranges[0], s.ranges[1])
+    else:
+        s.found = <const char *> memmem(s.ranges[0].start, s.ranges[0].length,
+                                        s.ranges[1].start, s.ranges[1].length)
+
+
+cdef const char *find_last(fault_range hay, fault_range needle) noexcept nogil:
+    """The last match, by searches forward: from ever further back, then by halves.
+
+    Comparing at each place from the end on would be simpler, and take as much longer as
+    the needle is long, where the bytes are all alike.
+    """
+    cdef const char *start = <const char *> hay.start
+    cdef const char *match
+    cdef const char *found = NULL
+    cdef int64_t first = 0, middle, step = 64
+    cdef int64_t last = <int64_t> hay.length - <int64_t> needle.length + 1   # exclusive
+    while first < last:
+        middle = max(0, last - step) if found == NULL else first + (last - first) // 2
+        match = <const char *> memmem(start + middle, last - middle + needle.length - 1,
+                                      needle.start, needle.length)
+        if match == NULL:
+            last = middle
+            step *= 2
+        else:
+            found = match
+            first = match - start + 1
+    return found
+
+
+cdef struct Strided:
+    fault_range ranges[2]       # the memory, and the buffer
+    char *memory                # of the first byte, which may be the highest
+    char *buffer
+    Py_ssize_t step, count
+    bint writing
+
+
+cdef void copy_strided(void *argument) noexcept nogil:
+    cdef Strided *s = <Strided *> argument
+    cdef Py_ssize_t i
+    for i in range(s.count):
+        if s.writing:
+            s.memory[i * s.step] = s.buffer[i]
+        else:
+            s.buffer[i] = s.memory[i * s.step]
 
 
 # Advice that neither throws data away nor kills. A list of what is refused would be one
@@ -690,6 +764,8 @@ cdef class Mapping:
     cdef bint started
     cdef bint preallocate
     cdef cython.pymutex mutex
+
+    _closed_text = "the mapping of {!r} is closed"      # what errors say then
 
     cdef readonly int64_t origin
     """int: file offset, in bytes, of the mapping's first byte."""
@@ -814,6 +890,11 @@ cdef class Mapping:
         self.seen = load_total(&patch_total)
         self.region = region
         return 0
+
+    def _free_size(self):
+        """Let a window be resized; the file then ends where the window does."""
+        self.require_descriptor()
+        self.growable = self.flags == MAP_SHARED
 
     def _drop_descriptor(self):
         """Let go of the file's descriptor; the size is fixed from now on."""
@@ -973,7 +1054,7 @@ cdef class Mapping:
             length[0] = self.length
             shrinks[0] = self.shrinks
         if region is None:
-            raise ValueError(f"the mapping of {self.name!r} is closed")
+            raise ValueError(self._closed_text.format(self.name))
         if load_total(&patch_total) != self.seen:
             self.look_for_patches()
         return region
@@ -1708,6 +1789,119 @@ cdef class Mapping:
                 and fault_call(ahead_store, &record, ranges) == NULL
                 and load_total(&patch_total) == self.seen)
 
+    # -- A sequence of bytes
+
+    def __len__(self):
+        self.current()
+        return self.length
+
+    def __getitem__(self, key):
+        cdef Py_ssize_t index, first, last, step, start, stop, count
+        cdef unsigned char byte
+        if PyIndex_Check(key):
+            index = PyNumber_AsSsize_t(key, <void *> IndexError)
+            while self.transfer(<char *> &byte, self.offset_of(index), 1, False) == 0:
+                pass    # a truncation of ours overtook it
+            return byte
+        unpack(key, &first, &last, &step)
+        while True:
+            start, stop = first, last
+            count = PySlice_AdjustIndices(self.length, &start, &stop, step)
+            result = PyBytes_FromStringAndSize(NULL, count)
+            if self.transfer_slice(PyBytes_AS_STRING(result), start, step, count, False):
+                return result
+
+    def __setitem__(self, key, value):
+        cdef Py_ssize_t index
+        cdef unsigned char byte
+        if PyIndex_Check(key):
+            index = PyNumber_AsSsize_t(key, <void *> IndexError)
+            self.require_mutable()
+            self.offset_of(index)       # a wrong index is said before a wrong value
+            byte = as_byte(value)
+            while self.transfer(<char *> &byte, self.offset_of(index), 1, True) == 0:
+                pass
+        else:
+            self.set_slice(key, value)
+
+    def __delitem__(self, key):
+        raise TypeError("mmap doesn't support item deletion: resize() takes bytes away")
+
+    cdef int set_slice(self, object key, object value) except -1:
+        cdef Py_ssize_t first, last, step, start, stop, count
+        cdef Py_buffer source
+        unpack(key, &first, &last, &step)
+        get_source(value, &source)
+        try:
+            self.require_mutable()
+            while True:
+                start, stop = first, last
+                count = PySlice_AdjustIndices(self.length, &start, &stop, step)
+                if source.len != count:
+                    raise IndexError(f"mmap slice assignment is wrong size: {source.len} "
+                                     f"bytes for {count} of {self.name!r}")
+                if self.transfer_slice(<char *> source.buf, start, step, count, True):
+                    return 0
+        finally:
+            PyBuffer_Release(&source)
+
+    cdef int require_mutable(self) except -1:
+        """With the error of `mmap` and `memoryview`, where methods say it as files do."""
+        self.current()
+        if self.is_readonly():
+            raise TypeError(f"mmap can't modify a readonly memory map: {self.name!r}")
+        return 0
+
+    cdef int64_t offset_of(self, Py_ssize_t index) except -1:
+        cdef int64_t offset = index + self.length if index < 0 else index
+        if 0 <= offset < self.length:
+            return offset
+        self.current()
+        raise IndexError(f"mmap index out of range: {index} of {self.name!r}, which has "
+                         f"{self.length} bytes")
+
+    cdef bint transfer_slice(self, char *buffer, Py_ssize_t start, Py_ssize_t step,
+                             Py_ssize_t count, bint writing) except -1:
+        """Copy one way or the other; False when overtaken by a truncation of ours."""
+        cdef Py_ssize_t shrinks = self.shrinks
+        if step != 1:
+            return self.transfer_strided(buffer, start, step, count, writing)
+        if writing:
+            return self.store_inside(buffer, start, count) and shrinks == self.shrinks
+        return self.transfer(buffer, start, count, False) == count
+
+    cdef bint transfer_strided(self, char *buffer, Py_ssize_t start, Py_ssize_t step,
+                               Py_ssize_t count, bint writing) except -1:
+        """Copy bytes `step` apart in one loop; one by one where that is not possible.
+
+        That goes on where only memory refuses, and else knows the byte and the cause.
+        """
+        cdef Hold hold = self._hold(False)
+        cdef Py_ssize_t i, last
+        cdef const void *fault
+        cdef Strided s
+        hold.renew()
+        if count == 0:
+            return True
+        last = start + (count - 1) * step
+        if max(start, last) >= hold.length:
+            return False
+        s.ranges[0] = fault_range(hold.data + min(start, last), abs(last - start) + 1)
+        s.ranges[1] = fault_range(buffer, count)
+        s.memory, s.buffer = hold.data + start, buffer
+        s.step, s.count, s.writing = step, count, writing
+        if hold.is_guarded():
+            with nogil:
+                fault = hold.call(copy_strided, &s, s.ranges)
+            if hold.overtaken():
+                return False
+            if fault == NULL:
+                return True
+        for i in range(count):
+            if self.transfer(buffer + i, start + i * step, 1, writing) == 0:
+                return False
+        return True
+
     def find(self, sub, start=0, end=None):
         """Return the position of the first `sub` that lies in ``[start, end)``.
 
@@ -1716,9 +1910,9 @@ cdef class Mapping:
         sub : buffer
             The bytes to look for.
         start : int, default 0
-            Where to begin, in bytes.
+            Where to begin, in bytes; from the end when negative, as in a slice.
         end : int, optional
-            Where to stop, in bytes; by default the end of the mapping.
+            Where to stop, in bytes, likewise; by default the end of the mapping.
 
         Returns
         -------
@@ -1732,7 +1926,7 @@ cdef class Mapping:
         TypeError
             When `sub` is not a buffer, or not contiguous.
         ValueError
-            When a position is negative, or the mapping closed.
+            When the mapping is closed.
 
         Examples
         --------
@@ -1740,34 +1934,81 @@ cdef class Mapping:
         >>> m = yammap.anonymous(10)
         >>> m.write_at(b"needle", 2)
         6
-        >>> m.find(b"dle"), m.find(b"dle", 6)
-        (5, -1)
+        >>> m.find(b"dle"), m.find(b"dle", 6), m.find(b"e", -4)
+        (5, -1, 7)
         """
+        return self.search_for(sub, start, end, False)
+
+    def rfind(self, sub, start=0, end=None):
+        """Return the position of the last `sub` that lies in ``[start, end)``.
+
+        It is looked for from the end on, and no more of the file is read than a few times
+        the way to it.
+
+        Parameters
+        ----------
+        sub : buffer
+            The bytes to look for.
+        start : int, default 0
+            Where to begin, in bytes; from the end when negative, as in a slice.
+        end : int, optional
+            Where to stop, in bytes, likewise; by default the end of the mapping.
+
+        Returns
+        -------
+        int
+            The position, or -1 when `sub` is not there.
+
+        Raises
+        ------
+        BusError
+            When the file was cut short or cannot be read.
+        TypeError
+            When `sub` is not a buffer, or not contiguous.
+        ValueError
+            When the mapping is closed.
+
+        Examples
+        --------
+        >>> import yammap
+        >>> m = yammap.anonymous(10)
+        >>> m.write_at(b"needle", 2)
+        6
+        >>> m.rfind(b"e"), m.rfind(b"e", 0, -3)
+        (7, 4)
+        """
+        return self.search_for(sub, start, end, True)
+
+    cdef int64_t search_for(self, object sub, object start, object end,
+                            bint backwards) except -2:
         cdef Py_buffer needle
-        cdef int64_t first = as_offset(start, "start")
-        cdef int64_t last = INT64_MAX if end is None else as_offset(end, "end")
+        cdef int64_t first = PyNumber_AsSsize_t(start, NULL)
+        cdef int64_t last = INT64_MAX if end is None else PyNumber_AsSsize_t(end, NULL)
         get_source(sub, &needle)
         try:
-            return self.search_from(&needle, first, last)
+            return self.search_from(&needle, first, last, backwards)
         finally:
             PyBuffer_Release(&needle)
 
-    cdef int64_t search_from(self, Py_buffer *needle, int64_t first,
-                             int64_t last) except -2:
+    cdef int64_t search_from(self, Py_buffer *needle, int64_t start, int64_t end,
+                             bint backwards) except -2:
         cdef Region region
         cdef Py_ssize_t size, shrinks
+        cdef int64_t first, last
         cdef Search what
         cdef unsigned long total
         cdef const void *fault
         what.ranges[1] = fault_range(needle.buf, needle.len)
+        what.backwards = backwards
         while True:
             total = load_total(&patch_total)
             region = self.snapshot(&size, &shrinks)
-            if first > min(last, size):
+            first, last = from_start(start, size), min(from_start(end, size), size)
+            if first > last:
                 return -1
             if self.unmapped or not fault_in_force(tick()):
-                return self.search_copies(&what, first, min(last, size))
-            what.ranges[0] = fault_range(region.data + first, min(last, size) - first)
+                return self.search_copies(&what, first, last)
+            what.ranges[0] = fault_range(region.data + first, last - first)
             with nogil:
                 fault = fault_call(search, &what, what.ranges)
             if load_total(&patch_total) != total:
@@ -1781,24 +2022,93 @@ cdef class Mapping:
             if not covers(<const char *> what.ranges[0].start, what.ranges[0].length,
                           fault):
                 self.raise_bus_error(EFAULT, first, 0, False, CALLER)
-            return self.search_copies(&what, first, min(last, size))
+            return self.search_copies(&what, first, last)
 
     cdef int64_t search_copies(self, Search *what, int64_t first, int64_t last) except -2:
         """Search copies, which overlap by the needle, where memory cannot be searched."""
-        cdef int64_t length = max(CHUNK, 2 * <int64_t> what.ranges[1].length)
-        cdef int64_t count
+        cdef int64_t overlap = what.ranges[1].length
+        cdef int64_t length = max(CHUNK, 2 * overlap)
+        cdef int64_t start, count
         piece = PyBytes_FromStringAndSize(NULL, length)
-        cdef char *start = PyBytes_AS_STRING(piece)
+        cdef char *copied = PyBytes_AS_STRING(piece)
         while True:
-            count = self.transfer(start, first, min(length, last - first), False)
-            what.ranges[0] = fault_range(start, count)
+            start = max(first, last - length) if what.backwards else first
+            count = self.transfer(copied, start, min(length, last - start), False)
+            what.ranges[0] = fault_range(copied, count)
             with nogil:
                 search(what)
             if what.found != NULL:
-                return first + (what.found - start)
-            if count < length:
+                return start + (what.found - copied)
+            if (start == first) if what.backwards else (count < length):
                 return -1
-            first += length - what.ranges[1].length
+            if what.backwards:
+                last = start + overlap
+            else:
+                first = start + length - overlap
+
+    def move(self, dest, src, count):
+        """Copy `count` bytes from `src` to `dest`, which may overlap, as memmove(3).
+
+        Parameters
+        ----------
+        dest : int
+            Where the first byte goes, in bytes.
+        src : int
+            Where it is, in bytes.
+        count : int
+            Number of bytes.
+
+        Raises
+        ------
+        BusError
+            When the file was cut short, cannot be read, or the disk is full or bad. At
+            least ``count`` bytes have been moved then: the first ones, or the last ones
+            where `dest` lies behind `src`.
+        io.UnsupportedOperation
+            When the mapping is read-only or in append mode.
+        ValueError
+            When an argument is negative, the bytes are not all in the mapping, or the
+            mapping is closed.
+
+        Examples
+        --------
+        >>> import yammap
+        >>> m = yammap.anonymous(8)
+        >>> m[:] = b"abcdefgh"
+        >>> m.move(2, 0, 5)
+        >>> m[:]
+        b'ababcdeh'
+        """
+        cdef int64_t target = as_offset(dest, "dest")
+        cdef int64_t source = as_offset(src, "src")
+        cdef int64_t length = as_offset(count, "count")
+        self.require_positional()
+        self.fit(source, &length, self.length)
+        self.fit(target, &length, self.length)
+        self.move_pieces(target, source, length)
+
+    cdef int move_pieces(self, int64_t target, int64_t source, int64_t length) except -1:
+        """By way of a buffer, so that bytes and faults are those of ordinary copies.
+
+        A memmove inside the mapping is not to be repeated after a fault or a truncation:
+        it has changed its own source.
+        """
+        cdef char piece[32768]
+        cdef int64_t done = 0, count, start
+        cdef bint backwards = target > source
+        while done < length:
+            count = min(length - done, <int64_t> sizeof(piece))
+            start = length - done - count if backwards else done
+            try:
+                if (self.transfer(piece, source + start, count, False) < count
+                        or self.transfer(piece, target + start, count, True) < count):
+                    raise ValueError(f"{self.name!r} was cut to {self.length} bytes, of "
+                                     f"which {length} were to be moved")
+            except BusError as error:
+                error.count = done
+                raise
+            done += count
+        return 0
 
     # -- Size
 

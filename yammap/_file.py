@@ -44,6 +44,11 @@ class Mmap(Records):
     It has all of `io.RawIOBase`, works in a ``with`` statement, and may be used by many
     threads: positions, growth and closing are serialised, copies run in parallel.
 
+    It is a sequence of bytes as well: ``len(m)``, ``m[i]``, ``m[a:b:c]``, ``in``, `find`,
+    `rfind`, `move`, and assignment, which never changes the length. Only iterating gives
+    lines, as it does for files; of a large one take `readlines` and not ``list(m)``, which
+    makes room for ``len(m)`` items first.
+
     Parameters
     ----------
     fd : int
@@ -186,7 +191,7 @@ class Mmap(Records):
         >>> yammap.anonymous(1).readable()
         True
         """
-        self.size()
+        len(self)
         return True
 
     def writable(self) -> bool:
@@ -208,7 +213,7 @@ class Mmap(Records):
         >>> yammap.anonymous(1).writable()
         True
         """
-        self.size()
+        len(self)
         return self.appending or not self.readonly
 
     def seekable(self) -> bool:
@@ -230,7 +235,7 @@ class Mmap(Records):
         >>> yammap.anonymous(1).seekable()
         True
         """
-        self.size()
+        len(self)
         return True
 
     def isatty(self) -> bool:
@@ -252,7 +257,7 @@ class Mmap(Records):
         >>> yammap.anonymous(1).isatty()
         False
         """
-        self.size()
+        len(self)
         return False
 
     def __repr__(self) -> str:
@@ -261,14 +266,14 @@ class Mmap(Records):
             return f"<{kind} name={self.name!r} closed>"
         if faults := self.faults():
             return f"<{kind} name={self.name!r} mode={self.mode!r} faults={faults}>"
-        return f"<{kind} name={self.name!r} mode={self.mode!r} size={self.size()}>"
+        return f"<{kind} name={self.name!r} mode={self.mode!r} size={len(self)}>"
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(f"cannot pickle {self!r}: open the file where it is needed")
 
     def __enter__(self) -> Self:
         if self.closed:
-            self.size()  # raises; but a bus error is for the end of the block to raise
+            len(self)  # raises; but a bus error is for the end of the block to raise
         return self
 
     def __exit__(
@@ -304,7 +309,7 @@ class Mmap(Records):
         >>> yammap.anonymous(10).tell()
         0
         """
-        self.size()
+        len(self)
         return self._position
 
     def seek(self, offset: int, whence: int = Whence.SET, /) -> int:
@@ -341,24 +346,24 @@ class Mmap(Records):
         offset = operator.index(offset)
         with self._serial:
             position = self._sought(offset, whence)
-            if position > self.size() and self.growable:
+            if position > len(self) and self.growable:
                 self.refresh()  # somebody may have written through the descriptor
-            if not 0 <= position <= self.size():
+            if not 0 <= position <= len(self):
                 raise ValueError(
                     f"position {position} is not in {self.name!r}, "
-                    f"which goes from 0 to {self.size()}"
+                    f"which goes from 0 to {len(self)}"
                 )
             self._position = position
             return position
 
     def _sought(self, offset: int, whence: int) -> int:
-        self.size()
+        len(self)
         if whence == Whence.SET:
             return offset
         if whence == Whence.CUR:
             return self._position + offset
         if whence == Whence.END:
-            return self.size() + offset
+            return len(self) + offset
         if whence in (Whence.DATA, Whence.HOLE):
             return self.lseek(offset, whence)
         names = ", ".join(f"SEEK_{w.name}" for w in Whence)
@@ -392,9 +397,10 @@ class Mmap(Records):
         >>> len(yammap.anonymous(10).read(4))
         4
         """
+        size = -1 if size is None else operator.index(size)
         with self._serial:
-            if size is None or size < 0:
-                size = self.size()
+            if size < 0:
+                size = len(self)
             data = self.pread(size, self._position)
             self._position += len(data)
             return data
@@ -494,7 +500,7 @@ class Mmap(Records):
         b'first\n'
         """
         with self._serial:
-            end = self.size()
+            end = len(self)
             if size is not None and size >= 0:
                 end = min(end, self._position + size)
             newline = self.find(b"\n", self._position, end)
@@ -540,7 +546,7 @@ class Mmap(Records):
         return lines
 
     def __iter__(self) -> Self:
-        self.size()
+        len(self)
         return self
 
     def __next__(self) -> bytes:
@@ -548,6 +554,50 @@ class Mmap(Records):
         if not line:
             raise StopIteration
         return line
+
+    def read_byte(self) -> int:
+        """Read one byte at the position, and move it.
+
+        Returns
+        -------
+        int
+            The byte.
+
+        Raises
+        ------
+        BusError
+            When the file was cut short or cannot be read. The position stays.
+        ValueError
+            When the position is at the end, or the mapping is closed.
+
+        Examples
+        --------
+        >>> import yammap
+        >>> yammap.anonymous(3).read_byte()
+        0
+        """
+        with self._serial:
+            try:
+                byte = self[self._position]
+            except IndexError:
+                raise ValueError(
+                    f"no byte to read: {self.name!r} ends at {len(self)}"
+                ) from None
+            self._position += 1
+            return byte
+
+    def __contains__(self, item: object) -> bool:
+        """Tell whether a byte, as an int, or several bytes are there, as `bytes` do."""
+        if isinstance(item, SupportsIndex):
+            item = bytes([operator.index(item)])
+        return self.find(item) != -1  # type: ignore[arg-type]  # raises for what is neither
+
+    def __bool__(self) -> bool:
+        """Tell that there is a file: as all file objects, and unlike other sequences.
+
+        Whoever asks ``if file:`` means that, and neither its length nor whether it is open.
+        """
+        return True
 
     # -- Writing
 
@@ -594,6 +644,38 @@ class Mmap(Records):
                 count = self.write_at(data, self._position)
                 self._position += count
             return count
+
+    def write_byte(self, byte: SupportsIndex, /) -> None:
+        """Write one byte at the position, and move it; the file grows as it must.
+
+        Parameters
+        ----------
+        byte : int
+            From 0 to 255.
+
+        Raises
+        ------
+        BusError
+            When the file was cut short, or the disk is full or bad.
+        OSError
+            When the file cannot grow.
+        io.UnsupportedOperation
+            When the mapping is read-only.
+        TypeError
+            When `byte` is no integer.
+        ValueError
+            When `byte` is not in that range, a mapping of fixed size would have to grow,
+            or the mapping is closed.
+
+        Examples
+        --------
+        >>> import yammap
+        >>> m = yammap.anonymous(0)
+        >>> m.write_byte(65)
+        >>> m[:]
+        b'A'
+        """
+        self.write(bytes([operator.index(byte)]))
 
     def writelines(self, lines: Iterable[_Buffer], /) -> None:
         """Write each of an iterable of buffers.
@@ -659,19 +741,24 @@ class Mmap(Records):
             self.resize(size)
             return size
 
-    def flush(self) -> None:
-        """Write all changed bytes to the disk: `sync`, under its io name.
+    def flush(self, offset: SupportsIndex = 0, length: SupportsIndex | None = None) -> None:
+        """Write changed bytes to the disk: `sync`, under its io name.
 
         Closing does not do so, and nothing else needs it: what was written is in the
         file for every other reader at once. Wrappers that flush after each line make
         each line wait for the disk.
+
+        Parameters
+        ----------
+        offset, length : int, optional
+            The range, in bytes, at any alignment; by default all.
 
         Raises
         ------
         OSError
             When the kernel reports that bytes could not be written.
         ValueError
-            When the mapping is closed.
+            When the range is not in the mapping, or the mapping is closed.
 
         Examples
         --------
@@ -679,7 +766,7 @@ class Mmap(Records):
         >>> with yammap.create("flushed.bin", 10) as m:
         ...     m.flush()
         """
-        self.sync()
+        self.sync(offset, length)
 
     def sync(
         self,
@@ -762,7 +849,7 @@ class Mmap(Records):
         """
         self._rewrite(offset, length)
         offset = operator.index(offset)
-        count = self.size() - offset if length is None else operator.index(length)
+        count = len(self) - offset if length is None else operator.index(length)
         if not self.private and differs_on_disk(self, offset, count):
             self._remember_failure(errno.EIO)
 

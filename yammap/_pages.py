@@ -106,7 +106,7 @@ class Pages(Mapping):
         ahead = min(length, 2 * _PIECE)
         if count := self._send(offset, piece, ahead, sink):
             return count
-        inside = min(piece, self.size() - offset)
+        inside = min(piece, len(self) - offset)
         if inside > 0:
             self.madvise(Advice.WILLNEED, offset, inside)
         return len(self.pread(piece, offset))
@@ -239,7 +239,7 @@ shrank from 8192 to 4096 bytes: 'cut.bin'
     def _mark_cached(self, pages: NDArray[np.bool_], first: int) -> None:
         """Halve a range of the file's pages until all or none of them are cached."""
         start = max(0, first * mmap.PAGESIZE - self.origin)
-        end = min((first + len(pages)) * mmap.PAGESIZE - self.origin, self.size())
+        end = min((first + len(pages)) * mmap.PAGESIZE - self.origin, len(self))
         count = self._cachestat(start, end - start)
         half = len(pages) // 2
         if 0 < count < len(pages):
@@ -298,7 +298,7 @@ shrank from 8192 to 4096 bytes: 'cut.bin'
         """Evict what lies in units of the file around a range; returns what stayed."""
         first = (self.origin + start) // unit * unit - self.origin
         end = -(-(self.origin + start + count) // unit) * unit - self.origin
-        around = max(0, first), min(end, self.size()) - max(0, first)
+        around = max(0, first), min(end, len(self)) - max(0, first)
         self.sync(*around)
         self._drop(*around, write=True)
         return self._bytes_resident(start, count)

@@ -252,10 +252,10 @@ class Records(Pages):
 
     def _require_length(self, longest: int) -> None:
         """Refuse it before memory for such records is asked for."""
-        if longest > self.size():
+        if longest > len(self):
             raise ValueError(
                 f"no record of {longest} bytes is in {self.name!r}, which has "
-                f"{self.size()} bytes"
+                f"{len(self)} bytes"
             )
 
     def _take_rows(

@@ -49,6 +49,22 @@ def reading_and_writing(m: yammap.Mmap, data: memoryview) -> None:
         assert_type(line, bytes)
 
 
+def a_sequence_of_bytes(m: yammap.Mmap) -> None:
+    assert_type(len(m), int)
+    assert_type(m[0], int)
+    assert_type(m[np.int64(0)], int)
+    assert_type(m[-5::2], bytes)
+    m[0] = 7
+    m[:5] = np.arange(5, dtype="u1")
+    m[0] = b"x"  # type: ignore[call-overload]
+    m[:1] = 7  # type: ignore[call-overload]
+    assert_type(m.rfind(b"data", -10), int)
+    m.move(10, 0, 10)
+    m.flush(0, 10)
+    assert_type(m.read_byte(), int)
+    m.write_byte(7)
+
+
 def sizes_and_pages(m: yammap.Mmap) -> None:
     assert_type(m.size(), int)
     assert_type(m.closed, bool)
