@@ -18,6 +18,7 @@ MODULES = [
     "yammap._open",
     "yammap._pages",
     "yammap._records",
+    "yammap.compat",
 ]
 
 

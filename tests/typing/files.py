@@ -4,11 +4,12 @@ import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import assert_type
+from typing import BinaryIO, assert_type
 
 import numpy as np
 
 import yammap
+from yammap import compat as mmap
 
 
 def ways_in(path: Path, descriptor: int) -> None:
@@ -63,6 +64,17 @@ def a_sequence_of_bytes(m: yammap.Mmap) -> None:
     m.flush(0, 10)
     assert_type(m.read_byte(), int)
     m.write_byte(7)
+
+
+def a_drop_in(file: BinaryIO) -> None:
+    m = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    assert_type(m, mmap.mmap)
+    assert_type(m.find(b"data"), int)
+    for byte in m:
+        assert_type(byte, bytes)
+    with mmap.mmap(-1, mmap.PAGESIZE, mmap.MAP_PRIVATE | mmap.MAP_POPULATE) as memory:
+        memory.madvise(mmap.MADV_RANDOM)
+        assert_type(memory, mmap.mmap)
 
 
 def sizes_and_pages(m: yammap.Mmap) -> None:
