@@ -174,6 +174,19 @@ def test_46_offsets_that_overflow_when_added(m):
     assert m.size() == 16384
 
 
+def test_46_a_file_too_large_for_any_address_space():
+    fd = os.memfd_create("large")
+    with yammap.Mmap(os.dup(fd), "large") as m:
+        os.truncate(fd, 2**63 - 1)
+        with pytest.raises(OSError, match="File too large: 'large'"):
+            m.refresh()
+        assert m.size() == 0
+    with pytest.raises(OSError, match="File too large: 'large'"):
+        yammap.Mmap(os.dup(fd), "large")
+    with yammap.Mmap(fd, "large", offset=2**62 + 1, length=9) as m:
+        assert m[:] == bytes(9)
+
+
 INDEXED = {
     "read_at": lambda m, index: m.read_at(bytearray(1), index),
     "pread size": lambda m, index: m.pread(index, 0),

@@ -948,7 +948,7 @@ cdef class Mapping:
                              f"{self.name!r} ({status.st_size} bytes)")
         if length != -1:
             self.length = length
-        return 0
+        return self.check(EFBIG if self.length > MOST_SIZE else 0)
 
     cdef int refuse_huge_pages(self, long block) except -1:
         """Of hugetlbfs, whose files cannot be written and end at a huge page only."""
@@ -1006,7 +1006,10 @@ cdef class Mapping:
 
     cdef int ensure_room(self, int64_t length, Region spare) noexcept nogil:
         """Have address space for `length` bytes, mapped into `spare` if need be."""
-        cdef int64_t needed = self.region.data - self.region.base + length, span
+        cdef int64_t needed, span
+        if length > MOST_SIZE:
+            return EFBIG
+        needed = self.region.data - self.region.base + length
         if self.unmapped or needed <= <int64_t> self.region.span:
             return 0
         if spare is None:
