@@ -107,8 +107,8 @@ def test_everything_else_that_changes_the_size(m, path):
     m.seek(0, os.SEEK_END)
     m.writelines([b"one", b"two"])
     assert (m.tell(), m.size()) == (10, 10)
-    with pytest.raises(ValueError, match="position 11"):
-        m.seek(11)
+    assert m.seek(11) == 11
+    assert m.read() == b""
     assert m.append(b"") == 10
     with pytest.raises(BufferError):
         view = m.view()
@@ -466,11 +466,17 @@ def test_collected_without_closing(path):
 # -- Where it cannot be
 
 
+def test_a_file_that_appears_whole(path):
+    with yammap.atomic_create(path, 4, ahead=AHEAD) as m:
+        m.append(b"more")
+    assert path.read_bytes() == b"\0\0\0\0more"
+
+
 def test_in_memory():
     with yammap.anonymous(4, ahead=AHEAD) as m:
         assert m.append(b"more") == 4
         m.sync()
-        assert os.fstat(m.fileno()).st_size == 8
+        assert os.fstat(yammap.Mapping.fileno(m)).st_size == 8
 
 
 def test_a_limit_of_the_file_size(child):

@@ -116,6 +116,32 @@ def test_seek_and_tell(raw):
     assert raw.seek(3, os.SEEK_HOLE) == 18
 
 
+def test_past_the_end_there_is_nothing_to_read_and_room_to_write(raw, path):
+    end = path.stat().st_size
+    assert raw.seek(2, os.SEEK_END) == raw.tell() == end + 2
+    assert raw.read(5) == raw.readline() == b""
+    assert raw.readinto(bytearray(5)) == 0
+    assert path.stat().st_size == end
+    assert raw.write(b"x") == 1
+    assert path.read_bytes()[end:] == b"\0\0x"
+
+
+def test_the_position_is_that_of_a_descriptor_handed_out(raw, path):
+    """What writes through it (Pillow, torch, ndarray.tofile) comes behind `write`."""
+    raw.seek(3)
+    raw.write(b"12")
+    fd = raw.fileno()
+    assert os.write(fd, b"3456") == 4
+    assert raw.tell() == 9
+    assert raw.write(b"7") == 1
+    assert path.read_bytes().startswith(b"fir1234567")
+    raw.seek(-1, os.SEEK_END)
+    os.write(fd, b"longer")
+    assert raw.seek(-6, os.SEEK_END) == 17
+    assert raw.read() == b"longer"
+    assert raw.tell() == os.lseek(fd, 0, os.SEEK_CUR) == 23
+
+
 def test_truncate(raw, path):
     raw.seek(5)
     assert raw.truncate() == 5

@@ -291,3 +291,21 @@ def test_subclass_and_weak_reference(path):
     assert repr(log) == f"<Log name={str(path)!r} closed>"
     del log
     assert reference() is None
+
+
+@pytest.mark.parametrize(
+    ("mode", "options", "why"),
+    [
+        ("c", {}, "copy on write"),
+        ("r", {"offset": 3, "length": 5}, "a window from offset 3"),
+        ("r+", {"ahead": 1 << 20}, "a file that runs ahead of its data"),
+    ],
+)
+def test_no_descriptor_that_shows_other_bytes(path, mode, options, why):
+    path.write_bytes(b"0123456789")
+    with (
+        yammap.open(path, mode, **options) as m,
+        pytest.raises(io.UnsupportedOperation, match=why),
+    ):
+        m.fileno()
+    assert path.read_bytes() == b"0123456789"

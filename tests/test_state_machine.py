@@ -81,7 +81,7 @@ class FileModel(RuleBasedStateMachine):
     def seek(self, offset, whence):
         offset = -offset if whence == 2 else offset
         position = offset + [0, self.position, len(self.model)][whence]
-        if 0 <= position <= len(self.model):
+        if position >= 0:
             assert self.m.seek(offset, whence) == position
             self.position = position
         else:

@@ -1,14 +1,29 @@
 """The standard library's readers and writers take a mapping for a file."""
 
+import array
+import bz2
+import configparser
 import csv
 import gzip
 import hashlib
 import io
 import json
+import lzma
+import marshal
 import pickle
 import re
+import shutil
+import socket
+import sqlite3
+import struct
+import subprocess
+import sys
 import tarfile
+import tomllib
+import wave
+import xml.etree.ElementTree as ET
 import zipfile
+import zlib
 
 import pytest
 
@@ -44,12 +59,19 @@ def test_tarfile(new, compression):
         assert archive.extractfile("member").read() == b"x" * 5000
 
 
-def test_gzip(new):
-    with gzip.GzipFile(fileobj=new, mode="wb") as file:
+@pytest.mark.parametrize("module", [gzip, bz2, lzma])
+def test_compressed_files(new, module):
+    with module.open(new, "wb") as file:
         file.write(b"squeeze" * 100)
     new.seek(0)
-    with gzip.GzipFile(fileobj=new) as file:
+    with module.open(new) as file:
         assert file.read() == b"squeeze" * 100
+
+
+@pytest.mark.parametrize("module", [zlib, bz2, lzma])
+def test_compressed_bytes(new, module):
+    new.write(module.compress(b"squeeze" * 100))
+    assert module.decompress(new) == b"squeeze" * 100
 
 
 def test_pickle(new):
@@ -83,3 +105,100 @@ def test_buffer_consumers(new):
     assert bytes(new) == b"needle in a haystack"
     new.truncate(6)
     assert bytes(new) == b"needle"
+
+
+def test_numbers_in_place(new):
+    new.write(struct.pack("<4d", 1, 2, 3, 4))
+    assert struct.unpack_from("<2d", new, 8) == (2, 3)
+    assert list(struct.iter_unpack("<d", new)) == [(1,), (2,), (3,), (4,)]
+    struct.pack_into("<d", new, 24, -4)
+    numbers = array.array("d")
+    numbers.frombytes(new)
+    assert numbers.tolist() == memoryview(new).cast("d").tolist() == [1, 2, 3, -4]
+    assert zlib.crc32(new) == zlib.crc32(bytes(new))
+
+
+def test_digest_of_a_file(new):
+    new.write(b"digest" * 10_000)
+    new.seek(0)
+    assert hashlib.file_digest(new, "sha1").digest() == hashlib.sha1(new).digest()
+
+
+def test_marshal(new):
+    marshal.dump({"a": [1, 2]}, new)
+    assert marshal.loads(new) == {"a": [1, 2]}
+    new.seek(0)
+    assert marshal.load(new) == {"a": [1, 2]}
+
+
+def test_sqlite(new):
+    with sqlite3.connect(":memory:") as database:
+        database.execute("create table t (x)")
+        database.executemany("insert into t values (?)", [(1,), (2,)])
+        database.commit()
+        new.write(database.serialize())
+    database.close()
+    database = sqlite3.connect(":memory:")
+    database.deserialize(new)
+    new.close()  # it has made a copy
+    assert database.execute("select sum(x) from t").fetchone() == (3,)
+    database.close()
+
+
+def test_parsers(new):
+    for text, parse in {
+        "a = 1": lambda: tomllib.load(new),
+        "<a>1</a>": lambda: {e.tag: int(e.text) for e in ET.parse(new).iter()},
+        '{"a": 1}': lambda: json.load(new),
+    }.items():
+        new.truncate(0)
+        new.seek(0)
+        new.write(text.encode())
+        new.seek(0)
+        assert parse() == {"a": 1}
+    config = configparser.ConfigParser()
+    config.read_file(io.StringIO("[s]\na = 1"))
+    with io.TextIOWrapper(new, write_through=True) as text:
+        text.seek(0)
+        config.write(text)
+        text.seek(0)
+        again = configparser.ConfigParser()
+        again.read_file(text)
+    assert again == config
+
+
+def test_wave(new):
+    with wave.open(new, "wb") as sound:
+        sound.setparams((2, 2, 8000, 0, "NONE", "not compressed"))
+        sound.writeframes(bytes(range(200)))
+    new.seek(0)
+    with wave.open(new, "rb") as sound:
+        assert sound.readframes(50) == bytes(range(200))
+
+
+def test_copying_and_sending(new, tmp_path):
+    new.write(b"sent" * 10_000)
+    new.seek(4)
+    with open(tmp_path / "copy", "wb+") as copy:
+        shutil.copyfileobj(new, copy)
+        copy.seek(0)
+        assert copy.read() == b"sent" * 9_999
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        new.seek(4)
+        assert ours.sendfile(new, count=400) == 400
+        assert theirs.recv(500) == b"sent" * 100
+        ours.sendall(new.view(0, 400))
+        assert theirs.recv_into(new.view(8, 400)) == 400
+    assert new.pread(404, 0) == b"sent" * 101
+
+
+def test_input_and_output_of_a_program(new):
+    copy = "import sys; sys.stdout.write(sys.stdin.read().upper())"
+    new.write(b"rest, ")
+    before = new.tell()
+    subprocess.run([sys.executable, "-c", "print(end='ab')"], stdout=new, check=True)
+    assert new.tell() == before + 2
+    new.seek(before)
+    done = subprocess.run([sys.executable, "-c", copy], stdin=new, capture_output=True)
+    assert done.stdout == b"AB"

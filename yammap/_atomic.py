@@ -9,6 +9,7 @@ import os
 import secrets
 from typing import TYPE_CHECKING, Unpack
 
+from ._core import Mapping
 from ._disk import sync_directory
 from ._open import Options, check_options, map_fd, open_fd
 
@@ -119,9 +120,10 @@ def _name(m: Mmap, hidden: str) -> None:
     What it is to follow is a link in /proc, and os.link() follows links only where it is
     given a directory.
     """
-    if os.fstat(m.fileno()).st_nlink == 0:
+    fd = Mapping.fileno(m)
+    if os.fstat(fd).st_nlink == 0:
         descriptors = os.open("/proc/self/fd", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            os.link(str(m.fileno()), hidden, src_dir_fd=descriptors, follow_symlinks=True)
+            os.link(str(fd), hidden, src_dir_fd=descriptors, follow_symlinks=True)
         finally:
             os.close(descriptors)

@@ -3405,6 +3405,22 @@ cdef class Mapping:
         self.check(code)
         return min(found - self.origin, self.length)
 
+    def _seek_descriptor(self, offset, whence):
+        """Move the offset of the descriptor, as lseek(2), and return it.
+
+        Under the mutex: who appends reads off it where the record landed, and the
+        descriptor's number may be another file's when the mapping is closed.
+        """
+        cdef int64_t start = as_offset(offset, "offset"), found = 0
+        cdef int code = CLOSED, what = as_code(whence, "whence")
+        self.require_descriptor()
+        with self.mutex:
+            if self.region is not None:
+                found = lseek(self.fd, start, what)
+                code = errno if found == -1 else 0
+        self.check(code)
+        return found
+
     cdef int look_for(self, int whence, int64_t offset, int64_t *found) noexcept nogil:
         """The descriptor's own offset stays: somebody may share it."""
         cdef int64_t before = lseek(self.fd, 0, SEEK_CUR)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import mmap
 import os
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from ._core import Mapping
+from ._core import Mapping
 
 __all__ = ["differs_on_disk", "sync_directory"]
 
@@ -31,7 +29,7 @@ def differs_on_disk(m: Mapping, offset: int, length: int) -> bool:
     """
     try:
         fd = os.open(
-            f"/proc/self/fd/{m.fileno()}", os.O_RDONLY | os.O_DIRECT | os.O_CLOEXEC
+            f"/proc/self/fd/{Mapping.fileno(m)}", os.O_RDONLY | os.O_DIRECT | os.O_CLOEXEC
         )
     except OSError:
         return False

@@ -235,7 +235,7 @@ def create(
 
 
 def _has_holes(m: Mmap) -> bool:
-    status = os.fstat(m.fileno())
+    status = os.fstat(super(Mmap, m).fileno())
     return status.st_blocks * 512 < status.st_size
 
 

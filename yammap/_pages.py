@@ -226,7 +226,7 @@ shrank from 8192 to 4096 bytes: 'cut.bin'
         except OSError as error:
             if error.errno != errno.ENOSYS:
                 return error.errno == errno.EPERM
-            return not _may_look(self.fileno())
+            return not _may_look(Mapping.fileno(self))
         return False
 
     def _resident_by_count(self, start: int, count: int) -> NDArray[np.bool_]:

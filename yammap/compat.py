@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import io
 import os
 import stat
 import sys
@@ -17,13 +18,14 @@ from operator import index
 from typing import TYPE_CHECKING, Any, SupportsIndex, cast
 
 from . import _flags
+from ._core import Mapping
 from ._file import Mmap
 from ._flags import *  # noqa: F403
 from ._flags import MADV_DONTNEED, MADV_FREE, MADV_REMOVE, MapFlag, Prot
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import Self
+    from typing import NoReturn, Self
 
     from numpy.typing import NDArray
     from typing_extensions import Buffer
@@ -159,6 +161,23 @@ class mmap(Mmap):  # noqa: N801
             f"<mmap.mmap closed=False, access={_ACCESS[self._access]}, "
             f"length={len(self)}, pos={self._position}, offset={self.origin}>"
         )
+
+    def fileno(self) -> NoReturn:
+        """Raise, since a mapping of the standard library has no descriptor either.
+
+        Raises
+        ------
+        io.UnsupportedOperation
+            Always.
+
+        Examples
+        --------
+        >>> from yammap import compat as mmap
+        >>> mmap.mmap(-1, 10).fileno()
+        Traceback (most recent call last):
+        io.UnsupportedOperation: an mmap has no fileno
+        """
+        raise io.UnsupportedOperation("an mmap has no fileno")
 
     # -- As a sequence, it is one of bytes objects to those who iterate
 
@@ -456,7 +475,7 @@ class mmap(Mmap):  # noqa: N801
         len(self)
         if not (self._is_file and self._tracked):
             raise _os_error(errno.EBADF)
-        return os.fstat(self.fileno()).st_size
+        return os.fstat(Mapping.fileno(self)).st_size
 
     def resize(self, newsize: SupportsIndex, /) -> None:
         """Change the length, and the size of the file.
