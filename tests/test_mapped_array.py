@@ -431,10 +431,21 @@ def test_anonymous_memory_travels(child):
 
 
 def test_a_mapping_with_a_path_travels_by_it(cube, path):
-    with yammap.open(path, offset=3) as m:
-        handle = yammap.MappedArray(m, "<i4", SHAPE)
-    assert (handle.path, handle.offset) == (str(path), 3)
-    assert np.array_equal(handle, cube)
+    for options in ({}, {"keep_fd": False}):
+        with yammap.open(path, offset=3, **options) as m:
+            handle = yammap.MappedArray(m, "<i4", SHAPE)
+        assert (handle.path, handle.offset) == (str(path), 3)
+        assert np.array_equal(handle, cube)
+    with yammap.open(path, "c") as m, pytest.raises(ValueError, match="give its path"):
+        yammap.MappedArray(m)
+
+
+def test_an_array_of_which_the_end_is_cut_off(cube, path):
+    array = yammap.open_array(path)
+    os.truncate(path, 100)
+    with pytest.raises(ValueError, match=r"ends at byte 486 of .*which has 100 by now"):
+        yammap.MappedArray.of(array)
+    assert yammap.MappedArray.of(array[:100]).shape == (100,)
 
 
 # -- Memory of the process
@@ -491,6 +502,28 @@ def test_large_pieces_are_views_that_last(path):
     assert piece[499, 1023] == 999 * 1024
 
 
+def test_pieces_that_overlap_are_assigned_as_in_memory(path):
+    content = np.arange(MIB, dtype="<i4").reshape(1024, 1024)
+    content.tofile(path)
+    handle = yammap.MappedArray(path, "<i4", content.shape, mode="r+")
+    for target, source in [
+        (np.s_[1:], np.s_[:-1]),
+        (np.s_[:-1], np.s_[1:]),
+        (np.s_[:], np.s_[::-1]),
+        (np.s_[:, 5:], np.s_[:, :-5]),
+        (np.s_[:], np.s_[:, ::-1]),
+    ]:
+        handle[target] = handle[source]
+        content[target] = content[source]
+        assert np.array_equal(handle, content)
+    window = handle[:]
+    handle[1:10] = window[0:9]
+    content[1:10] = content[0:9]
+    handle[10:] += 1
+    content[10:] += 1
+    assert np.array_equal(handle, content)
+
+
 # -- take and stream, where elements do not follow one another
 
 
@@ -511,6 +544,15 @@ def test_rows_of_any_layout(tmp_path_factory, draws, rows, axes):
         assert np.array_equal(handle.take(index), array[index])
     with pytest.raises(IndexError):
         handle.take([len(array)])
+
+
+@pytest.mark.parametrize("step", [1, -1])
+def test_rows_that_were_cut_off(path, step):
+    np.arange(100.0).tofile(path)
+    handle = yammap.MappedArray.of(yammap.open_array(path, "f8", "r+")[::step])
+    handle.mapping.resize(400)
+    with pytest.raises(ValueError, match="not all in"):
+        handle.take([0, 99])
 
 
 # -- append
@@ -606,23 +648,24 @@ def test_column_major_files_do_not_grow(tmp_path):
         yammap.MappedArray(path, mode="r+").append([[1, 2, 3]])
 
 
-@pytest.mark.usefixtures("eager_switching")
-def test_threads_that_append_to_one_handle_lose_nothing(tmp_path):
-    path = tmp_path / "log.npy"
-    np.save(path, np.zeros(0))
-    handle = yammap.MappedArray(path, mode="r+")
-    together = threading.Barrier(4)
+def test_threads_append_one_after_the_other(tmp_path, monkeypatch):
+    """The second finds a longer array, and so is refused: no row is written over."""
+    np.save(tmp_path / "log.npy", np.zeros(0))
+    handle = yammap.MappedArray(tmp_path / "log.npy", mode="r+")
+    others, pwrite = [], os.pwrite
 
-    def append(i):
-        together.wait()
-        try:
-            return handle.append([i])
-        except ValueError:
-            return None
+    def while_another_tries(*arguments):
+        if not others:
+            others.append(pool.submit(handle.append, [2]))
+            assert not pool.submit(handle.mapping._serial.acquire, False).result()
+        return pwrite(*arguments)
 
-    with ThreadPoolExecutor(4) as pool:
-        (longer,) = filter(None, pool.map(append, range(4)))
-    assert np.array_equal(np.load(path), longer)
+    monkeypatch.setattr(os, "pwrite", while_another_tries)
+    with ThreadPoolExecutor(2) as pool:
+        longer = handle.append([1])
+        with pytest.raises(ValueError, match="not all rows"):
+            others[0].result()
+    assert np.load(tmp_path / "log.npy").tolist() == longer[:].tolist() == [1]
 
 
 # -- Chunks and Dask's name for it

@@ -13,7 +13,7 @@ from numpy.lib.format import dtype_to_descr
 
 from ._file import Mmap
 from ._flags import Advice
-from ._layout import Layout, inside, layout_in
+from ._layout import Layout, layout_in
 from ._npy import is_npy, layout_of_npy, read_header
 from ._open import reopen
 from ._source import Source, locate, reach, source_at
@@ -81,7 +81,9 @@ class MappedArray:
     ``array[key]`` is an ndarray, or a scalar, as of any array: a view where NumPy gives
     one, which stays valid whatever happens to this object. One that reaches over 1 MiB or
     more is in a mapping of its own, except in mode ``"c"``: its pages, which count as
-    memory of this process, go when it does. So do those of assignments of as much.
+    memory of this process, go when it does. So do those of assignments of as much. Two
+    such pieces are at different addresses, by which NumPy cannot see whether they overlap:
+    ``array[1:] = array[:-1]`` is fine, `numpy.copyto` from one to the other is not.
 
     Files are known again by their inode, which a filesystem may give to another file once
     the first is deleted.
@@ -120,9 +122,11 @@ class MappedArray:
     ) -> None:
         _require_mode(mode)
         if isinstance(path, Mmap):
-            inode = os.fstat(path.fileno()).st_ino
-            source, m = reach(path.name, inode, path.fileno(), mode)
-            offset = path.origin + operator.index(offset)
+            place = locate(path.array())
+            if place.private:
+                raise ValueError(f"changes of {path!r} are its own: give its path instead")
+            source, m = reach(place, mode)
+            offset = place.offset + operator.index(offset)
         else:
             source, m = source_at(path), None
         self._set(source, _layout(source, dtype, shape, offset, strides, order), mode, m)
@@ -177,9 +181,14 @@ class MappedArray:
         if mode is None:
             mode = "r+" if array.flags.writeable else "r"
         _require_mode(mode)
-        source, m = reach(place.name, place.inode, place.fd, mode)
-        layout = Layout(array.dtype, array.shape, array.strides, place.offset)
-        return cls._made(source, inside(layout, source.size), mode, m)
+        source, m = reach(place, mode)
+        layout = _layout_of(array, place.offset)
+        if (end := layout.extent.stop) > source.size:
+            raise ValueError(
+                f"the array ends at byte {end} of {source.path!r}, which has "
+                f"{source.size} by now"
+            )
+        return cls._made(source, layout, mode, m)
 
     @classmethod
     def _made(cls, source: Source, layout: Layout, mode: str, m: Mmap | None) -> Self:
@@ -313,9 +322,11 @@ class MappedArray:
     # -- As an array
 
     def _whole(self) -> NDArray[Any]:
-        extent = self._layout.extent
-        view = self.mapping.view(extent.start, len(extent))
-        return self._layout.over(view, extent.start)
+        return self._in_the_one_mapping(self._layout)
+
+    def _in_the_one_mapping(self, layout: Layout) -> NDArray[Any]:
+        start, length = layout.extent.start, len(layout.extent)
+        return layout.over(self.mapping.view(start, length), start)
 
     def __array__(
         self, dtype: DTypeLike | None = None, copy: bool | None = None
@@ -340,13 +351,24 @@ class MappedArray:
             self._give_back()
             return piece
         place = piece.__array_interface__["data"][0] - whole.__array_interface__["data"][0]
-        layout = Layout(piece.dtype, piece.shape, piece.strides, self.offset + place)
+        layout = _layout_of(piece, self.offset + place)
         return self._window(layout) if len(layout.extent) >= _LARGE else piece
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        self._whole()[key] = value
+        self._whole()[key] = self._comparable(value)
         if self._is_large and getattr(value, "nbytes", 0) >= _LARGE:
             self._give_back()
+
+    def _comparable(self, value: Any) -> Any:
+        """Return an array of this file at addresses by which NumPy sees what overlaps."""
+        if self._mode == "c" or not isinstance(value, np.ndarray) or value.base is None:
+            return value
+        with contextlib.suppress(ValueError):  # it is not of any mapping
+            place = locate(value)
+            same_file = (place.inode, place.name) == (self._source.inode, self.mapping.name)
+            if same_file and not place.private:
+                return self._in_the_one_mapping(_layout_of(value, place.offset))
+        return value
 
     @property
     def _is_large(self) -> bool:
@@ -419,18 +441,12 @@ class MappedArray:
                 f"out must have shape {shape} and dtype {self.dtype}, not "
                 f"{result.shape} and {result.dtype}"
             )
-        row, step = self._layout.row, self.strides[0] if self.shape else 0
-        if not row.is_contiguous or step < 0:
-            np.take(self._whole(), index, axis=0, out=result)
+        rows = len(self)
+        if self._layout.row.is_contiguous:
+            layout = {"rows": rows, "offset": self.offset, "step": self.strides[0]}
+            self.mapping._take_rows(index.reshape(-1), result, threads=threads, **layout)
         else:
-            self.mapping._take_rows(
-                index.reshape(-1),
-                result,
-                rows=len(self),
-                offset=self.offset,
-                step=step,
-                threads=threads,
-            )
+            np.take(self._whole(), index, axis=0, out=result)
         return result[()] if out is None and not shape else result
 
     def stream(
@@ -587,6 +603,10 @@ class MappedArray:
 
     def _refuse_part(self, reason: str) -> NoReturn:
         raise ValueError(f"{self!r} is not all rows of its file, to append to: {reason}")
+
+
+def _layout_of(array: NDArray[Any], offset: int) -> Layout:
+    return Layout(array.dtype, array.shape, array.strides, offset)
 
 
 def _require_mode(mode: str) -> None:

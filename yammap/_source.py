@@ -88,7 +88,7 @@ def locate(array: NDArray[Any]) -> Place:
     return Place(*owner._locate(array.__array_interface__["data"][0]))
 
 
-def reach(name: Any, inode: int, fd: int, mode: str) -> tuple[Source, Mmap | None]:
+def reach(place: Place, mode: str) -> tuple[Source, Mmap | None]:
     """Return the file by its path if that still leads there, else by a descriptor.
 
     Such a path, in /proc, leads there as long as the mapping is open which comes with it.
@@ -98,12 +98,12 @@ def reach(name: Any, inode: int, fd: int, mode: str) -> tuple[Source, Mmap | Non
     ValueError
         When there is neither.
     """
-    if isinstance(name, str | bytes):
+    if isinstance(place.name, str | bytes):
         with contextlib.suppress(OSError):
-            source = source_at(name)
-            if source.inode == inode:
+            source = source_at(place.name)
+            if source.inode == place.inode:
                 return source, None
-    if fd == -1:
-        raise ValueError(f"no path leads to {name!r} any more, and its mapping is closed")
-    m = open_path(fd, mode)
+    if place.fd == -1:
+        raise ValueError(f"no path leads to {place.name!r} any more, and it is closed")
+    m = open_path(place.fd, mode)
     return _source_of(m, f"/proc/{os.getpid()}/fd/{m.fileno()}"), m
