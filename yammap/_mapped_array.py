@@ -14,7 +14,7 @@ from numpy.lib.format import dtype_to_descr
 from ._file import Mmap
 from ._flags import Advice
 from ._layout import Layout, layout_in
-from ._npy import is_npy, layout_of_npy, read_header
+from ._npy import Header, is_npy, layout_of_npy, read_header
 from ._open import reopen
 from ._source import Source, locate, reach, source_at
 from ._stream import AHEAD
@@ -579,27 +579,27 @@ class MappedArray:
             raise ValueError(f"rows of shape {new.shape} do not fit to {self.shape}")
         m = self.mapping
         with m._serial:
-            self._write_behind(m, new, shape)
+            header = self._require_whole(m)
+            text = header.of_shape(shape) if header else b""
+            m.write_at(new, self._layout.extent.stop)
+            if header:
+                # One system call within a page: nobody is killed halfway, as in a copy.
+                os.pwrite(m.fileno(), text, header.text.start)
             source = self._source._replace(size=m.size())
         return self._made(source, self._layout._replace(shape=shape), "r+", m)
 
-    def _write_behind(self, m: Mmap, new: NDArray[Any], shape: tuple[int, ...]) -> None:
+    def _require_whole(self, m: Mmap) -> Header | None:
+        """Raise unless the file has this array only; return its header if it has one."""
         end, size = self._layout.extent.stop, m.refresh()
-        header = None
-        if is_npy(self.path):
-            m.seek(0)
-            header = read_header(m)
-            if header.layout != self._layout or header.order == "F":
-                self._refuse_part(
-                    f"its header says {header.layout.shape}, {header.order!r}"
-                )
-            text = header.of_shape(shape)
-        elif end != size or not self._layout.is_contiguous:
-            self._refuse_part(f"it has {size} bytes, and the array ends at {end}")
-        m.write_at(new, end)
-        if header is not None:
-            # One system call within a page: nobody is killed halfway, as in a copy.
-            os.pwrite(m.fileno(), text, header.text.start)
+        if not is_npy(self.path):
+            if end != size or not self._layout.is_contiguous:
+                self._refuse_part(f"it has {size} bytes, and the array ends at {end}")
+            return None
+        m.seek(0)
+        header = read_header(m)
+        if header.layout != self._layout or header.order == "F":
+            self._refuse_part(f"its header says {header.layout.shape}, {header.order!r}")
+        return header
 
     def _refuse_part(self, reason: str) -> NoReturn:
         raise ValueError(f"{self!r} is not all rows of its file, to append to: {reason}")
