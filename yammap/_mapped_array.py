@@ -81,9 +81,12 @@ class MappedArray:
     ``array[key]`` is an ndarray, or a scalar, as of any array: a view where NumPy gives
     one, which stays valid whatever happens to this object. One that reaches over 1 MiB or
     more is in a mapping of its own, except in mode ``"c"``: its pages, which count as
-    memory of this process, go when it does. So do those of assignments of as much. Two
-    such pieces are at different addresses, by which NumPy cannot see whether they overlap:
-    ``array[1:] = array[:-1]`` is fine, `numpy.copyto` from one to the other is not.
+    memory of this process, go when it does. (So do those of assignments of as much.)
+
+    A bus error in such a piece is raised in the thread that touched it, but not by
+    `mapping`, which is another. And two of them are at different addresses, by which NumPy
+    cannot see whether they overlap: ``array[1:] = array[:-1]`` is fine, `numpy.copyto` from
+    one to the other is not.
 
     Files are known again by their inode, which a filesystem may give to another file once
     the first is deleted.
@@ -331,7 +334,7 @@ class MappedArray:
     def __array__(
         self, dtype: DTypeLike | None = None, copy: bool | None = None
     ) -> NDArray[Any]:
-        array = self._whole()
+        array: NDArray[Any] = self[...]
         if copy:
             return array.astype(dtype or self.dtype)
         if dtype is None or np.dtype(dtype) == self.dtype:
