@@ -206,6 +206,32 @@ def test_threads_that_come_first_together_share_one_mapping(path):
             assert len(set(map(id, pool.map(first, range(8))))) == 1
 
 
+def test_parts_of_one_file_share_its_mapping(path):
+    np.arange(1000, dtype="<i4").tofile(path)
+    array = yammap.open_array(path, "<i4", "r+")
+    parts = [travelled(yammap.MappedArray.of(array[i : i + 1])) for i in range(1000)]
+    assert [int(part[0]) for part in parts] == [*range(1000)]
+    assert len({id(part.mapping) for part in parts}) == 1
+    assert yammap.MappedArray.of(array, "r").mapping is not parts[0].mapping
+    private = [yammap.MappedArray(path, mode="c") for _ in range(2)]
+    assert private[0].mapping is not private[1].mapping
+    parts[0].mapping.close()
+    assert travelled(parts[0])[0] == 0
+
+
+def test_a_longer_array_is_seen_through_an_open_mapping(path):
+    np.arange(10.0).tofile(path)
+    short = yammap.MappedArray(path, "f8")
+    assert short[9] == 9
+    with open(path, "ab") as file:
+        file.write(np.arange(10.0).tobytes())
+    longer = yammap.MappedArray(path, "f8")
+    assert longer[19] == 9
+    assert longer.mapping is short.mapping
+    os.truncate(path, 100)
+    assert "was cut from 160 bytes to 100" in str(stale(lambda: travelled(longer)[0]))
+
+
 def test_a_relative_path_is_that_of_now(cube, path, monkeypatch):
     monkeypatch.chdir(path.parent)
     handle = yammap.MappedArray(path.name, "<i4", SHAPE, 3)

@@ -252,7 +252,7 @@ class MappedArray:
 
     @property
     def mapping(self) -> Mmap:
-        """Mmap: the mapped file, which is opened by this if need be."""
+        """Mmap: the mapped file, opened if need be; all arrays of this process share it."""
         if not self._opened:
             # Atomic, as a lock would be; but a forked child would have to renew a lock.
             self._opened.setdefault("mapping", self._source.open(self._mode))

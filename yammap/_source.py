@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 from typing import TYPE_CHECKING, Any, NamedTuple
+from weakref import WeakValueDictionary
 
 from ._core import Mapping, Region
 from ._open import open as open_path
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
 __all__ = ["Place", "Source", "locate", "reach", "source_at"]
 
 
+# What is mapped here for arrays: thousands of parts of one file need one descriptor. Two
+# threads that come first together make two, which are coherent.
+_open: WeakValueDictionary[tuple[str | bytes, int, str], Mmap] = WeakValueDictionary()
+
+
 class Source(NamedTuple):
     """A file, as it was found."""
 
@@ -27,22 +33,32 @@ class Source(NamedTuple):
     size: int  # in bytes
 
     def open(self, mode: str) -> Mmap:
-        """Map the file that is there now, if it is still the one.
+        """Return the mapping of this process; map the file if it has none.
 
         Raises
         ------
         OSError
             ``ESTALE`` when another file has its path, or it is shorter than it was.
         """
-        m = open_path(self.path, mode)
+        if mode == "c":  # whose changes are not to be shared
+            return self._checked(open_path(self.path, mode))
+        key = self.path, self.inode, mode
+        m = _open.get(key)
+        if m is None or m.closed:
+            m = open_path(self.path, mode)
+        elif m.size() < self.size:
+            m.refresh()
+        _open[key] = self._checked(m)
+        return m
+
+    def _checked(self, m: Mmap) -> Mmap:
         found = _source_of(m, self.path)
-        if found.inode == self.inode and found.size >= self.size:
-            return m
-        m.close()
         if found.inode != self.inode:
             change = f"another file has its path, inode {found.inode} and not {self.inode}"
-        else:
+        elif found.size < self.size:
             change = f"it was cut from {self.size} bytes to {found.size}"
+        else:
+            return m
         raise OSError(errno.ESTALE, f"not as the array was made of it: {change}", self.path)
 
 
@@ -58,7 +74,8 @@ def source_at(path: Path) -> Source:
 
 
 def _source_of(m: Mmap, path: str | bytes) -> Source:
-    return Source(path, os.fstat(m.fileno()).st_ino, m.size())
+    status = os.fstat(m.fileno())
+    return Source(path, status.st_ino, min(status.st_size, m.size()))
 
 
 class Place(NamedTuple):
