@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import gc
 import os
+import pickle
 import sys
 import tempfile
 import time
@@ -128,6 +129,16 @@ def fault_of_an_orphan(path: str) -> None:
     os.truncate(path, 2 * PAGE)
 
 
+def array_that_travels(path: str) -> None:
+    pickle.loads(pickle.dumps(yammap.MappedArray.of(yammap.open_array(path))))[0]
+
+
+def piece_of_its_own(_: str) -> None:
+    with yammap.anonymous(1 << 20) as m:
+        array = yammap.MappedArray(m, mode="r+")
+    array[:] = array[:]
+
+
 OPENING = [
     open_and_close,
     forget,
@@ -142,6 +153,8 @@ OPENING = [
     fault_in_a_view,
     fault_and_close,
     fault_of_an_orphan,
+    array_that_travels,
+    piece_of_its_own,
 ]
 
 

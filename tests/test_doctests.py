@@ -16,6 +16,7 @@ MODULES = [
     "yammap._gather",
     "yammap._mapped_array",
     "yammap._open",
+    "yammap._open_array",
     "yammap._pages",
     "yammap._records",
     "yammap.compat",

@@ -3,7 +3,6 @@
 import contextlib
 import io
 import os
-import pickle
 import resource
 import signal
 import threading
@@ -454,77 +453,6 @@ def test_what_take_refuses(path):
     with pytest.raises(TypeError, match="length"):
         yammap.MappedArray(path, "f8", ()).take([0])
     assert handle.take([False, True]).tolist() == [[0, 1], [2, 3]]
-
-
-# -- The handle
-
-
-def test_a_handle_is_an_array(path):
-    array = np.arange(24, dtype="<i4").reshape(4, 3, 2)
-    array.tofile(path)
-    handle = yammap.MappedArray(path, "<i4", (-1, 3, 2))
-    assert (handle.shape, handle.ndim, handle.size, handle.nbytes) == ((4, 3, 2), 3, 24, 96)
-    assert (handle.dtype, len(handle)) == (np.dtype("<i4"), 4)
-    assert np.array_equal(np.asarray(handle), array)
-    assert np.array_equal(np.array(handle, "f8"), array)
-    assert np.array_equal(handle[1:, ::2], array[1:, ::2])
-    assert type(np.asarray(handle)) is np.ndarray
-    assert repr(handle) == f"MappedArray({str(path)!r}, '<i4', (4, 3, 2), 0)"
-    copy = np.array(handle, copy=True)
-    assert copy.flags.owndata
-    assert copy.flags.writeable
-
-
-def test_a_handle_is_opened_when_it_is_needed_and_travels_by_path(path):
-    np.arange(100_000, dtype="u2").tofile(path)
-    descriptors = len(os.listdir("/proc/self/fd"))
-    handle = yammap.MappedArray(path, "u2", (-1, 10))
-    assert len(os.listdir("/proc/self/fd")) == descriptors
-    assert handle[5, 5] == 55
-    pickled = pickle.dumps(handle)
-    assert len(pickled) < 500
-    again = pickle.loads(pickled)
-    assert again.shape == (10_000, 10)
-    assert again[5, 5] == 55
-
-
-def test_a_handle_writes(path):
-    np.zeros(10).tofile(path)
-    handle = yammap.MappedArray(path, "f8", (5, 2), mode="r+")
-    handle[2] = 7, 8
-    handle.flush()
-    assert np.fromfile(path)[4:6].tolist() == [7, 8]
-    with pytest.raises(ValueError, match="read-only"):
-        yammap.MappedArray(path, "f8")[0] = 1
-
-
-@pytest.mark.parametrize(
-    ("options", "error"),
-    [
-        ({"dtype": object}, TypeError),
-        ({"mode": "w+"}, ValueError),
-        ({"offset": -1}, ValueError),
-        ({"offset": 100}, ValueError),
-        ({"dtype": "f8", "shape": 99}, ValueError),
-        ({"dtype": "V7"}, ValueError),
-    ],
-)
-def test_bad_handles(path, options, error):
-    path.write_bytes(bytes(80))
-    with pytest.raises(error):
-        yammap.MappedArray(path, **options)
-    with pytest.raises(FileNotFoundError):
-        yammap.MappedArray(path.with_name("absent"))
-
-
-def test_a_file_that_became_shorter_is_noticed(path):
-    np.zeros(1000).tofile(path)
-    handle = yammap.MappedArray(path, "f8")
-    os.truncate(path, 100)
-    with pytest.raises(ValueError, match="not all in"):
-        handle.take([0])
-    with pytest.raises(ValueError, match="there are 100"):
-        handle[0]
 
 
 # -- stream

@@ -24,7 +24,8 @@ from ._errors import BusError, Fault, ShortRead
 from ._file import Mmap
 from ._flags import *  # noqa: F403
 from ._mapped_array import MappedArray
-from ._open import anonymous, create, open, open_array, open_file
+from ._open import anonymous, create, open, open_file
+from ._open_array import open_array, open_npz
 
 __version__ = "0.1.0"
 
@@ -41,5 +42,6 @@ __all__ = [
     "open",
     "open_array",
     "open_file",
+    "open_npz",
 ]
 __all__ += _flags.__all__

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 Shape = int | tuple[int, ...]
 
-__all__ = ["array_of", "shape_of"]
+__all__ = ["Shape", "array_of", "as_tuple", "shape_of"]
 
 
 def shape_of(
@@ -46,7 +46,7 @@ def shape_of(
         raise TypeError(f"dtype {dtype} holds references to Python objects, not bytes")
     if dtype.itemsize == 0:
         raise ValueError(f"dtype {dtype} has no size")
-    full = _as_tuple(shape)
+    full = as_tuple(shape)
     if full.count(-1) > 1 or any(n < -1 for n in full):
         raise ValueError(f"shape {full} has a negative dimension, or more than one unknown")
     if available is None:
@@ -64,7 +64,8 @@ def shape_of(
     return full
 
 
-def _as_tuple(shape: Shape | None) -> tuple[int, ...]:
+def as_tuple(shape: Shape | None) -> tuple[int, ...]:
+    """Return a shape as a tuple of int; None is ``(-1,)``."""
     if shape is None:
         return (-1,)
     try:
@@ -89,11 +90,12 @@ def array_of(
     """Return a plain ndarray over the start of `buffer`, without a copy.
 
     It is made by ``np.asarray``, not by ``np.ndarray(buffer=)``: so it holds the export
-    itself, which can be counted, and not the object that exported.
+    itself, which can be counted, and not the object that exported. The dimensions of a
+    subarray dtype become the array's last ones, as with NumPy's own functions.
     """
     if order not in ("C", "F"):
         raise ValueError(f"order must be 'C' or 'F', not {order!r}")
     dtype = np.dtype(dtype)
     shape = shape_of(buffer.nbytes, dtype, shape)
     flat = np.asarray(buffer)[: math.prod(shape) * dtype.itemsize]
-    return flat.view(dtype).reshape(shape, order=order)
+    return flat.view(dtype.base).reshape((*shape, *dtype.shape), order=order)

@@ -1,7 +1,17 @@
 """Types of the compiled core. The documentation is in its docstrings, once."""
 
 from contextlib import AbstractContextManager
-from typing import Any, Final, Literal, Never, NoReturn, Self, SupportsIndex, overload
+from typing import (
+    Any,
+    Final,
+    Literal,
+    Never,
+    NoReturn,
+    Self,
+    SupportsIndex,
+    final,
+    overload,
+)
 
 from numpy.typing import NDArray
 from typing_extensions import Buffer, disjoint_base
@@ -15,6 +25,10 @@ HARMLESS: Final[set[int]]
 
 # On 3.11 NumPy's stubs do not show that arrays are buffers.
 _Buffer = Buffer | NDArray[Any]
+
+@final
+class Region:
+    def _locate(self, address: int) -> tuple[Any, int, int, int, bool]: ...
 
 @disjoint_base
 class Mapping:
@@ -132,3 +146,4 @@ class Mapping:
     def _free_size(self) -> None: ...
     def _drop_descriptor(self) -> None: ...
     def _remember_failure(self, code: int) -> None: ...
+    def _locate(self, address: int) -> tuple[Any, int, int, int, bool]: ...

@@ -340,6 +340,7 @@ cdef class Region:
     cdef bint lent              # a holder of the mapping object may read it unseen
     cdef uint64_t serial        # tells it from a later one at the same addresses
     cdef object name
+    cdef uint64_t inode
     cdef patch_range watch      # what the handler of bus errors knows of it
 
     def __cinit__(self):
@@ -393,6 +394,12 @@ cdef class Region:
 
     def __releasebuffer__(self, Py_buffer *info):
         atomic_fetch_sub(&self.exports, 1)
+
+    def _locate(self, uintptr_t address):
+        """The file that an address in it is of, and where: for arrays that travel."""
+        cdef int64_t start = address - <uintptr_t> self.base
+        return (self.name, self.inode, self.watch.offset + start, self.watch.fd,
+                self.watch.flags == MAP_PRIVATE)
 
 
 cdef char *UNSIGNED_BYTES = b"B"
@@ -755,6 +762,7 @@ cdef class Mapping:
     cdef int sync_failure       # an errno value that a sync got, until a rewrite
     cdef int fork_advice        # MADV_DONTFORK or MADV_DOFORK
     cdef list last_faults       # of a closed mapping
+    cdef uint64_t inode
     cdef bint raises
     cdef int fd
     cdef int prot
@@ -911,7 +919,7 @@ cdef class Mapping:
 
     cdef Region new_region(self):
         cdef Region region = Region.__new__(Region)
-        region.name = self.name
+        region.name, region.inode = self.name, self.inode
         return region
 
     cdef int learn_access(self, bint private, bint readonly) except -1:
@@ -937,6 +945,7 @@ cdef class Mapping:
             raise OSError(ENODEV, "only regular files can be mapped, and this is not one",
                           self.name)
         self.refuse_huge_pages(status.st_blksize)
+        self.inode = status.st_ino
         self.check(ahead_end(self.fd, &status.st_size))
         self.file_size = status.st_size
         self.length = status.st_size - self.origin
@@ -3487,6 +3496,14 @@ cdef class Mapping:
             return 0
         patch_resize(&region.watch, 0)
         return code_of(-self.map_zeros(region.base, region.span, self.prot))
+
+    def _locate(self, uintptr_t address):
+        """As that of the region: who took its export unseen holds the mapping itself."""
+        cdef Region region
+        for region in [*self.elders, self.region]:
+            if region is not None and address - <uintptr_t> region.base < region.span:
+                return region._locate(address)
+        raise ValueError(f"address {address:#x} is not in the mapping of {self.name!r}")
 
 
 @cython.final

@@ -401,7 +401,7 @@ cdef class Batch:
         r.rows = self.given_rows
         if r.rows == -1:
             r.rows = max(0, size - r.length + 1)
-        elif r.rows and r.base + r.step * (r.rows - 1) + r.length > size:
+        elif r.rows and r.base + max(0, r.step * (r.rows - 1)) + r.length > size:
             raise ValueError(f"{r.rows} records from offset {r.base} are not all in "
                              f"{self.name!r} any more, which has {size} bytes")
         return 0

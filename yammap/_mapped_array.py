@@ -1,63 +1,99 @@
-"""`MappedArray`: an array in a file, by its path."""
+"""`MappedArray`: an array in a file, as something that travels between processes."""
 
 from __future__ import annotations
 
-import math
+import contextlib
+import io
 import operator
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import numpy as np
+from numpy.lib.format import dtype_to_descr
 
-from ._array import shape_of
-from ._open import open as open_path
+from ._file import Mmap
+from ._flags import Advice
+from ._layout import Layout, layout_in
+from ._npy import Header, is_npy, layout_of_npy, read_header
+from ._open import reopen
+from ._source import Source, locate, reach, source_at
 from ._stream import AHEAD
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Self
 
     from numpy.typing import ArrayLike, DTypeLike, NDArray
 
     from ._array import Shape
-    from ._file import Mmap
     from ._open import Path
 
 __all__ = ["MappedArray"]
 
 _MODES = ("r", "r+", "c")
 
+# Of so many bytes, a mapping of their own takes no longer than a copy.
+_LARGE = 1 << 20
+
 
 class MappedArray:
-    """An array in a file: what it is, and where, and its rows many at a time.
+    """An array in a file: what it is, and where, and its elements by index.
 
-    The file is mapped when it is first needed. A pickle holds the path and no data.
+    It never changes, and travels: a pickle has the path and no data, and the file is
+    mapped where and when elements are first asked for, if it still is the file that the
+    array was made of. Threads may share it.
 
     Parameters
     ----------
-    path : path-like
-        Of the file.
-    dtype : dtype_like, default numpy.uint8
-        Element type; structured types are fine, object types are not.
+    path : path-like or Mmap
+        Of the file; or a mapping, that of `yammap.anonymous` perhaps. A mapping whose name
+        does not lead to its file travels as a path in /proc, which other processes of
+        this user on this machine can follow as long as the array lives here.
+    dtype : dtype_like, optional
+        Element type; structured types are fine, object types are not. By default
+        numpy.uint8, or, where the path ends in ``.npy``, what that file's header says.
     shape : int or tuple of int, optional
-        Elements a dimension, in C order; one may be -1, to be inferred from the file's
-        size. By default one dimension of all elements up to the end.
+        Elements a dimension; one may be -1, to be inferred from the file's size. By
+        default one dimension of all elements up to the end.
     offset : int, default 0
-        Position of the first element in the file, in bytes.
+        Position of the element with all indices 0, in bytes, in the file or mapping.
     mode : {"r", "r+", "c"}, default "r"
-        Read; read and write; or copy on write.
+        Read; read and write; or copy on write: changes stay with this very object.
+    strides : tuple of int, optional
+        Bytes from one element to the next in each dimension, where they do not follow one
+        another. `shape` must be given then, in full.
+    order : {"C", "F"}, default "C"
+        Row-major or column-major.
 
     Raises
     ------
     OSError
-        When there is no such file.
+        When the file cannot be mapped. Later, at the first access: ``ESTALE`` when another
+        file has its path by then, or it has become shorter.
     TypeError
         When `dtype` holds Python objects.
     ValueError
-        When the array does not fit into the file, or the mode is unknown.
+        When the array does not fit into the file, or the mode is unknown. Of a ``.npy``
+        file: when its header says something else.
+
+    Notes
+    -----
+    ``array[key]`` is an ndarray, or a scalar, as of any array: a view where NumPy gives
+    one, which stays valid whatever happens to this object. One that reaches over 1 MiB or
+    more is in a mapping of its own, except in mode ``"c"``: its pages, which count as
+    memory of this process, go when it does. (So do those of assignments of as much.)
+
+    A bus error in such a piece is raised in the thread that touched it, but not by
+    `mapping`, which is another. And two of them are at different addresses, by which NumPy
+    cannot see whether they overlap: ``array[1:] = array[:-1]`` is fine, `numpy.copyto` from
+    one to the other is not.
+
+    Files are known again by their inode, which a filesystem may give to another file once
+    the first is deleted.
 
     Examples
     --------
-    >>> import numpy as np, yammap
+    >>> import numpy as np, pickle, yammap
     >>> np.arange(12, dtype="<u2").tofile("rows.bin")
     >>> rows = yammap.MappedArray("rows.bin", "<u2", (-1, 3))
     >>> rows.shape, rows[1]
@@ -65,104 +101,301 @@ class MappedArray:
     >>> rows.take([3, 0])
     array([[ 9, 10, 11],
            [ 0,  1,  2]], dtype=uint16)
+    >>> int(pickle.loads(pickle.dumps(rows))[-1, -1])
+    11
     """
 
-    __slots__ = ("__weakref__", "_dtype", "_mapping", "_mode", "_offset", "_path", "_shape")
+    __slots__ = ("__weakref__", "_layout", "_mode", "_opened", "_source")
+
+    _source: Source
+    _layout: Layout
+    _mode: str
+    _opened: dict[str, Mmap]
 
     def __init__(
         self,
-        path: Path,
-        dtype: DTypeLike = np.uint8,
+        path: Path | Mmap,
+        dtype: DTypeLike | None = None,
         shape: Shape | None = None,
         offset: int = 0,
         mode: str = "r",
+        *,
+        strides: tuple[int, ...] | None = None,
+        order: Literal["C", "F"] = "C",
     ) -> None:
-        if mode not in _MODES:
-            raise ValueError(f"mode must be one of {', '.join(_MODES)}, not {mode!r}")
-        self._path, self._mode = os.fspath(path), mode
-        self._dtype, self._offset = np.dtype(dtype), operator.index(offset)
-        available = os.stat(self._path).st_size - self._offset
-        if self._offset < 0 or available < 0:
-            raise ValueError(f"offset {offset} is not in {self._path!r}")
-        try:
-            self._shape = shape_of(available, self._dtype, shape)
-        except ValueError as error:
-            raise ValueError(f"{self._path!r}, from offset {offset}: {error}") from None
-        self._mapping: Mmap | None = None
+        _require_mode(mode)
+        if isinstance(path, Mmap):
+            place = locate(path.array())
+            if place.private:
+                raise ValueError(f"changes of {path!r} are its own: give its path instead")
+            source, m = reach(place, mode)
+            offset = place.offset + operator.index(offset)
+        else:
+            source, m = source_at(path), None
+        self._set(source, _layout(source, dtype, shape, offset, strides, order), mode, m)
+
+    @classmethod
+    def of(cls, array: NDArray[Any], mode: str | None = None) -> Self:
+        """Return an array that travels, of an ndarray over a mapping.
+
+        Parameters
+        ----------
+        array : numpy.ndarray
+            Any view of the memory of a mapping: slices of slices, with steps, transposed,
+            reshaped. The mapping may be closed.
+        mode : {"r", "r+", "c"}, optional
+            By default ``"r+"`` when `array` is writeable, else ``"r"``.
+
+        Returns
+        -------
+        MappedArray
+            The same elements of the same file.
+
+        Raises
+        ------
+        OSError
+            When the file cannot be mapped.
+        TypeError
+            When `array` is no ndarray.
+        ValueError
+            When its memory is not that of a mapping; it is copy on write, whose changes
+            cannot travel, and `mode` does not say that the file's bytes will do; or no path
+            leads to the file and its mapping is closed.
+
+        Examples
+        --------
+        >>> import yammap
+        >>> a = yammap.open_array("grid.bin", "<i4", "w+", shape=(100, 100))
+        >>> piece = yammap.MappedArray.of(a[10:20, ::-2].T)
+        >>> piece.shape, piece.strides
+        ((50, 10), (-8, 400))
+        >>> piece[0, 0] = 7
+        >>> int(a[10, 99])
+        7
+        """
+        if not isinstance(array, np.ndarray):
+            raise TypeError(f"an ndarray travels as this, not a {type(array).__name__!r}")
+        place = locate(array)
+        if mode is None and place.private:
+            raise ValueError(
+                f"changes of a copy-on-write mapping cannot travel: mode='r' or 'c' gives "
+                f"the bytes that {place.name!r} has"
+            )
+        if mode is None:
+            mode = "r+" if array.flags.writeable else "r"
+        _require_mode(mode)
+        source, m = reach(place, mode)
+        layout = _layout_of(array, place.offset)
+        if (end := layout.extent.stop) > source.size:
+            raise ValueError(
+                f"the array ends at byte {end} of {source.path!r}, which has "
+                f"{source.size} by now"
+            )
+        return cls._made(source, layout, mode, m)
+
+    @classmethod
+    def _made(cls, source: Source, layout: Layout, mode: str, m: Mmap | None) -> Self:
+        made = cls.__new__(cls)
+        made._set(source, layout, mode, m)
+        return made
+
+    def _set(self, source: Source, layout: Layout, mode: str, m: Mmap | None) -> None:
+        self._source, self._layout, self._mode = source, layout, mode
+        self._opened = {} if m is None else {"mapping": m}
 
     # -- What it is
 
     @property
+    def path(self) -> str | bytes:
+        """The file's absolute path: str or bytes."""
+        return self._source.path
+
+    @property
+    def mode(self) -> str:
+        """str: ``"r"``, ``"r+"`` or ``"c"``."""
+        return self._mode
+
+    @property
     def dtype(self) -> np.dtype[Any]:
         """numpy.dtype: the type of an element."""
-        return self._dtype
+        return self._layout.dtype
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The elements a dimension."""
-        return self._shape
+        """The elements a dimension: tuple of int."""
+        return self._layout.shape
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Bytes from one element to the next, a dimension: tuple of int."""
+        return self._layout.strides
+
+    @property
+    def offset(self) -> int:
+        """int: position in the file of the element with all indices 0, in bytes."""
+        return self._layout.offset
 
     @property
     def ndim(self) -> int:
         """int: the number of dimensions."""
-        return len(self._shape)
+        return len(self.shape)
 
     @property
     def size(self) -> int:
         """int: the number of elements."""
-        return math.prod(self._shape)
+        return self._layout.size
 
     @property
     def nbytes(self) -> int:
         """int: bytes of all elements."""
-        return self.size * self._dtype.itemsize
+        return self._layout.nbytes
 
     @property
     def mapping(self) -> Mmap:
-        """Mmap: the mapped file, which is opened by this if need be."""
-        if self._mapping is None:
-            self._mapping = open_path(self._path, self._mode)
-        return self._mapping
+        """Mmap: the mapped file, opened if need be; all arrays of this process share it."""
+        if not self._opened:
+            # Atomic, as a lock would be; but a forked child would have to renew a lock.
+            self._opened.setdefault("mapping", self._source.open(self._mode))
+        return self._opened["mapping"]
 
     def __len__(self) -> int:
-        if not self._shape:
+        if not self.shape:
             raise TypeError("an array without dimensions has no length")
-        return self._shape[0]
+        return self.shape[0]
 
     def __repr__(self) -> str:
-        kind, path = type(self).__name__, self._path
-        return f"{kind}({path!r}, {self._dtype.str!r}, {self._shape}, {self._offset})"
+        dtype, shape, strides, offset = self._described()
+        apart = "" if self._layout.is_contiguous else f", strides={strides}"
+        return f"{type(self).__name__}({self.path!r}, {dtype!r}, {shape}, {offset}{apart})"
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        what = (self._path, self._dtype, self._shape, self._offset, self._mode)
-        return type(self), what
+    def _described(self) -> tuple[Any, ...]:
+        return dtype_to_descr(self.dtype), *self._layout[1:]
+
+    def suggest_chunks(self, nbytes: int = 128 << 20) -> tuple[int, ...]:
+        """Return a shape of chunks whose bytes lie together in the file.
+
+        Parameters
+        ----------
+        nbytes : int, default 128 MiB
+            Most bytes of a chunk. One that has to have more is one element.
+
+        Returns
+        -------
+        tuple of int
+            Elements a dimension: whole rows of a row-major array, whole columns of a
+            column-major one, as many as fit. For ``dask.array.from_array(array, chunks)``.
+
+        Raises
+        ------
+        ValueError
+            When `nbytes` is not positive.
+
+        Examples
+        --------
+        >>> import yammap
+        >>> a = yammap.open_array("grid.f4", "<f4", "w+", shape=(1000, 1024))
+        >>> yammap.MappedArray.of(a).suggest_chunks(1 << 20)
+        (256, 1024)
+        >>> yammap.MappedArray.of(a.T).suggest_chunks(1 << 20)
+        (1024, 256)
+        """
+        if (room := operator.index(nbytes)) < 1:
+            raise ValueError(f"nbytes must be positive, not {nbytes}")
+        room //= self.dtype.itemsize
+        chunk = list(self.shape)
+        for axis in sorted(range(self.ndim), key=lambda axis: abs(self.strides[axis])):
+            chunk[axis] = max(1, min(chunk[axis], room))
+            room //= chunk[axis]
+        return tuple(chunk)
+
+    # -- How it travels
+
+    def __getstate__(self) -> tuple[Any, ...]:
+        return (*self._source, *self._layout, self._mode)
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self._set(Source(*state[:3]), Layout(*state[3:7]), state[7], None)
+
+    def __dask_tokenize__(self) -> tuple[Any, ...]:
+        """By the file's name and state, so that Dask need not read it."""
+        status = os.stat(self.path)
+        state = status.st_ino, status.st_size, status.st_mtime_ns
+        return type(self).__name__, self.path, self._mode, *state, *self._described()
 
     # -- As an array
+
+    def _whole(self) -> NDArray[Any]:
+        return self._in_the_one_mapping(self._layout)
+
+    def _in_the_one_mapping(self, layout: Layout) -> NDArray[Any]:
+        start, length = layout.extent.start, len(layout.extent)
+        return layout.over(self.mapping.view(start, length), start)
 
     def __array__(
         self, dtype: DTypeLike | None = None, copy: bool | None = None
     ) -> NDArray[Any]:
-        array = self.mapping.array(self._dtype, self._shape, self._offset)
+        array: NDArray[Any] = self[...]
         if copy:
-            return array.astype(dtype or self._dtype)
-        if dtype is None or np.dtype(dtype) == self._dtype:
+            return array.astype(dtype or self.dtype)
+        if dtype is None or np.dtype(dtype) == self.dtype:
             return array
         if copy is False:
             raise ValueError(f"as {np.dtype(dtype)} it would be a copy")
         return array.astype(dtype)
 
     def __getitem__(self, key: Any) -> Any:
-        return np.asarray(self)[key]
+        whole = self._whole()
+        piece = whole[key]
+        if not self._is_large or not isinstance(piece, np.ndarray):
+            return piece
+        if piece.nbytes < _LARGE and piece.flags.c_contiguous:
+            return piece
+        if not np.may_share_memory(piece, whole):
+            self._give_back()
+            return piece
+        place = piece.__array_interface__["data"][0] - whole.__array_interface__["data"][0]
+        layout = _layout_of(piece, self.offset + place)
+        return self._window(layout) if len(layout.extent) >= _LARGE else piece
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        np.asarray(self)[key] = value
+        self._whole()[key] = self._comparable(value)
+        if self._is_large and getattr(value, "nbytes", 0) >= _LARGE:
+            self._give_back()
+
+    def _comparable(self, value: Any) -> Any:
+        """Return an array of this file at addresses by which NumPy sees what overlaps."""
+        if self._mode == "c" or not isinstance(value, np.ndarray) or value.base is None:
+            return value
+        with contextlib.suppress(ValueError):  # it is not of any mapping
+            place = locate(value)
+            same_file = (place.inode, place.name) == (self._source.inode, self.mapping.name)
+            if same_file and not place.private:
+                return self._in_the_one_mapping(_layout_of(value, place.offset))
+        return value
+
+    @property
+    def _is_large(self) -> bool:
+        """Changes in mode ``"c"`` are in the one mapping only, so all has to be."""
+        return self._mode != "c" and len(self._layout.extent) >= _LARGE
+
+    def _window(self, layout: Layout) -> NDArray[Any]:
+        start, length = layout.extent.start, len(layout.extent)
+        with reopen(self.mapping, self._mode, offset=start, length=length) as m:
+            return layout.over(m.view(), start)
+
+    def _give_back(self) -> None:
+        """Take the pages that were just used from the process, but not from the cache."""
+        extent = self._layout.extent
+        with contextlib.suppress(OSError):  # they may be locked
+            self.mapping.madvise(Advice.DONTNEED, extent.start, len(extent))
 
     def take(
         self, indices: ArrayLike, out: NDArray[Any] | None = None, *, threads: int = 1
     ) -> NDArray[Any]:
         """Return rows, as ``np.take(array, indices, axis=0)``, without the GIL.
 
-        Rows that are not in memory come from the disk many at a time.
+        Rows that are not in memory come from the disk many at a time. (Where the bytes of a
+        row do not follow one another, it is `numpy.take` that copies them.)
 
         Parameters
         ----------
@@ -202,18 +435,21 @@ class MappedArray:
         index = np.asarray(indices)
         if index.dtype == np.bool_:
             index = index.astype(np.intp)  # as np.take does
-        shape = (*index.shape, *self._shape[1:])
-        result = np.empty(shape, self._dtype) if out is None else out
+        shape = (*index.shape, *self.shape[1:])
+        result = np.empty(shape, self.dtype) if out is None else out
         if not isinstance(result, np.ndarray) or not result.flags.writeable:
             raise TypeError(f"out must be a writeable array, not {type(out).__name__!r}")
-        if result.shape != shape or result.dtype != self._dtype:
+        if result.shape != shape or result.dtype != self.dtype:
             raise ValueError(
-                f"out must have shape {shape} and dtype {self._dtype}, not "
+                f"out must have shape {shape} and dtype {self.dtype}, not "
                 f"{result.shape} and {result.dtype}"
             )
-        self.mapping._take_rows(
-            index.reshape(-1), result, rows=len(self), offset=self._offset, threads=threads
-        )
+        rows = len(self)
+        if self._layout.row.is_contiguous:
+            layout = {"rows": rows, "offset": self.offset, "step": self.strides[0]}
+            self.mapping._take_rows(index.reshape(-1), result, threads=threads, **layout)
+        else:
+            np.take(self._whole(), index, axis=0, out=result)
         return result[()] if out is None and not shape else result
 
     def stream(
@@ -254,19 +490,20 @@ class MappedArray:
         rows = operator.index(rows)
         if rows < 1:
             raise ValueError(f"rows must be positive, not {rows}")
-        row = self.nbytes // max(1, len(self))
-        if row == 0:
-            array = np.asarray(self)
-            return (array[i : i + rows] for i in range(0, len(self), rows))
+        extent, row, step = self._layout.extent, self._layout.row, self.strides[0]
+        if not 0 < len(row.extent) <= step:  # rows that lie among each other, or backwards
+            return (self[i : i + rows] for i in range(0, len(self), rows))
         views = self.mapping.stream(
-            rows * row,
-            offset=self._offset,
-            length=self.nbytes,
+            rows * step,
+            offset=extent.start,
+            length=len(extent),
             ahead=ahead,
             drop_behind=drop_behind,
         )
+        first = self._layout._replace(offset=self.offset - extent.start)
         return (
-            np.frombuffer(view, self._dtype).reshape(-1, *self._shape[1:]) for view in views
+            first._replace(shape=(min(rows, len(self) - i), *self.shape[1:])).over(view, 0)
+            for i, view in zip(range(0, len(self), rows), views, strict=True)
         )
 
     def flush(self) -> None:
@@ -289,4 +526,112 @@ class MappedArray:
         >>> np.fromfile("four.bin")
         array([0., 5., 5., 0.])
         """
-        self.mapping.sync(self._offset, self.nbytes)
+        extent = self._layout.extent
+        start = 0 if is_npy(self.path) else extent.start  # its header may have changed
+        self.mapping.sync(start, extent.stop - start)
+
+    def append(self, rows: ArrayLike) -> Self:
+        """Write rows behind the last one, and return the longer array.
+
+        This one, and all views, stay as they are.
+
+        Parameters
+        ----------
+        rows : array_like, shape ``(n, *shape[1:])``
+            Converted to the dtype as an assignment does.
+
+        Returns
+        -------
+        MappedArray
+            The array with the new rows.
+
+        Raises
+        ------
+        io.UnsupportedOperation
+            When the mode is not ``"r+"``.
+        OSError
+            When the disk is full or bad. The array is as it was.
+        TypeError
+            When the array has no dimensions.
+        ValueError
+            When `rows` do not fit its shape; it is not all that the file has from `offset`
+            on, since it is a part of an array, or others have appended; or the header of a
+            ``.npy`` file has no room for the new shape.
+
+        Notes
+        -----
+        The header of a ``.npy`` file is written in place, and after the rows: a process
+        that is killed in between leaves the array as it was. Only what `flush` has
+        acknowledged outlives a power cut. Processes that append to one file must take
+        turns.
+
+        Examples
+        --------
+        >>> import numpy as np, yammap
+        >>> np.save("log.npy", np.zeros((2, 3)))
+        >>> log = yammap.MappedArray("log.npy", mode="r+")
+        >>> longer = log.append([[1, 2, 3]])
+        >>> len(log), len(longer), np.load("log.npy")[-1]
+        (2, 3, array([1., 2., 3.]))
+        """
+        if self._mode != "r+":
+            raise io.UnsupportedOperation(f"mode {self._mode!r} does not append")
+        new = np.ascontiguousarray(rows, self.dtype)
+        shape = len(self) + len(new), *self.shape[1:]
+        if new.ndim != self.ndim or new.shape[1:] != self.shape[1:]:
+            raise ValueError(f"rows of shape {new.shape} do not fit to {self.shape}")
+        m = self.mapping
+        with m._serial:
+            header = self._require_whole(m)
+            text = header.of_shape(shape) if header else b""
+            m.write_at(new, self._layout.extent.stop)
+            if header:
+                # One system call within a page: nobody is killed halfway, as in a copy.
+                os.pwrite(m.fileno(), text, header.text.start)
+            source = self._source._replace(size=m.size())
+        return self._made(source, self._layout._replace(shape=shape), "r+", m)
+
+    def _require_whole(self, m: Mmap) -> Header | None:
+        """Raise unless the file has this array only; return its header if it has one."""
+        end, size = self._layout.extent.stop, m.refresh()
+        if not is_npy(self.path):
+            if end != size or not self._layout.is_contiguous:
+                self._refuse_part(f"it has {size} bytes, and the array ends at {end}")
+            return None
+        m.seek(0)
+        header = read_header(m)
+        if header.layout != self._layout or header.order == "F":
+            self._refuse_part(f"its header says {header.layout.shape}, {header.order!r}")
+        return header
+
+    def _refuse_part(self, reason: str) -> NoReturn:
+        raise ValueError(f"{self!r} is not all rows of its file, to append to: {reason}")
+
+
+def _layout_of(array: NDArray[Any], offset: int) -> Layout:
+    return Layout(array.dtype, array.shape, array.strides, offset)
+
+
+def _require_mode(mode: str) -> None:
+    if mode not in _MODES:
+        raise ValueError(f"mode must be one of {', '.join(_MODES)}, not {mode!r}")
+
+
+def _layout(
+    source: Source,
+    dtype: DTypeLike | None,
+    shape: Shape | None,
+    offset: int,
+    strides: tuple[int, ...] | None,
+    order: Literal["C", "F"],
+) -> Layout:
+    try:
+        if not is_npy(source.path):
+            kind = np.uint8 if dtype is None else dtype
+            return layout_in(source.size, kind, shape, offset, strides, order)
+        if offset or strides is not None:
+            raise ValueError("the header of a .npy file says where its elements are")
+        with open(source.path, "rb") as file:
+            return layout_of_npy(file, source.size, dtype, shape, order)
+    except ValueError as error:
+        raise ValueError(f"{source.path!r}, from offset {offset}: {error}") from None

@@ -37,6 +37,7 @@ cdef struct cachestat:
 cdef extern from "<sys/stat.h>" nogil:
     ctypedef struct file_stat "struct stat":
         int64_t st_size
+        uint64_t st_ino
         unsigned int st_mode
         long st_blksize
     int fstat(int fd, file_stat *result)

@@ -1,19 +1,15 @@
-"""Ways to get an `Mmap`: by path and mode, by flags, new, in memory, as an array."""
+"""Ways to get an `Mmap`: by path and mode, by flags, new, in memory, once more."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import fcntl
-import math
 import operator
 import os
 import stat
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 
-import numpy as np
-
-from ._array import shape_of
 from ._core import HARMLESS
 from ._file import Mmap
 from ._flags import Advice
@@ -22,24 +18,22 @@ from ._limits import limit_behind
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from numpy.typing import DTypeLike, NDArray
-
-    from ._array import Shape
-
 
 Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
 __all__ = [
+    "NEW",
     "Options",
     "Path",
     "anonymous",
     "check_options",
     "create",
+    "known",
     "map_fd",
     "open",
-    "open_array",
     "open_fd",
     "open_file",
+    "reopen",
 ]
 
 
@@ -64,10 +58,6 @@ class _FileOptions(_WindowOptions, total=False):
     readonly: bool
 
 
-class _ArrayOptions(Options, total=False):
-    perm: int
-
-
 _MODES = {
     "r": os.O_RDONLY,
     "r+": os.O_RDWR,
@@ -76,7 +66,7 @@ _MODES = {
     "a+": os.O_RDWR | os.O_CREAT | os.O_APPEND,
     "c": os.O_RDONLY,
 }
-_NEW = {"w+", "x+"}
+NEW = {"w+", "x+"}
 
 
 def open(
@@ -130,10 +120,10 @@ def open(
     ...     m.read()
     b'hello'
     """
-    mode = _known(mode)
-    if size is not None and mode not in _NEW:
+    mode = known(mode)
+    if size is not None and mode not in NEW:
         raise ValueError(f"size is that of a new file, and mode {mode!r} makes none")
-    check_options(size, options, _WindowOptions, new=mode in _NEW)
+    check_options(size, options, _WindowOptions, new=mode in NEW)
     settings = {**options, "private": mode == "c", "readonly": mode == "r"}
     if hasattr(file, "fileno"):
         raise TypeError(f"file must be a path or a descriptor, not {file!r}: try .fileno()")
@@ -281,72 +271,13 @@ def anonymous(size: int, name: str = "yammap", **options: Unpack[Options]) -> Mm
     return map_fd(fd, f"memfd:{name}", size, {**options})
 
 
-def open_array(
-    path: Path | int,
-    dtype: DTypeLike = np.uint8,
-    mode: str = "r",
-    shape: Shape | None = None,
-    offset: int = 0,
-    order: Literal["C", "F"] = "C",
-    **options: Unpack[_ArrayOptions],
-) -> NDArray[Any]:
-    """Map a file and return it as a plain ndarray, in one call.
-
-    Parameters
-    ----------
-    path : path-like or int
-        Path or descriptor of the file.
-    dtype : dtype_like, default numpy.uint8
-        Element type.
-    mode : str, default "r"
-        As of `open`. ``"w+"`` and ``"x+"`` make a new file, just as long as the array
-        needs.
-    shape : int or tuple of int, optional
-        Elements a dimension; one may be -1, to be inferred from the file's size.
-    offset : int, default 0
-        Position of the first element in the file, in bytes.
-    order : {"C", "F"}, default "C"
-        Row-major or column-major.
-    **options
-        `perm`, `preallocate`, `populate`, `advice` and `on_fault`, as of `open`.
-
-    Returns
-    -------
-    numpy.ndarray
-        The array. It is all that keeps the memory, and no descriptor stays open.
-
-    Raises
-    ------
-    OSError
-        When the file cannot be opened or mapped.
-    TypeError
-        When `dtype` holds Python objects.
-    ValueError
-        When the array does not fit, or a new file's shape is not given.
-
-    Examples
-    --------
-    >>> import yammap
-    >>> tokens = yammap.open_array("tokens.bin", "<u2", "w+", shape=1000)
-    >>> tokens[:3] = 1, 2, 3
-    >>> yammap.open_array("tokens.bin", "<u2")[:4]
-    array([1, 2, 3, 0], dtype=uint16)
-    """
-    check_options(None, options, _ArrayOptions, new=False)
-    if operator.index(offset) < 0 or order not in ("C", "F"):
-        raise ValueError(f"offset {offset} is negative, or order {order!r} not 'C' or 'F'")
-    new = _known(mode) in _NEW
-    size = offset + _bytes_of_new(dtype, shape) if new else None
-    with open(path, mode, size=size, **options) as m:
-        return m.array(dtype, shape, offset, order)
+def reopen(m: Mmap, mode: str, **options: Unpack[_WindowOptions]) -> Mmap:
+    """Map the file of `m` once more, whatever its name leads to now."""
+    settings = {**options, "private": mode == "c", "readonly": mode == "r"}
+    return map_fd(_duplicate(m.fileno(), mode), m.name, None, settings)
 
 
-def _bytes_of_new(dtype: DTypeLike, shape: Shape | None) -> int:
-    element = np.dtype(dtype)
-    return math.prod(shape_of(None, element, shape)) * element.itemsize
-
-
-def _known(mode: str) -> str:
+def known(mode: str) -> str:
     """Return the mode without the ``b`` it may have."""
     plain = mode.replace("b", "", 1) if isinstance(mode, str) else None
     if plain not in _MODES:
@@ -381,7 +312,7 @@ def _duplicate(fd: int, mode: str) -> int:
     writes = flags & os.O_ACCMODE == os.O_RDWR
     appends = bool(flags & os.O_APPEND)
     fits = {"r": True, "c": True, "r+": writes and not appends, "a+": writes and appends}
-    if mode in _NEW:
+    if mode in NEW:
         raise ValueError(f"mode {mode!r} makes a new file, and descriptor {fd} has one")
     if not fits[mode]:
         kind = (

@@ -265,12 +265,13 @@ class Records(Pages):
         *,
         rows: int,
         offset: int,
+        step: int,
         threads: int,
     ) -> None:
-        """Copy rows of an array at `offset`, which come one after the other."""
+        """Copy rows of an array at `offset`, each `step` bytes behind the one before."""
         index = _integers(index, "indices")
         length = out.nbytes // max(1, len(index))
-        self._copy(index, out, threads, length=length, base=offset, step=length, rows=rows)
+        self._copy(index, out, threads, length=length, base=offset, step=step, rows=rows)
 
     def _copy(
         self,

@@ -36,3 +36,15 @@ def handles(path: Path) -> None:
     rows[0] = 7
     for block in rows.stream(1000):
         assert_type(block, NDArray[Any])
+
+
+def travelling(path: Path, array: NDArray[np.float32]) -> None:
+    handle = yammap.MappedArray.of(array, "r")
+    assert_type(handle, yammap.MappedArray)
+    assert_type(handle.append([[1, 2]]), yammap.MappedArray)
+    assert_type(handle.suggest_chunks(1 << 20), tuple[int, ...])
+    assert_type(handle.strides, tuple[int, ...])
+    assert_type(handle.path, str | bytes)
+    memory = yammap.MappedArray(yammap.anonymous(8), shape=1, strides=(8,))
+    assert_type(memory.mapping, yammap.Mmap)
+    assert_type(yammap.open_npz(path), dict[str, NDArray[Any]])

@@ -1,0 +1,69 @@
+"""Datasets for PyTorch: batches by `take`, in this process and in DataLoader's workers."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+import yammap
+
+LENGTH = 64
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
+
+
+@pytest.fixture
+def windows(monkeypatch):
+    """The module of the dataset: spawned workers have this path, too."""
+    monkeypatch.syspath_prepend(Path(__file__).parent)
+    import windows
+
+    return windows
+
+
+@pytest.fixture
+def tokens(path):
+    tokens = np.random.default_rng(0).integers(0, 1 << 16, 10_000).astype("<u2")
+    tokens.tofile(path)
+    return tokens
+
+
+@pytest.mark.parametrize(
+    ("workers", "context"), [(0, None), (2, "fork"), (2, "forkserver"), (2, "spawn")]
+)
+def test_batches_in_workers(windows, tokens, path, workers, context):
+    data = windows.Windows(path, LENGTH)
+    loader = DataLoader(
+        data,
+        batch_size=32,
+        shuffle=True,
+        collate_fn=torch.from_numpy,
+        num_workers=workers,
+        multiprocessing_context=context,
+    )
+    batches = list(loader)
+    assert all(batch.shape[1:] == (LENGTH,) for batch in batches)
+    found = torch.cat(batches).numpy()
+    expected = np.lib.stride_tricks.sliding_window_view(tokens, LENGTH)
+    assert len(found) == len(data)
+    assert np.array_equal(
+        found[np.lexsort(found.T[::-1])], expected[np.lexsort(expected.T[::-1])]
+    )
+
+
+def test_a_tensor_over_the_file(tokens, path):
+    """Without a copy; it lives as long as the tensor does, and a change is in the file."""
+    handle = yammap.MappedArray(path, "<i2", mode="r+")
+    tensor = torch.from_numpy(handle[:])
+    del handle
+    assert np.array_equal(tensor.numpy().view("<u2"), tokens)
+    tensor[0] = -1
+    assert np.fromfile(path, "<i2", 1) == -1
+
+
+def test_an_array_that_was_a_tensor_travels(tokens, path):
+    tensor = torch.from_numpy(yammap.open_array(path, "<i2", "r+"))
+    with pytest.raises(ValueError, match="not that of a file"):
+        yammap.MappedArray.of(tensor[5:].numpy())

@@ -1,0 +1,302 @@
+"""Files of NumPy's own formats: .npy read, made and mapped in place, and .npz mapped."""
+
+import io
+import zipfile
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis.extra import numpy as npst
+
+import yammap
+
+RECORD = np.dtype([("x", "<f4"), ("name", "S3"), ("at", "<u2", (2, 2))])
+
+
+@pytest.fixture
+def npy(tmp_path):
+    return tmp_path / "array.npy"
+
+
+def same(found, expected):
+    assert (found.dtype, found.shape) == (expected.dtype, expected.shape)
+    assert found.tobytes() == expected.tobytes()
+    assert not isinstance(found, np.memmap)
+
+
+# -- Reading
+
+DTYPES = npst.scalar_dtypes() | npst.array_dtypes(allow_subarrays=True)
+
+
+@pytest.mark.filterwarnings("ignore:Stored array in format")
+@settings(max_examples=200, deadline=None)
+@given(array=npst.arrays(DTYPES, npst.array_shapes(min_dims=0, min_side=0), fill=None))
+def test_what_numpy_saves(tmp_path_factory, array):
+    path = tmp_path_factory.mktemp("npy") / "array.npy"
+    np.save(path, array)
+    if array.dtype.itemsize == 0:
+        with pytest.raises(ValueError, match="no size"):
+            yammap.open_array(path)
+        return
+    for found in (yammap.open_array(path), yammap.MappedArray(path)[...]):
+        same(np.asarray(found), array)
+
+
+@pytest.mark.parametrize("version", [(1, 0), (2, 0), (3, 0)])
+@pytest.mark.parametrize("dtype", ["<i4", ">f8", RECORD, [("größe", "<f4"), ("é\\", "u1")]])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_versions(npy, version, dtype, order):
+    array = np.zeros((4, 3), dtype, order)
+    array.ravel(order="K").view("u1")[:] = np.arange(array.nbytes)
+    with open(npy, "wb") as file:
+        np.lib.format.write_array(file, array, version)
+    found = yammap.open_array(npy)
+    same(found, array)
+    assert found.strides == array.strides
+    same(yammap.MappedArray(npy)[1:], array[1:])
+
+
+def test_a_name_that_only_version_3_has(npy):
+    array = np.array([(1, 2)], [("数据", "<i4"), ("\N{SNOWMAN}", "<i8")])
+    with pytest.warns(UserWarning, match=r"\(3, 0\)|3.0"):
+        np.save(npy, array)
+    same(yammap.open_array(npy), array)
+    log = yammap.MappedArray(npy, mode="r+").append(array)
+    assert np.load(npy).tolist() == log[:].tolist() == [(1, 2)] * 2
+
+
+def test_it_is_mapped_and_not_read(npy):
+    np.save(npy, np.zeros(5, RECORD))
+    yammap.open_array(npy, mode="r+")["x"] = 7
+    assert np.load(npy)["x"].tolist() == [7] * 5
+    private = yammap.open_array(npy, mode="c")
+    private["x"] = 8
+    assert np.load(npy)["x"].tolist() == [7] * 5
+    assert yammap.open_array(npy).flags.aligned
+    assert not yammap.open_array(npy).flags.writeable
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"dtype": "<f4"},
+        {"shape": (4, 3)},
+        {"shape": (-1, 3)},
+        {"order": "F"},
+        {"dtype": np.float32, "shape": [4, -1]},
+    ],
+)
+def test_what_agrees_with_the_header(npy, options):
+    array = np.arange(12, dtype="<f4").reshape((4, 3), order="F")
+    np.save(npy, array)
+    same(yammap.open_array(npy, **options), array)
+    same(yammap.MappedArray(npy, **options)[:], array)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"dtype": "<f8"},
+        {"dtype": ">f4"},
+        {"dtype": "u1"},
+        {"shape": 12},
+        {"shape": (4, 3, 1)},
+        {"shape": (3, -1)},
+        {"order": "F"},
+        {"offset": 128},
+    ],
+)
+def test_what_does_not(npy, options):
+    np.save(npy, np.zeros((4, 3), "<f4"))
+    for call in (yammap.open_array, yammap.MappedArray):
+        with pytest.raises(ValueError, match=r"header") as error:
+            call(npy, **options)
+        assert str(npy) in str(error.value)
+    with pytest.raises(ValueError, match="header"):
+        yammap.MappedArray(npy, strides=(12, 4))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: b"",
+        lambda data: data[:7],
+        lambda data: data[:60],
+        lambda data: data[:-1],
+        lambda data: b"\x93NUMPX" + data[6:],
+        lambda data: data[:6] + b"\4\0" + data[8:],
+        lambda data: data[:6] + b"\3\0" + data[8:10],
+        lambda data: data[:6] + b"\3\0\4\0\0\0\xff\xff\xff\xff",
+        lambda data: data.replace(b"shape", b"shope"),
+        lambda data: data.replace(b"(3,)", b"(4,)"),
+    ],
+)
+def test_damaged_files(npy, damage):
+    np.save(npy, np.zeros(3))
+    npy.write_bytes(damage(npy.read_bytes()))
+    for call in (yammap.open_array, yammap.MappedArray):
+        with pytest.raises(ValueError, match=r"npy file|there are|elements lie") as error:
+            call(npy)
+        assert str(npy) in str(error.value)
+
+
+def test_python_objects_are_refused(npy):
+    np.save(npy, np.array([{}]), allow_pickle=True)
+    for call in (yammap.open_array, yammap.MappedArray):
+        with pytest.raises(TypeError, match="Python objects"):
+            call(npy)
+
+
+def test_the_suffix_decides(tmp_path):
+    path = tmp_path / "array.bin"
+    with open(path, "wb") as file:
+        np.save(file, np.zeros(3))
+    assert yammap.open_array(path).shape == yammap.MappedArray(path).shape == (152,)
+    with open(path, "rb") as file:
+        assert yammap.open_array(file.fileno()).shape == (152,)
+    named = path.rename(path.with_suffix(".npy"))
+    for name in (named, str(named), bytes(named)):
+        assert yammap.open_array(name).shape == yammap.MappedArray(name).shape == (3,)
+
+
+# -- Making
+
+
+@pytest.mark.parametrize("shape", [(), 7, (0,), (0, 3), (2, 3, 4), (10**6, 1)])
+@pytest.mark.parametrize("dtype", [None, "<f8", RECORD, "(2,)<i2", [("数", "<i4")]])
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.filterwarnings("ignore:Stored array in format 3.0")
+def test_what_numpy_loads(npy, shape, dtype, order):
+    made = yammap.open_array(npy, dtype, "w+", shape, order=order)
+    expected = np.zeros(shape, np.dtype(dtype or "u1"), order)
+    same(np.load(npy), expected)
+    if made.size:
+        assert made.strides == expected.strides
+        made.reshape(-1, order="A").view("u1")[-1] = 1
+        assert np.array_equal(np.load(npy), made)
+    assert npy.stat().st_size == np.load(npy, mmap_mode="r").nbytes + len(header(npy))
+    with pytest.raises(FileExistsError):
+        yammap.open_array(npy, dtype, "x+", shape)
+
+
+def header(path):
+    with open(path, "rb") as file:
+        version = np.lib.format.read_magic(file)
+        length = int.from_bytes(file.read(2 if version == (1, 0) else 4), "little")
+        return path.read_bytes()[: file.tell() + length]
+
+
+def test_a_new_file_is_as_numpy_would_have_it(npy, tmp_path):
+    yammap.open_array(npy, "<f8", "w+", (3, 4))[:] = 1
+    np.save(tmp_path / "numpys.npy", np.ones((3, 4)))
+    ours, theirs = npy.read_bytes(), (tmp_path / "numpys.npy").read_bytes()
+    assert len(ours) == len(theirs)
+    assert ours[128:] == theirs[128:]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (("f8", "w+"), ValueError),
+        (("f8", "w+", (3, -1)), ValueError),
+        (("O", "w+", 3), TypeError),
+        (("S0", "w+", 3), ValueError),
+        (("f8", "w+", 3, 8), ValueError),
+    ],
+)
+def test_a_refused_file_is_not_made(npy, arguments, error):
+    with pytest.raises(error):
+        yammap.open_array(npy, *arguments)
+    assert not npy.exists()
+
+
+# -- .npz
+
+
+@pytest.fixture
+def arrays():
+    return {
+        "x": np.arange(1000, dtype="<f8"),
+        "records": np.zeros((3, 2), RECORD),
+        "fortran": np.arange(12, dtype=">i4").reshape((3, 4), order="F"),
+        "empty": np.zeros((0, 3)),
+        "scalar": np.array(5),
+    }
+
+
+@pytest.fixture
+def npz(tmp_path, arrays):
+    np.savez(tmp_path / "arrays.npz", **arrays)
+    return tmp_path / "arrays.npz"
+
+
+def test_members_are_mapped_in_place(npz, arrays):
+    found = yammap.open_npz(npz)
+    assert found.keys() == arrays.keys()
+    for name, array in arrays.items():
+        same(found[name], array)
+        assert array.size == 0 or found[name].strides == array.strides
+        assert not found[name].flags.owndata
+    x = yammap.MappedArray.of(found["x"])
+    assert npz.read_bytes()[x.offset :].startswith(arrays["x"].tobytes())
+    assert found["x"].sum() == arrays["x"].sum()  # at whatever address
+    assert not found["x"].flags.writeable
+
+
+def test_changes_to_members_stay_in_memory(npz):
+    before = npz.read_bytes()
+    found = yammap.open_npz(npz, "c")
+    found["x"][:] = 0
+    assert npz.read_bytes() == before
+    with pytest.raises(ValueError, match="checksum"):
+        yammap.open_npz(npz, "r+")
+
+
+def test_compressed_members_are_refused(tmp_path, arrays):
+    np.savez_compressed(tmp_path / "small.npz", **arrays)
+    with pytest.raises(ValueError, match=r"small.npz/x.npy' is compressed.*np.load"):
+        yammap.open_npz(tmp_path / "small.npz")
+
+
+def archive(path, **members):
+    with zipfile.ZipFile(path, "w") as file:
+        for name, data in members.items():
+            file.writestr(name, data)
+
+
+def saved(array):
+    file = io.BytesIO()
+    np.save(file, array, allow_pickle=True)
+    return file.getvalue()
+
+
+def test_members_that_are_no_arrays(npz):
+    archive(npz, text=b"not an array")
+    with pytest.raises(ValueError, match=r"arrays.npz/text'.*no .npy file"):
+        yammap.open_npz(npz)
+    archive(npz, objects=saved(np.array([{}])))
+    with pytest.raises(TypeError, match="Python objects"):
+        yammap.open_npz(npz)
+
+
+def test_a_member_does_not_reach_into_the_next(npz):
+    """A header that promises more than its member has would show another's bytes."""
+    archive(npz, x=saved(np.zeros(9)).replace(b"(9,)", b"(99,)"), y=saved(np.ones(999)))
+    with pytest.raises(ValueError, match=r"arrays.npz/x'.*elements lie"):
+        yammap.open_npz(npz)
+
+
+def test_an_archive_behind_something_else(npz, arrays):
+    npz.write_bytes(b"#!/bin/sh\n" + npz.read_bytes())
+    same(yammap.open_npz(npz)["x"], arrays["x"])
+
+
+def test_no_archive(npz):
+    npz.write_bytes(npz.read_bytes().replace(b"PK\3\4", b"PK\7\7"))
+    with pytest.raises(zipfile.BadZipFile, match="is not where"):
+        yammap.open_npz(npz)
+    npz.write_bytes(b"")
+    with pytest.raises(zipfile.BadZipFile):
+        yammap.open_npz(npz)
