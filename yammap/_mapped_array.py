@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 import numpy as np
 from numpy.lib.format import dtype_to_descr
 
+from ._core import Mapping
 from ._file import Mmap
 from ._flags import Advice
 from ._layout import Layout, layout_in
@@ -587,7 +588,7 @@ class MappedArray:
             m.write_at(new, self._layout.extent.stop)
             if header:
                 # One system call within a page: nobody is killed halfway, as in a copy.
-                os.pwrite(m.fileno(), text, header.text.start)
+                os.pwrite(Mapping.fileno(m), text, header.text.start)
             source = self._source._replace(size=m.size())
         return self._made(source, self._layout._replace(shape=shape), "r+", m)
 

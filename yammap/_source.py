@@ -74,7 +74,7 @@ def source_at(path: Path) -> Source:
 
 
 def _source_of(m: Mmap, path: str | bytes) -> Source:
-    status = os.fstat(m.fileno())
+    status = os.fstat(Mapping.fileno(m))
     return Source(path, status.st_ino, min(status.st_size, m.size()))
 
 
@@ -123,4 +123,4 @@ def reach(place: Place, mode: str) -> tuple[Source, Mmap | None]:
     if place.fd == -1:
         raise ValueError(f"no path leads to {place.name!r} any more, and it is closed")
     m = open_path(place.fd, mode)
-    return _source_of(m, f"/proc/{os.getpid()}/fd/{m.fileno()}"), m
+    return _source_of(m, f"/proc/{os.getpid()}/fd/{Mapping.fileno(m)}"), m
