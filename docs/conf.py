@@ -1,0 +1,56 @@
+"""How Sphinx builds the documentation: ``sphinx-build -W -n docs build/docs``."""
+
+import sys
+from importlib.metadata import version as version_of
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent / "_ext"))
+
+project = "yammap"
+author = "the yammap developers"
+copyright = f"2026, {author}"
+release = version = version_of("yammap")
+
+extensions = [
+    "myst_parser",
+    "numpydoc",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx_click",
+    "sphinx_copybutton",
+    "sphinx_design",
+]
+exclude_patterns = ["_build"]
+templates_path = ["_templates"]
+
+# Links to other projects would need their inventories, and so the network, at each build.
+nitpick_ignore_regex = [("py:.*", r"(?!yammap\b).*")]
+
+# In docstrings: a link where it is a name, else, as for a parameter, emphasis.
+default_role = "autolink"
+autodoc_typehints = "none"  # the docstrings tell types, with units and shapes
+autosummary_generate = True
+autosummary_generate_overwrite = True
+numpydoc_show_class_members = False  # reference/*.rst lists them by subject
+
+myst_enable_extensions = ["colon_fence"]
+myst_heading_anchors = 3
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
+
+html_theme = "pydata_sphinx_theme"
+html_title = "yammap"
+html_static_path = ["_static"]
+html_css_files = ["custom.css"]
+html_show_sourcelink = False
+html_theme_options = {
+    "logo": {"text": "yammap"},
+    "header_links_before_dropdown": 6,
+    "navigation_with_keys": False,
+    "show_toc_level": 2,
+    "footer_start": ["copyright"],
+    "footer_end": ["theme-version"],
+    "pygments_light_style": "a11y-high-contrast-light",
+    "pygments_dark_style": "a11y-high-contrast-dark",
+}
+html_sidebars = {"tutorial": [], "ecosystem": [], "when-not": [], "changelog": []}
