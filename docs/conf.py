@@ -45,12 +45,13 @@ html_css_files = ["custom.css"]
 html_show_sourcelink = False
 html_theme_options = {
     "logo": {"text": "yammap"},
-    "header_links_before_dropdown": 6,
+    "navbar_align": "left",
+    "header_links_before_dropdown": 5,
     "navigation_with_keys": False,
     "show_toc_level": 2,
     "footer_start": ["copyright"],
     "footer_end": ["theme-version"],
-    "pygments_light_style": "a11y-high-contrast-light",
-    "pygments_dark_style": "a11y-high-contrast-dark",
+    "pygments_light_style": "a11y-light",
+    "pygments_dark_style": "github-dark",
 }
-html_sidebars = {"tutorial": [], "ecosystem": [], "when-not": [], "changelog": []}
+html_sidebars = {"*": []}  # pages that stand alone have no section to go about in
