@@ -24,7 +24,8 @@ exclude_patterns = ["_build"]
 templates_path = ["_templates"]
 
 # Links to other projects would need their inventories, and so the network, at each build.
-nitpick_ignore_regex = [("py:.*", r"(?!yammap\b).*")]
+nitpick_ignore = [("py:obj", "chunk")]  # a parameter, and a module of Python 3.11
+nitpick_ignore_regex = [("py:.*", r"(enum|io|mmap|numpy)\b.*|[A-Z]\w+Error")]
 
 # In docstrings: a link where it is a name, else, as for a parameter, emphasis.
 default_role = "autolink"

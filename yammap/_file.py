@@ -858,7 +858,7 @@ class Mmap(Records):
         *,
         wait: bool = True,
     ) -> None:
-        """Write changed bytes to the disk, as `Mapping.sync`; at first its name as well.
+        """Write changed bytes to the disk; of a new file, at first its name as well.
 
         A new file is on the disk only when its directory is, too. So the first sync of a
         mapping whose opening may have made the file syncs the directory.
