@@ -33,6 +33,11 @@ autodoc_typehints = "none"  # the docstrings tell types, with units and shapes
 autosummary_generate = True
 autosummary_generate_overwrite = True
 numpydoc_show_class_members = False  # reference/*.rst lists them by subject
+# All but: each has a See Also, a longer description, an example (which a property has
+# not), and begins with a capital letter (where a property begins with its type).
+numpydoc_validation_checks = {"all", "SA01", "ES01", "EX01", "SS02"}
+# A tuple, documented field by field; a class of Cython, which does not tell its signature.
+numpydoc_validation_exclude = {r"yammap\.Fault$", r"yammap\.Mapping$"}
 
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
