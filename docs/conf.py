@@ -1,5 +1,6 @@
 """How Sphinx builds the documentation: ``sphinx-build -W -n docs build/docs``."""
 
+import re
 import sys
 from importlib.metadata import version as version_of
 from pathlib import Path
@@ -39,6 +40,7 @@ numpydoc_validation_checks = {"all", "SA01", "ES01", "EX01", "SS02"}
 # A tuple, documented field by field; a class of Cython, which does not tell its signature.
 numpydoc_validation_exclude = {r"yammap\.Fault$", r"yammap\.Mapping$"}
 
+highlight_language = "text"  # of literal blocks without a language
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
@@ -61,3 +63,14 @@ html_theme_options = {
     "pygments_dark_style": "github-dark",
 }
 html_sidebars = {"*": []}  # pages that stand alone have no section to go about in
+
+
+def setup(app):
+    """Tell Sphinx what to call."""
+    app.connect("sphinx-click-process-description", typed)
+
+
+def typed(_app, _context, lines):
+    """Put the lines that click leaves alone, its examples, into a literal block."""
+    text = re.sub(r"^\| (\S.*):$", r"\1::\n", "\n".join(lines), flags=re.MULTILINE)
+    lines[:] = re.sub(r"^\|", "", text, flags=re.MULTILINE).split("\n")
