@@ -59,7 +59,7 @@ html_theme_options = {
     "show_toc_level": 2,
     "footer_start": ["copyright"],
     "footer_end": ["theme-version"],
-    "pygments_light_style": "a11y-light",
+    "pygments_light_style": "github-light",
     "pygments_dark_style": "github-dark",
 }
 html_sidebars = {"*": []}  # pages that stand alone have no section to go about in
