@@ -24,9 +24,10 @@ extensions = [
 exclude_patterns = ["_build"]
 templates_path = ["_templates"]
 
-# Links to other projects would need their inventories, and so the network, at each build.
-nitpick_ignore = [("py:obj", "chunk")]  # a parameter, and a module of Python 3.11
+# Links to other projects would need their inventories, and so the network, at each build;
+# and a parameter may have the name of a module.
 nitpick_ignore_regex = [("py:.*", r"(enum|io|mmap|numpy)\b.*|[A-Z]\w+Error")]
+nitpick_ignore = [("py:obj", name) for name in sys.stdlib_module_names]
 
 # In docstrings: a link where it is a name, else, as for a parameter, emphasis.
 default_role = "autolink"
