@@ -3,9 +3,6 @@
 import re
 import sys
 from importlib.metadata import version as version_of
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 
 project = "yammap"
 author = "the yammap developers"
