@@ -316,7 +316,7 @@ class Mmap(Records):
         io.UnsupportedOperation
             When the descriptor shows other bytes than the mapping: copy on write, in a
             window that does not begin where the file does, and with `ahead`.
-            `Mapping.fileno` returns it nevertheless.
+            ``Mapping.fileno(m)`` returns it nevertheless.
         ValueError
             When the mapping is closed, or has not kept its descriptor.
 
