@@ -10,6 +10,7 @@ __all__ = ["COLUMNS", "cells", "judged", "picture_of", "races_by_title", "report
 
 Row = dict[str, Any]
 COLUMNS = ("what", "time", "rate", "time / yammap's")
+WORDS = {"what", "work", "against", "faster", "why", "reached"}
 LOSS = 0.95
 
 HEAD = """\
@@ -112,9 +113,9 @@ def picture_of(title: str) -> str:
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    """Yield the lines of a Markdown table; all columns but the first are numbers."""
+    """Yield the lines of a Markdown table, its numbers to the right."""
     yield "| " + " | ".join(header) + " |"
-    yield "|---|" + "---:|" * (len(header) - 1)
+    yield "|" + "".join("---|" if name in WORDS else "---:|" for name in header)
     for row in rows:
         yield "| " + " | ".join(row) + " |"
 

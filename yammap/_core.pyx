@@ -731,9 +731,9 @@ cdef class Mapping:
         ``"pread"`` reads and writes by system call and maps nothing, so there are no views
         and arrays. ``"auto"`` does so where the filesystem cannot be mapped.
     ahead : int, default 0
-        Bytes by which appending makes the file longer at a time, so that `append` is a copy
-        in memory. `sync` and `close` give the file the size of its data, and so does the
-        next opening for writing after a crash. 0 keeps the size exact.
+        Bytes by which appending makes the file longer at a time, so that `Mmap.append` is a
+        copy in memory. `Mmap.sync` and `Mmap.close` give the file the size of its data, and
+        so does the next opening for writing after a crash. 0 keeps the size exact.
 
     Raises
     ------

@@ -30,14 +30,14 @@ class BusError(OSError):
     cause: ``EFAULT`` when the file was cut short (the code a system call returns for
     the same access), ``ENOSPC`` when the disk is full, ``EIO`` when it is bad;
     ``filename`` tells the file and ``strerror`` the whole story. The mapping keeps the size
-    it had; `Mapping.refresh` takes over that of the file.
+    it had; `Mmap.refresh` takes over that of the file.
 
     A copying method raises it at once, and has changed nothing else. Where a *view* was
     touched, an array or memoryview, the page is replaced, and the exception is raised as
     early as Python can: in the thread that touched it, by its next call or loop edge
-    (``on_fault="raise"``), and by every later method of the mapping until `Mapping.heal`.
-    The next call may lie behind the ``try`` that was to catch it; leaving `Mapping.guard`
-    is a place where it is certain to come, or to have come.
+    (``on_fault="raise"``), and by every later method of the mapping until `Mmap.heal`.
+    The next call may lie behind the ``try`` that was to catch it; leaving `Mmap.guard` is a
+    place where it is certain to come, or to have come.
 
     Attributes
     ----------

@@ -316,7 +316,7 @@ class Mmap(Records):
         io.UnsupportedOperation
             When the descriptor shows other bytes than the mapping: copy on write, in a
             window that does not begin where the file does, and with `ahead`.
-            `Mapping.fileno` returns it nevertheless.
+            ``Mapping.fileno(m)`` returns it nevertheless.
         ValueError
             When the mapping is closed, or has not kept its descriptor.
 
@@ -858,7 +858,7 @@ class Mmap(Records):
         *,
         wait: bool = True,
     ) -> None:
-        """Write changed bytes to the disk, as `Mapping.sync`; at first its name as well.
+        """Write changed bytes to the disk; of a new file, at first its name as well.
 
         A new file is on the disk only when its directory is, too. So the first sync of a
         mapping whose opening may have made the file syncs the directory.

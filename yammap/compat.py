@@ -570,7 +570,7 @@ class mmap(Mmap):  # noqa: N801
         Raises
         ------
         OSError
-            When the kernel, or `Mmap.madvise`, cannot follow the advice.
+            When the kernel, or `yammap.Mmap.madvise`, cannot follow the advice.
         OverflowError
             When the range goes beyond the largest offset.
         ValueError
