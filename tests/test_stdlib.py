@@ -68,7 +68,7 @@ def test_compressed_files(new, module):
         assert file.read() == b"squeeze" * 100
 
 
-@pytest.mark.parametrize("module", [zlib, bz2, lzma])
+@pytest.mark.parametrize("module", [zlib, gzip, bz2, lzma])
 def test_compressed_bytes(new, module):
     new.write(module.compress(b"squeeze" * 100))
     assert module.decompress(new) == b"squeeze" * 100
