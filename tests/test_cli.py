@@ -388,7 +388,6 @@ def test_help_lists_all_commands():
 
 
 BASH = """
-yammap() {{ {command} "$@"; }}
 eval "$(_YAMMAP_COMPLETE=bash_source yammap)"
 COMP_WORDS=({words}) COMP_CWORD={last}
 _yammap_completion yammap
@@ -396,19 +395,30 @@ printf '%s\\n' "${{COMPREPLY[@]}}"
 """
 
 
-def completed_by_bash(*words):
-    # The completion calls what it completes, so here that is a function of the shell.
-    source = "import sys; sys.argv[0] = 'yammap'; from yammap.__main__ import main; main()"
-    command = f'{sys.executable} -P -c "{source}"'
-    script = BASH.format(command=command, words=" ".join(words), last=len(words) - 1)
-    done = subprocess.run(
-        ["bash", "--norc", "-c", script], capture_output=True, text=True, timeout=120
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout.split()
+@pytest.fixture
+def completed_by_bash(tmp_path):
+    """What bash makes of words, with a yammap of this interpreter first on its path."""
+    command = tmp_path / "yammap"
+    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -P -m yammap "$@"\n')
+    command.chmod(0o755)
+    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+
+    def completed(*words):
+        script = BASH.format(words=" ".join(words), last=len(words) - 1)
+        done = subprocess.run(
+            ["bash", "--norc", "-c", script],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            env={**os.environ, "PATH": path},
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        return done.stdout.split()
+
+    return completed
 
 
-def test_bash_completes_commands_options_and_scenarios():
+def test_bash_completes_commands_options_and_scenarios(completed_by_bash):
     assert completed_by_bash("yammap", "''") == COMMANDS
     assert completed_by_bash("yammap", "info", "--j") == ["--json"]
     assert completed_by_bash("yammap", "bench", "to") == ["tokens"]
