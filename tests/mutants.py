@@ -349,7 +349,7 @@ MUTANTS = [
         "_gather.pyx",
         "if <uint64_t> row >= rows:",
         "if False:",
-        "test_records.py::test_an_index_that_changes_meanwhile_reads_nothing_outside",
+        "test_records.py::test_an_index_that_changes_after_the_check",
     ),
     Mutant(
         "our own truncations are not noticed by batches",
