@@ -64,7 +64,8 @@ class Store:
         raise RuntimeError(f"{self.path}: {left:.1%} of it cannot be evicted")
 
     def warm(self, span: int) -> None:
-        """Have the first bytes in memory, and mapped by everybody."""
+        """Have the first bytes in memory, as read in sequence, and mapped by everybody."""
+        self.evict()
         self.m.populate(0, span)
         for mapping in self.mm, self.random, self.memmap._mmap:
             mapping.madvise(POPULATE_READ, 0, span)

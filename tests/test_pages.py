@@ -296,7 +296,7 @@ def test_evict_writes_first(path):
 
 
 @pytest.mark.parametrize(
-    ("offset", "length"), [(0, 10), (PAGE, PAGE), (MIB + 5, 3 * MIB), (8 * MIB - 10, 5)]
+    ("offset", "length"), [(0, 10), (PAGE, PAGE), (MIB + 5, 2 * MIB), (8 * MIB - 10, 5)]
 )
 @pytest.mark.parametrize("origin", [0, 5])
 def test_evict_a_range(file, data, origin, offset, length):

@@ -3021,18 +3021,18 @@ cdef class Mapping:
         self.select(offset, length, &start, &count)
         return start, count
 
-    def _send(self, int64_t offset, int64_t length, int64_t ahead, int sink):
+    def _send(self, int64_t offset, int64_t length, int sink):
         """Send bytes to the descriptor `sink`, which brings them into the page cache.
 
-        Starts reading `ahead` bytes. Returns how many were sent: 0 where they cannot be
-        read so, and a copy of them tells why.
+        Returns how many were sent: 0 where they cannot be read so, and a copy of them
+        tells why. POSIX_FADV_WILLNEED would not be faster, and its pages would be small
+        ones: only what is read in sequence comes in folios that fill a huge page.
         """
         cdef int64_t position = self.origin + offset
         cdef Py_ssize_t sent = 0
         with self.mutex:
             if self.fd != -1:
                 with nogil:
-                    posix_fadvise(self.fd, position, ahead, POSIX_FADV_WILLNEED)
                     sent = sendfile(sink, self.fd, &position, length)
         return max(sent, 0)
 

@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Pages"]
 
-# Bytes between two looks at whether to go on. Large enough to keep a disk busy, small
-# enough for the kernel to read ahead in one go, and for a slow disk to be interrupted.
+# Bytes between two looks at whether to go on: few enough to interrupt a slow disk.
 _PIECE = 1 << 20
 
 # The page cache is in folios of up to so many bytes, which go as a whole.
@@ -97,14 +96,13 @@ class Pages(Mapping):
         return done
 
     def _warm_piece(self, offset: int, length: int, sink: int) -> int:
-        """Start reading two pieces, and wait for the first; returns its bytes.
+        """Wait for one piece; returns its bytes.
 
         Where there is no descriptor, or nothing to send, a copy does the same and tells
         what is wrong.
         """
         piece = min(length, _PIECE)
-        ahead = min(length, 2 * _PIECE)
-        if count := self._send(offset, piece, ahead, sink):
+        if count := self._send(offset, piece, sink):
             return count
         inside = min(piece, len(self) - offset)
         if inside > 0:
@@ -158,11 +156,14 @@ class Pages(Mapping):
         start, total = self._range(offset, length)
         if total == 0:
             self._populate(start, 0, write)  # for what it refuses
-        for at in range(start, start + total, _PIECE):
-            piece = min(_PIECE, start + total - at)
-            # The kernel populates page by page where the advice is MADV_RANDOM.
-            self.madvise(Advice.WILLNEED, at, piece)
-            self._populate(at, piece, write)
+        with open(os.devnull, "wb", buffering=0) as sink:
+            for at in range(start, start + total, _PIECE):
+                piece = min(_PIECE, start + total - at)
+                # Left alone, the kernel would read in small folios, and page by page where
+                # the advice is MADV_RANDOM.
+                if not self._send(at, piece, sink.fileno()):
+                    self.madvise(Advice.WILLNEED, at, piece)
+                self._populate(at, piece, write)
 
     def resident(
         self, offset: SupportsIndex = 0, length: SupportsIndex | None = None
