@@ -69,6 +69,8 @@ class Store:
         self.m.populate(0, span)
         for mapping in self.mm, self.random, self.memmap._mmap:
             mapping.madvise(POPULATE_READ, 0, span)
+        # Of what a device wrote, a virtual machine's own tables know only after a touch.
+        self.memmap[: span : mmap.PAGESIZE].sum()
 
 
 @contextmanager
