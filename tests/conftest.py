@@ -29,14 +29,14 @@ def child(tmp_path):
     It must exit with `status`: 0, or minus the number of the signal that killed it.
     """
 
-    def run(source, status=0, timeout=120, **environment):
+    def run(source, status=0, **environment):
         done = subprocess.run(
             [sys.executable, "-P", "-W", "error", "-c", textwrap.dedent(source)],
             cwd=tmp_path,
             env={**os.environ, **environment},
             capture_output=True,
             text=True,
-            timeout=timeout,
+            timeout=120,
         )
         assert done.returncode == status, done.stdout + done.stderr
         return done.stdout

@@ -101,7 +101,7 @@ def faulty(child):
     """Run source with the names above at hand; it must exit with `status`."""
 
     def run(source, status=0, **environment):
-        return child(SETUP + textwrap.dedent(source), status, timeout=60, **environment)
+        return child(SETUP + textwrap.dedent(source), status, **environment)
 
     return run
 
