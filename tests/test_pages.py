@@ -279,11 +279,18 @@ def test_evict(file, data, mode):
         assert bytes(array) == data
 
 
-@pytest.mark.parametrize("options", [{"engine": "pread"}, {"keep_fd": False}])
-def test_evict_otherwise(file, data, options):
-    with yammap.open(file, **options) as m:
+def test_evict_without_a_mapping(file, data):
+    with yammap.open(file, engine="pread") as m:
         assert m.pread(8 * MIB, 0) == data
         assert m.evict() == 0
+        assert m.pread(8 * MIB, 0) == data
+
+
+def test_evict_without_a_descriptor(file, data):
+    with yammap.open(file, keep_fd=False) as m:
+        assert m.pread(8 * MIB, 0) == data
+        left = m.evict()
+        assert left == PAGE * m.resident().sum() < MIB
         assert m.pread(8 * MIB, 0) == data
 
 

@@ -266,7 +266,8 @@ class Pages(Mapping):
         int
             The number of bytes of the range that are still in memory, 0 when all are gone.
             What stays is locked, mapped by another process or another mapping, changed in
-            a copy-on-write mapping, or has no other place, as on a tmpfs.
+            a copy-on-write mapping, or has no other place, as on a tmpfs. Of a mapping
+            without a descriptor, some pages that another processor has just read stay.
 
         Raises
         ------
