@@ -215,8 +215,8 @@ MUTANTS = [
     Mutant(
         "positions are not serialised",
         "_file.py",
-        "self._serial = threading.RLock()",
-        "self._serial = __import__('contextlib').nullcontext()",
+        "own thread is using.\n        self._serial = threading.RLock()",
+        "\n        self._serial = __import__('contextlib').nullcontext()",
         "test_threads.py::test_reads_take_turns_at_the_position",
     ),
     Mutant(

@@ -367,6 +367,34 @@ def test_fork_while_other_threads_use_the_mapping(child):
     """)
 
 
+def test_fork_while_other_threads_use_a_mapping_without_position(child):
+    child("""
+        import os, signal, threading, warnings, yammap
+        warnings.simplefilter("ignore", DeprecationWarning)     # of threads and fork
+        m = yammap.Mapping(os.open("log", os.O_RDWR | os.O_CREAT), "log")
+        done = threading.Event()
+
+        def use():
+            while not done.is_set():
+                m.append(b"x" * 100_000)
+                m.resize(0)
+
+        threads = [threading.Thread(target=use) for _ in range(2)]
+        for t in threads: t.start()
+        for _ in range(30):
+            pid = os.fork()
+            if pid == 0:
+                signal.alarm(20)
+                m.append(b"child")
+                os._exit(0)
+            status = os.waitpid(pid, 0)[1]
+            if status: break
+        done.set()
+        for t in threads: t.join()
+        assert status == 0
+    """)
+
+
 def test_a_shared_descriptor_keeps_its_offset(path):
     with open(path, "wb+") as file:
         file.write(b"x" * PAGE)

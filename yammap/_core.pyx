@@ -49,7 +49,9 @@ from libc.string cimport strerror
 
 from ._mman cimport *
 
+import os
 import warnings
+import weakref
 from io import UnsupportedOperation
 
 from ._errors import BusError, Fault, ShortRead
@@ -691,6 +693,19 @@ cdef tuple LASTING = (MADV_NORMAL, MADV_RANDOM, MADV_SEQUENTIAL)
 cdef tuple LASTING_FOR_PAGES = (MADV_HUGEPAGE, MADV_NOHUGEPAGE)
 
 
+# All there are, by identity: a subclass may compare as it likes.
+mappings = weakref.WeakValueDictionary()
+
+
+def renew_after_fork():
+    """A thread that held a lock at the fork is not there to release it in the child."""
+    for mapping in list(mappings.values()):
+        mapping._after_fork()
+
+
+os.register_at_fork(after_in_child=renew_after_fork)
+
+
 @cython.no_gc_clear     # __dealloc__ needs the regions, which may outlive it
 cdef class Mapping:
     """A file's bytes in memory, by offset.
@@ -744,6 +759,7 @@ cdef class Mapping:
         When the window does not lie in the file, an option is unknown, or `ahead` is given
         for a mapping that is not writable, growable and in memory.
     """
+    cdef object __weakref__
     cdef Region region          # None: closed
     cdef Py_ssize_t length      # bytes in the mapping
     cdef Py_ssize_t shrinks     # how often this object has cut the file
@@ -803,6 +819,7 @@ cdef class Mapping:
         self.fd = descriptor
         self.name = name
         try:
+            mappings[id(self)] = self
             self.set_up(private, readonly, offset, length, reserve, preallocate)
             self.set_up_ahead(as_offset(ahead, "ahead"), keep_fd and engine != "pread")
             self.learn_length(-1 if length is None else as_offset(length, "length"))

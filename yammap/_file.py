@@ -7,7 +7,6 @@ import io
 import operator
 import os
 import threading
-import weakref
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, SupportsIndex
 
 import numpy as np
@@ -31,10 +30,6 @@ if TYPE_CHECKING:
     _Buffer = Buffer | NDArray[Any]
 
 __all__ = ["Mmap"]
-
-
-# By identity: a subclass may compare as it likes.
-_mapped: weakref.WeakValueDictionary[int, Mmap] = weakref.WeakValueDictionary()
 
 
 class Mmap(Records):
@@ -112,7 +107,6 @@ class Mmap(Records):
     """
 
     __slots__ = (
-        "__weakref__",
         "_descriptor_is_out",
         "_position",
         "_runs_ahead",
@@ -144,7 +138,6 @@ class Mmap(Records):
         self._unsynced_directory: str | None = None
         # Reentrant, since a signal handler may use the file its own thread is using.
         self._serial = threading.RLock()
-        _mapped[id(self)] = self
         super().__init__(
             fd,
             name,
@@ -171,6 +164,10 @@ class Mmap(Records):
             self.madvise(advice)
         if populate:
             self.populate() if self.engine == "mmap" else self.warm()
+
+    def _after_fork(self) -> None:
+        self._serial = threading.RLock()
+        super()._after_fork()
 
     # -- What kind of file this is
 
@@ -994,15 +991,6 @@ class Mmap(Records):
         except ValueError as error:
             raise ValueError(f"{self.name!r}, from offset {offset}: {error}") from None
 
-
-def _after_fork_in_child() -> None:
-    """A thread that held a lock at the fork is not there to release it in the child."""
-    for m in list(_mapped.values()):
-        m._serial = threading.RLock()
-        m._after_fork()
-
-
-os.register_at_fork(after_in_child=_after_fork_in_child)
 
 # By registration: a C extension type cannot inherit from it, and the isinstance checks
 # of the standard library and of pandas only need to know.
