@@ -156,6 +156,12 @@ def test_truncate(raw, path):
     assert path.read_bytes() == b"\0\0\0\0\0x"
 
 
+def test_truncate_cuts_what_was_written_through_the_descriptor(raw, path):
+    assert os.write(raw.fileno(), b"x" * 100) == 100
+    assert raw.truncate(30) == 30
+    assert path.read_bytes() == b"x" * 30
+
+
 def test_truncate_refuses_negative(raw, path):
     with pytest.raises((OSError, ValueError)):
         raw.truncate(-1)

@@ -301,7 +301,8 @@ class Mmap(Records):
 
         From then on the position is the offset of the descriptor, as that of a file is. So
         whoever reads or writes there goes on where `read` and `write` were, and they go on
-        behind him. What he has added to the file is seen by the next `seek` or `refresh`.
+        behind him. What he has added to the file is seen by the next `seek`, `truncate` or
+        `refresh`. In append mode `append` moves it to the end, too.
 
         Returns
         -------
@@ -818,6 +819,8 @@ class Mmap(Records):
         """
         with self._serial:
             size = self.tell() if size is None else size
+            if self._descriptor_is_out and self.growable:
+                self.refresh()  # what was written through it is to be cut off as well
             self.resize(size)
             return size
 
