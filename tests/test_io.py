@@ -69,10 +69,23 @@ def test_readline(raw):
     assert raw.readline() == b""
 
 
+def test_whatever_is_an_index_is_a_size(raw):
+    class Three:
+        def __index__(self):
+            return 3
+
+    assert raw.read(Three()) == b"fir"
+    assert raw.readline(Three()) == b"st\n"
+    with pytest.raises(TypeError):
+        raw.readline(3.0)
+
+
 def test_readlines(raw):
     assert raw.readlines() == [b"first\n", b"second\n", b"\n", b"last"]
     raw.seek(0)
-    assert raw.readlines(7) == [b"first\n", b"second\n"]
+    assert raw.readlines(5) == [b"first\n"]
+    raw.seek(0)
+    assert raw.readlines(6) == [b"first\n", b"second\n"]
 
 
 def test_iteration(raw):
@@ -193,6 +206,9 @@ def test_append(open_raw, path):
         file.seek(0)
         assert file.write(b"er") == 2
         assert file.tell() == 8
+        file.seek(3)
+        assert file.write(b"") == 0
+        assert file.tell() == 3
         file.seek(0)
         assert file.read() == b"oldnewer"
 

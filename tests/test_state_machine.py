@@ -96,7 +96,7 @@ class FileModel(RuleBasedStateMachine):
     @precondition(lambda self: self.mode != "r")
     @rule(data=DATA)
     def write(self, data):
-        if self.mode == "a+":
+        if self.mode == "a+" and data:
             self.position = len(self.model)
         assert self.m.write(data) == len(data)
         self.put(data, self.position)

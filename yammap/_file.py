@@ -580,9 +580,10 @@ class Mmap(Records):
         0
         b'first\n'
         """
+        size = -1 if size is None else operator.index(size)
         with self._serial:
             start, end = self.tell(), len(self)
-            if size is not None and size >= 0:
+            if size >= 0:
                 end = min(end, start + size)
             newline = self.find(b"\n", start, end)
             return self.read(max(0, (newline + 1 or end) - start))
@@ -593,8 +594,8 @@ class Mmap(Records):
         Parameters
         ----------
         hint : int or None, default -1
-            Stop after the line with which this many bytes have been read; no limit when
-            negative, 0 or None.
+            Stop after the line with which more than this many bytes have been read; no
+            limit when negative, 0 or None.
 
         Returns
         -------
@@ -622,7 +623,7 @@ class Mmap(Records):
         for line in self:
             lines.append(line)
             total += len(line)
-            if hint is not None and 0 < hint <= total:
+            if hint is not None and 0 < hint < total:
                 break
         return lines
 
@@ -718,7 +719,8 @@ class Mmap(Records):
                 self._follow()
             if self.appending:
                 start, count = self._append(data)
-                self._position = start + count
+                if count:  # as write(2), which stays where it is for nothing
+                    self._position = start + count
             else:
                 count = self.write_at(data, self._position)
                 self._position += count
