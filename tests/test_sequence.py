@@ -224,6 +224,8 @@ def test_contains(m):
     assert 100 not in m
     assert b"\x05\x06" in m
     assert b"\x06\x05" not in m
+    assert np.array([5, 6], np.uint8) in m  # which has an `__index__` that refuses
+    assert np.array([6], np.uint8) in m
     with pytest.raises(ValueError, match="256"):
         256 in m  # noqa: B015
     with pytest.raises(TypeError, match="bytes-like"):

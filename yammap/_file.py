@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import operator
@@ -666,8 +667,8 @@ class Mmap(Records):
 
     def __contains__(self, item: object) -> bool:
         """Tell whether a byte, as an int, or several bytes are there, as `bytes` do."""
-        if isinstance(item, SupportsIndex):
-            item = bytes([operator.index(item)])
+        with contextlib.suppress(TypeError):  # an array has `__index__`, and may have none
+            item = bytes([operator.index(item)])  # type: ignore[arg-type]
         return self.find(item) != -1  # type: ignore[arg-type]  # raises for what is neither
 
     def __bool__(self) -> bool:
