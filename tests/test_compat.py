@@ -4,6 +4,7 @@ import errno
 import mmap as standard
 import os
 import sys
+import threading
 import unittest.mock
 from importlib.util import find_spec
 
@@ -402,6 +403,37 @@ def test_the_position_lies_behind_the_end_after_shrinking():
             assert (each.tell(), each.read(9), each.find(b"\0")) == (5000, b"", -1)
             with pytest.raises(ValueError, match="data out of range"):
                 each.write(b"")
+
+
+def test_a_resize_waits_for_a_write_that_was_found_to_fit():
+    """Which would make the mapping, and its file, longer again."""
+
+    class Slow(compat.mmap):
+        def write_at(self, data, offset):
+            cutter.start()
+            cutter.join(0.1)
+            return super().write_at(data, offset)
+
+    m = Slow(-1, 10)
+    cutter = threading.Thread(target=m.resize, args=(3,))
+    m.seek(5)
+    assert m.write(b"12345") == 5
+    cutter.join()
+    assert len(m) == 3
+
+
+def test_what_is_written_is_as_long_as_when_it_was_found_to_fit():
+    data = bytearray(5)
+
+    class Slow(compat.mmap):
+        def write_at(self, view, offset):
+            with pytest.raises(BufferError):
+                data.extend(b"much longer")
+            return super().write_at(view, offset)
+
+    with Slow(-1, 10) as m:
+        assert m.write(data) == 5
+        assert len(m) == 10
 
 
 def test_a_descriptor_that_cannot_be_opened_again_is_duplicated(path):

@@ -432,12 +432,11 @@ class mmap(Mmap):  # noqa: N801
         Traceback (most recent call last):
         ValueError: data out of range
         """
-        count = memoryview(cast("Buffer", data)).nbytes
-        self._require_writable()
-        with self._serial:
-            if count > len(self) - self._position:
+        with memoryview(cast("Buffer", data)) as view, self._serial:
+            self._require_writable()
+            if view.nbytes > len(self) - self._position:
                 raise ValueError("data out of range")
-            self.write_at(data, self._position)
+            count = self.write_at(view, self._position)
             self._position += count
             return count
 
@@ -516,7 +515,8 @@ class mmap(Mmap):  # noqa: N801
             raise TypeError("mmap can't resize a readonly or copy-on-write memory map.")
         if size < 0:
             raise ValueError("new size out of range")
-        super().resize(size)
+        with self._serial:  # or a write that was found to fit would make it longer again
+            super().resize(size)
 
     def flush(
         self, offset: SupportsIndex = 0, size: SupportsIndex | None = None, /
