@@ -29,9 +29,11 @@ def left_ahead(path, data):
     """Leave a file as a process does that is killed after it has appended `data`."""
     pid = os.fork()
     if pid == 0:
-        m = yammap.open(path, "r+" if path.exists() else "x+", ahead=AHEAD)
-        m.append(data)
-        os.kill(os.getpid(), signal.SIGKILL)
+        try:
+            m = yammap.open(path, "r+" if path.exists() else "x+", ahead=AHEAD)
+            m.append(data)
+        finally:  # also when that fails, or it would go on as a second pytest
+            os.kill(os.getpid(), signal.SIGKILL)
     os.waitpid(pid, 0)
 
 

@@ -276,8 +276,10 @@ def test_read_only(module, call):
 def test_memory_is_shared_with_a_forked_child_unless_private(module):
     shared, private = module.mmap(-1, 10), module.mmap(-1, 10, module.MAP_PRIVATE)
     if (child := os.fork()) == 0:
-        shared[0] = private[0] = 7
-        os._exit(0)
+        try:
+            shared[0] = private[0] = 7
+        finally:
+            os._exit(0)
     assert os.waitpid(child, 0)[1] == 0
     assert (shared[0], private[0]) == (7, 0)
 

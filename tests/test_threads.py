@@ -16,8 +16,11 @@ PAGE = os.sysconf("SC_PAGESIZE")
 pytestmark = pytest.mark.usefixtures("eager_switching")
 
 
-def together(*functions):
-    """Run each function in a thread of its own, all started at once; raise what fails."""
+def together(*functions, done=None):
+    """Run each function in a thread of its own, all started at once; raise what fails.
+
+    Others may run until one of them has set the event `done`, which a failure does, too.
+    """
     barrier = threading.Barrier(len(functions))
     failures = []
 
@@ -27,6 +30,8 @@ def together(*functions):
             function()
         except BaseException as failure:
             failures.append(failure)
+            if done is not None:
+                done.set()
 
     threads = [threading.Thread(target=run, args=(f,)) for f in functions]
     for thread in threads:
@@ -114,7 +119,7 @@ def test_growth_under_readers_and_views(path):
                 assert m.pread(8, last * PAGE) in expected
                 assert bytes(m.view(0, 4)) == b"head"
 
-        together(grow, read, read)
+        together(grow, read, read, done=done)
 
 
 def test_31_close_during_copies(path):
@@ -158,7 +163,7 @@ def test_a_truncation_of_ours_overtakes_copies(path):
                 for data in (m.pread(size, 0), m[:]):
                     assert data.count(b"x") == len(data)
 
-        together(cut, read, read)
+        together(cut, read, read, done=done)
 
 
 def test_a_truncation_of_ours_overtakes_slices_with_a_step(path):
@@ -179,7 +184,7 @@ def test_a_truncation_of_ours_overtakes_slices_with_a_step(path):
                 data = m[::2]
                 assert data.count(b"x") == len(data)
 
-        together(cut, read)
+        together(cut, read, done=done)
 
 
 def test_find_during_truncation(path):
@@ -197,7 +202,7 @@ def test_find_during_truncation(path):
             while not done.is_set():
                 assert m.find(b"absent") == m.rfind(b"absent") == -1
 
-        together(cut, find)
+        together(cut, find, done=done)
 
 
 def test_a_write_overtaken_by_a_truncation_leaves_no_trace(path):
@@ -239,7 +244,7 @@ def test_a_truncation_overtakes_assignments_and_moves(path):
                     with contextlib.suppress(IndexError, ValueError):
                         call()
 
-        together(cut, assign)
+        together(cut, assign, done=done)
         assert m[:] == bytes(size)
         assert path.stat().st_size == size
 
@@ -268,7 +273,7 @@ def test_another_thread_runs_meanwhile(path, call):
     sys.setswitchinterval(1000)
     buffer = bytearray(32 << 20)
     start, ran = threading.Event(), []
-    other = threading.Thread(target=lambda: (start.wait(), ran.append(True)))
+    other = threading.Thread(target=lambda: (start.wait(), ran.append(True)), daemon=True)
     other.start()
     with yammap.create(path, len(buffer)) as m:
         m.write_at(buffer, 0)

@@ -159,7 +159,11 @@ def fuse(directory, *failures, pages=4):
         try:
             yield filesystem
         finally:
-            unmount(directory)
+            try:
+                unmount(directory)
+            except subprocess.CalledProcessError:
+                server.kill()  # it serves until it is unmounted, and would be waited for
+                raise
     assert server.returncode == 0, "the FUSE server died"
 
 
