@@ -202,6 +202,7 @@ def test_mode_and_name(open_raw, path, mode, reported):
 def test_append(open_raw, path):
     path.write_bytes(b"old")
     with open_raw(path, "a+") as file:
+        assert file.tell() == 3
         assert file.write(b"new") == 3
         file.seek(0)
         assert file.write(b"er") == 2
@@ -211,6 +212,15 @@ def test_append(open_raw, path):
         assert file.tell() == 3
         file.seek(0)
         assert file.read() == b"oldnewer"
+
+
+def test_what_is_appended_to_has_one_beginning(open_raw, path):
+    """No second byte order mark and no second header, for which writers ask tell()."""
+    for row in ("first", "second"):
+        raw = io.BufferedRandom(open_raw(path, "a+"))
+        with io.TextIOWrapper(raw, encoding="utf-16", newline="\n") as text:
+            text.write(f"header\n{row}\n" if text.tell() == 0 else f"{row}\n")
+    assert path.read_text("utf-16") == "header\nfirst\nsecond\n"
 
 
 def test_read_only(open_raw, path):

@@ -28,7 +28,7 @@ class FileModel(RuleBasedStateMachine):
 
     def open(self, mode, reserve):
         self.mode = mode
-        self.position = 0
+        self.position = len(self.model) if mode == "a+" else 0
         self.m = yammap.open(self.path, mode, reserve=reserve)
 
     @rule(

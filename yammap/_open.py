@@ -100,7 +100,8 @@ def open(
     Returns
     -------
     Mmap
-        The mapped file, positioned at the start.
+        The mapped file, positioned at the start; in mode ``"a+"`` at the end, as other
+        files are, of which many writers ask by `tell` whether they are new.
 
     Raises
     ------
@@ -128,9 +129,13 @@ def open(
     if hasattr(file, "fileno"):
         raise TypeError(f"file must be a path or a descriptor, not {file!r}: try .fileno()")
     if isinstance(file, int):
-        return map_fd(_duplicate(file, mode), file, None, settings)
-    flags = _MODES[mode]
-    return map_fd(open_fd(file, flags, perm), os.fspath(file), size, settings, flags)
+        m = map_fd(_duplicate(file, mode), file, None, settings)
+    else:
+        flags = _MODES[mode]
+        m = map_fd(open_fd(file, flags, perm), os.fspath(file), size, settings, flags)
+    if m.appending:
+        m.seek(0, os.SEEK_END)
+    return m
 
 
 def open_file(
