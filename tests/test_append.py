@@ -220,6 +220,30 @@ def test_who_reopens_at_the_same_time_waits_for_the_one_that_trims(path):
         assert path.read_bytes() == b"record"
 
 
+def test_other_threads_run_while_one_waits_for_the_one_that_trims(child):
+    child(f"""
+        import fcntl, os, signal, struct, threading, time, yammap
+        signal.alarm(20)
+        open("log", "wb").close()
+        fd = os.open("log", os.O_RDWR)
+
+        def lock(kind):     # as _ahead.c does, of two bytes
+            flock = struct.pack("hhqqi4x", kind, os.SEEK_SET, 2**63 - 3, 2, 0)
+            fcntl.fcntl(fd, fcntl.F_OFD_SETLK, flock)
+
+        lock(fcntl.F_WRLCK)
+        done = threading.Event()
+        opener = threading.Thread(
+            target=lambda: (yammap.open("log", "r+", ahead={AHEAD}).close(), done.set()))
+        opener.start()
+        time.sleep(0.1)
+        assert not done.is_set()
+        lock(fcntl.F_UNLCK)
+        opener.join()
+        assert done.is_set()
+    """)
+
+
 def test_what_others_have_written_behind_is_kept(m, path):
     m.append(b"ours")
     size = file_size(path)

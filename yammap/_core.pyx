@@ -872,7 +872,8 @@ cdef class Mapping:
             raise ValueError(f"ahead={ahead} is for a mapping in memory that may write "
                              f"anywhere and grow, which that of {self.name!r} is not")
         if ahead:
-            code = ahead_lock(self.fd, &self.ahead_fd)
+            with nogil:     # it waits for who trims what a crash has left
+                code = ahead_lock(self.fd, &self.ahead_fd)
         if code == 0:
             self.ahead = min(ahead, MOST_RESERVE)
         if writable and code != EBUSY:      # without locks the file grows exactly
