@@ -240,6 +240,14 @@ def test_terminals_without_utf_8_get_ascii(memory, written):
     )
 
 
+def test_what_the_encoding_has_no_letters_for_is_escaped(tmp_path):
+    path = tmp_path / "naïve.bin"
+    path.touch()
+    done = python("-m", "yammap", "info", str(path), PYTHONIOENCODING="ascii")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[0].endswith(r"na\xefve.bin")
+
+
 # -- warm and evict
 
 
