@@ -268,6 +268,19 @@ def test_evict_goes_piece_by_piece(written, monkeypatch, run):
         assert not m.resident().any()
 
 
+def test_evict_goes_on_where_the_kernel_does_not_tell(written, monkeypatch, run):
+    evicted = []
+
+    def hide(self, offset, length):
+        evicted.extend((offset, length))
+        raise PermissionError(1, "hidden", self.name)
+
+    monkeypatch.setattr(_cli, "_PIECE", 1 << 16)
+    monkeypatch.setattr(yammap.Mmap, "evict", hide)
+    assert run("evict", written) == (1, "", f"yammap: {written}: hidden\n")
+    assert evicted == [0, 1 << 16, 1 << 16, 100_000 - (1 << 16)]
+
+
 def test_evict_names_what_stayed(memory, run):
     status, out, err = run("evict", memory)
     assert (status, out) == (1, "")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from . import __version__, _demo
-from ._info import inspect, residency
+from ._info import UNTOLD, inspect, residency
 from ._open import open as open_path
 from ._terminal import bars, complain, console, show, spelled, spelled_size
 
@@ -149,11 +149,18 @@ def evict(files: tuple[str, ...]) -> None:
 def _evict(progress: Progress, path: str) -> None:
     with open_path(path, engine="auto") as m:
         task = progress.add_task(spelled(path), total=m.size())
-        stayed = 0
+        stayed, untold = 0, None
         for offset in range(0, m.size(), _PIECE):
             length = min(_PIECE, m.size() - offset)
-            stayed += m.evict(offset, length)
+            try:
+                stayed += m.evict(offset, length)
+            except OSError as error:
+                if error.errno not in UNTOLD:
+                    raise
+                untold = error  # the piece is evicted, as far as it can be
             progress.advance(task, length)
+        if untold:
+            raise untold
         if stayed:
             text = f"{spelled_size(stayed)} of {spelled_size(m.size())} stayed in memory"
             why = "locked, mapped by another process, or on a tmpfs"
