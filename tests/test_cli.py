@@ -360,6 +360,15 @@ def test_errors_of_the_system_have_no_traceback(monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("options", [[], ["--json"]])
+def test_a_full_output_is_not_the_files_fault(options, written):
+    command = [sys.executable, "-P", "-m", "yammap", "info", *options, str(written)]
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, timeout=120)
+    assert done.returncode == 1
+    assert done.stderr == b"yammap: [Errno 28] No space left on device\n"
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
 def test_a_reader_that_leaves_is_no_error(options, written):
     read, write = os.pipe()
     os.close(read)

@@ -8,7 +8,7 @@ import sys
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from ._info import Info
 
 __all__ = ["commands"]
+
+_T = TypeVar("_T")
 
 # Bytes evicted between two steps of the progress bar. Each waits for the disk.
 _PIECE = 64 << 20
@@ -84,15 +86,15 @@ def info(files: tuple[str, ...], as_json: bool) -> None:
     found: list[Info] = []
     out = console()
 
-    def look(path: str) -> None:
-        found.append(inspect(path))
+    def tell(one: Info) -> None:
+        found.append(one)
         if as_json:
             return
         if len(found) > 1:
             out.print()
-        show(out, found[-1])
+        show(out, one)
 
-    failed = _for_each(files, look, console(stderr=True))
+    failed = _for_each(files, inspect, console(stderr=True), tell)
     if as_json:
         click.echo(json.dumps([asdict(one) for one in found], indent=1))
     sys.exit(failed)
@@ -167,15 +169,25 @@ def _evict(progress: Progress, path: str) -> None:
             raise OSError(errno.EBUSY, f"{text}: {why}")
 
 
-def _for_each(paths: Iterable[str], work: Callable[[str], object], errors: Console) -> bool:
-    """Do the work on each file, those after one that failed too; return whether one did."""
+def _for_each(
+    paths: Iterable[str],
+    work: Callable[[str], _T],
+    errors: Console,
+    tell: Callable[[_T], object] = lambda _: None,
+) -> bool:
+    """Do the work on each file, those after one that failed too; return whether one did.
+
+    What cannot be told of it, as standard output is full, is not the file's error.
+    """
     failed = False
     for path in paths:
         try:
-            work(path)
+            result = work(path)
         except OSError as error:
             complain(errors, path, error)
             failed = True
+        else:
+            tell(result)
     return failed
 
 
