@@ -8,7 +8,7 @@ import fcntl
 import operator
 import os
 import stat
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, AnyStr, Literal, TypedDict, Unpack
 
 from ._core import HARMLESS
 from ._file import Mmap
@@ -25,6 +25,7 @@ __all__ = [
     "NEW",
     "Options",
     "Path",
+    "absolute",
     "anonymous",
     "check_options",
     "create",
@@ -275,6 +276,18 @@ def reopen(m: Mmap, mode: str, **options: Unpack[_WindowOptions]) -> Mmap:
     """Map the file of `m` once more, whatever its name leads to now."""
     settings = {**options, "private": mode == "c", "readonly": mode == "r"}
     return map_fd(_duplicate(m.fileno(), mode), m.name, None, settings)
+
+
+def absolute(path: AnyStr) -> AnyStr:
+    """Return a path from the root that leads where this one does.
+
+    `os.path.abspath` alone would take away ``link/..``, which leads beside the directory
+    that the link is to.
+    """
+    if os.pardir not in os.fsdecode(path).split(os.sep):
+        return os.path.abspath(path)
+    directory, base = os.path.split(path)
+    return os.path.join(os.path.realpath(directory), base)
 
 
 def known(mode: str) -> str:
