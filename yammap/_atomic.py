@@ -7,11 +7,12 @@ import errno
 import operator
 import os
 import secrets
+import stat
 from typing import TYPE_CHECKING, Unpack
 
 from ._core import Mapping
 from ._disk import sync_directory
-from ._open import Options, check_options, map_fd, open_fd
+from ._open import Options, absolute, check_options, map_fd, open_fd
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,9 +76,10 @@ def atomic_create(
     b'whole'
     """
     check_options(operator.index(size), options, Options, new=True)
-    path = os.path.abspath(os.fsdecode(name))
-    directory, base = os.path.split(path)
-    hidden = os.path.join(directory, f".{base}.{secrets.token_hex(8)}")
+    path = absolute(os.fsdecode(name))
+    _refuse_to_replace(path)
+    directory = os.path.dirname(path)
+    hidden = os.path.join(directory, f".yammap-{secrets.token_hex(8)}")
     with _named(path):
         fd = _open_unnamed(directory, hidden, perm)
         m = map_fd(fd, os.fspath(name), size, {**options})
@@ -92,6 +94,13 @@ def atomic_create(
             os.unlink(hidden)
         raise
     sync_directory(directory)
+
+
+def _refuse_to_replace(path: str) -> None:
+    """Raise for a name that no file can take: in the end all its bytes would be lost."""
+    with contextlib.suppress(FileNotFoundError):
+        if stat.S_ISDIR(os.lstat(path).st_mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
 
 
 @contextlib.contextmanager
