@@ -30,8 +30,9 @@ def atomic_create(
     """Make a file that nobody sees before it is complete, and a power cut cannot halve.
 
     At the end of the block its bytes are synced, then it takes its name, in place of a
-    file that may have had it, then the directory is synced. When the block or any of that
-    fails, no file appears and one that was there stays.
+    file that may have had it, then the directory is synced. When the block or a step before
+    the last fails, no file appears and one that was there stays. When the directory cannot
+    be synced, the file is there, but perhaps not after a power cut.
 
     Parameters
     ----------
