@@ -175,6 +175,11 @@ def test_anonymous():
         assert m.size() == 1005
 
 
+def test_memory_has_a_size():
+    with pytest.raises(TypeError):
+        yammap.anonymous(None)
+
+
 # -- From a descriptor
 
 

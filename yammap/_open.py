@@ -264,7 +264,7 @@ def anonymous(size: int, name: str = "yammap", **options: Unpack[Options]) -> Mm
     >>> yammap.anonymous(1 << 20).array("f8", (-1, 1024)).shape
     (128, 1024)
     """
-    check_options(size, options, Options, new=True)
+    check_options(operator.index(size), options, Options, new=True)
     # Memory is given out page by page as files' blocks are not: allocating it here
     # would take at once what the caller may never touch.
     options.setdefault("preallocate", False)
