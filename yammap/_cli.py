@@ -243,8 +243,8 @@ def bench(
 ) -> None:
     """Race yammap against mmap, np.memmap, system calls and pyarrow on this disk.
 
-    SCENARIOS are names of files in benchmarks/, without ".py"; all by default. Cold ones
-    need a filesystem that keeps its files in the page cache, which a tmpfs is not.
+    Without SCENARIOS all are run; a name that is none of them lists them. Cold ones need
+    a filesystem that keeps its files in the page cache, which a tmpfs is not.
 
     \b
     Examples:
