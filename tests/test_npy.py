@@ -131,6 +131,8 @@ def test_what_does_not(npy, options):
         lambda data: data[:6] + b"\3\0\4\0\0\0\xff\xff\xff\xff",
         lambda data: data.replace(b"shape", b"shope"),
         lambda data: data.replace(b"(3,)", b"(4,)"),
+        lambda data: data.replace(b"(3,)", b"((3,"),
+        lambda data: data.replace(b"<f8", b"<08"),
     ],
 )
 def test_damaged_files(npy, damage):
