@@ -115,6 +115,18 @@ def test_nothing_is_no_cells(path):
     assert _info.inspect(str(path)).residency.resident == []
 
 
+def test_a_file_beyond_the_address_space():
+    fd = os.memfd_create("huge")
+    try:
+        os.truncate(fd, 1 << 62)
+        os.pwrite(fd, b"x", 1 << 61)
+        found = _info.inspect(f"/proc/self/fd/{fd}")
+    finally:
+        os.close(fd)
+    assert (found.size, found.holes, found.engine) == (1 << 62, 2, "pread")
+    assert found.residency is None or sum(found.residency.resident) == PAGE
+
+
 @pytest.mark.parametrize("directory", [None, "/dev/shm"])
 def test_filesystem_is_the_one_that_has_the_file(directory):
     with tempfile.NamedTemporaryFile(dir=directory) as file:
