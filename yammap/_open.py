@@ -225,11 +225,6 @@ def create(
     return map_fd(open_fd(name, flags, perm), os.fspath(name), size, {**options}, flags)
 
 
-def _has_holes(m: Mmap) -> bool:
-    status = os.fstat(super(Mmap, m).fileno())
-    return status.st_blocks * 512 < status.st_size
-
-
 def anonymous(size: int, name: str = "yammap", **options: Unpack[Options]) -> Mmap:
     """Map memory that has no file on any disk: a memfd, see memfd_create(2).
 
@@ -408,6 +403,11 @@ def _set_size(m: Mmap, size: int, *, preallocate: bool) -> None:
     m.resize(size)
     if preallocate and kept and _has_holes(m):
         m.allocate(0, kept)
+
+
+def _has_holes(m: Mmap) -> bool:
+    status = os.fstat(super(Mmap, m).fileno())
+    return status.st_blocks * 512 < status.st_size
 
 
 @contextlib.contextmanager
