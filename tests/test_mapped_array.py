@@ -544,6 +544,13 @@ def test_large_pieces_are_views_that_last(path):
     assert piece[499, 1023] == 999 * 1024
 
 
+def test_large_pieces_do_not_tie_the_position_to_the_descriptor(path):
+    path.write_bytes(bytes(2 * MIB))
+    handle = yammap.MappedArray(path)
+    assert len(handle[: MIB + 1]) == MIB + 1
+    assert not handle.mapping._descriptor_is_out
+
+
 def test_pieces_that_overlap_are_assigned_as_in_memory(path):
     content = np.arange(MIB, dtype="<i4").reshape(1024, 1024)
     content.tofile(path)

@@ -270,7 +270,7 @@ def anonymous(size: int, name: str = "yammap", **options: Unpack[Options]) -> Mm
 def reopen(m: Mmap, mode: str, **options: Unpack[_WindowOptions]) -> Mmap:
     """Map the file of `m` once more, whatever its name leads to now."""
     settings = {**options, "private": mode == "c", "readonly": mode == "r"}
-    return map_fd(_duplicate(m.fileno(), mode), m.name, None, settings)
+    return map_fd(_duplicate(super(Mmap, m).fileno(), mode), m.name, None, settings)
 
 
 def absolute(path: AnyStr) -> AnyStr:
