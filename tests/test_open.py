@@ -347,3 +347,11 @@ def test_what_cannot_become_a_file_is_refused_before_the_block(linked, name, mon
     monkeypatch.chdir(linked / "far")
     with pytest.raises(OSError), yammap.atomic_create(name, 3):  # noqa: PT011
         pytest.fail("its bytes would be lost")
+
+
+def test_a_file_made_atomically_needs_its_descriptor(path):
+    with (
+        pytest.raises(ValueError, match="keep_fd must be true"),
+        yammap.atomic_create(path, 3, keep_fd=False),
+    ):
+        pytest.fail("its bytes would be lost")

@@ -43,7 +43,7 @@ def atomic_create(
     perm : int, default 0o666
         Permission bits of the file, less the process's umask.
     **options
-        As of `create`.
+        As of `create`; `keep_fd` cannot be false.
 
     Yields
     ------
@@ -57,7 +57,7 @@ def atomic_create(
     OSError
         When the file cannot be made, synced or named.
     ValueError
-        When `size` is negative.
+        When `size` is negative, or `keep_fd` false.
 
     Notes
     -----
@@ -77,6 +77,8 @@ def atomic_create(
     b'whole'
     """
     check_options(operator.index(size), options, Options, new=True)
+    if not options.get("keep_fd", True):
+        raise ValueError("keep_fd must be true: a file gets its name by its descriptor")
     path = absolute(os.fsdecode(name))
     _refuse_to_replace(path)
     directory = os.path.dirname(path)
