@@ -115,6 +115,18 @@ def test_nothing_is_no_cells(path):
     assert _info.inspect(str(path)).residency.resident == []
 
 
+def test_a_file_beyond_the_address_space():
+    fd = os.memfd_create("huge")
+    try:
+        os.truncate(fd, 1 << 62)
+        os.pwrite(fd, b"x", 1 << 61)
+        found = _info.inspect(f"/proc/self/fd/{fd}")
+    finally:
+        os.close(fd)
+    assert (found.size, found.holes, found.engine) == (1 << 62, 2, "pread")
+    assert found.residency is None or sum(found.residency.resident) == PAGE
+
+
 @pytest.mark.parametrize("directory", [None, "/dev/shm"])
 def test_filesystem_is_the_one_that_has_the_file(directory):
     with tempfile.NamedTemporaryFile(dir=directory) as file:
@@ -240,6 +252,14 @@ def test_terminals_without_utf_8_get_ascii(memory, written):
     )
 
 
+def test_what_the_encoding_has_no_letters_for_is_escaped(tmp_path):
+    path = tmp_path / "naïve.bin"
+    path.touch()
+    done = python("-m", "yammap", "info", str(path), PYTHONIOENCODING="ascii")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[0].endswith(r"na\xefve.bin")
+
+
 # -- warm and evict
 
 
@@ -258,6 +278,19 @@ def test_evict_goes_piece_by_piece(written, monkeypatch, run):
     assert run("evict", written) == (0, "", "")
     with yammap.open(written) as m:
         assert not m.resident().any()
+
+
+def test_evict_goes_on_where_the_kernel_does_not_tell(written, monkeypatch, run):
+    evicted = []
+
+    def hide(self, offset, length):
+        evicted.extend((offset, length))
+        raise PermissionError(1, "hidden", self.name)
+
+    monkeypatch.setattr(_cli, "_PIECE", 1 << 16)
+    monkeypatch.setattr(yammap.Mmap, "evict", hide)
+    assert run("evict", written) == (1, "", f"yammap: {written}: hidden\n")
+    assert evicted == [0, 1 << 16, 1 << 16, 100_000 - (1 << 16)]
 
 
 def test_evict_names_what_stayed(memory, run):
@@ -336,6 +369,15 @@ def test_errors_of_the_system_have_no_traceback(monkeypatch, capsys):
     with pytest.raises(SystemExit) as end:
         __main__.main()
     assert end.value.code == "yammap: [Errno 28] No space left on device: '/full'"
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_a_full_output_is_not_the_files_fault(options, written):
+    command = [sys.executable, "-P", "-m", "yammap", "info", *options, str(written)]
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, timeout=120)
+    assert done.returncode == 1
+    assert done.stderr == b"yammap: [Errno 28] No space left on device\n"
 
 
 @pytest.mark.parametrize("options", [[], ["--json"]])

@@ -328,8 +328,9 @@ def test_seeking_past_the_known_end_looks_again(m, path):
         file.write(b"more")
     assert m.seek(10_003) == 10_003
     assert m.read() == b"e"
-    with pytest.raises(ValueError, match="position -1 is before the start of"):
-        m.seek(-1)
+    for kind in (ValueError, OSError):
+        with pytest.raises(kind, match="position -1 is before the start of"):
+            m.seek(-1)
     with pytest.raises(
         ValueError, match="SEEK_SET, SEEK_CUR, SEEK_END, SEEK_DATA, SEEK_HOLE"
     ):

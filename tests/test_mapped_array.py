@@ -271,6 +271,18 @@ def test_another_file_is_noticed(cube, path):
         assert error.filename == str(path)
 
 
+@pytest.mark.parametrize("kind", [os.fsdecode, os.fsencode])
+def test_its_file_is_the_one_that_open_opens(tmp_path, monkeypatch, kind):
+    (tmp_path / "far" / "away").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "far" / "away")
+    (tmp_path / "file").write_bytes(b"near")
+    (tmp_path / "far" / "file").write_bytes(b"far")
+    monkeypatch.chdir(tmp_path)
+    handle = yammap.MappedArray(kind("link/../file"))
+    assert np.asarray(handle).tobytes() == b"far"
+    assert handle.path == kind(str(tmp_path / "far" / "file"))
+
+
 def test_a_file_that_became_shorter_is_noticed(cube, path):
     handle = yammap.MappedArray(path, "<i4", 2, 3)
     os.truncate(path, 400)
@@ -530,6 +542,13 @@ def test_large_pieces_are_views_that_last(path):
     assert piece[1, 0] == 4 * 1024 - 1
     path.unlink()
     assert piece[499, 1023] == 999 * 1024
+
+
+def test_large_pieces_do_not_tie_the_position_to_the_descriptor(path):
+    path.write_bytes(bytes(2 * MIB))
+    handle = yammap.MappedArray(path)
+    assert len(handle[: MIB + 1]) == MIB + 1
+    assert not handle.mapping._descriptor_is_out
 
 
 def test_pieces_that_overlap_are_assigned_as_in_memory(path):

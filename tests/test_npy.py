@@ -131,6 +131,8 @@ def test_what_does_not(npy, options):
         lambda data: data[:6] + b"\3\0\4\0\0\0\xff\xff\xff\xff",
         lambda data: data.replace(b"shape", b"shope"),
         lambda data: data.replace(b"(3,)", b"(4,)"),
+        lambda data: data.replace(b"(3,)", b"((3,"),
+        lambda data: data.replace(b"<f8", b"<08"),
     ],
 )
 def test_damaged_files(npy, damage):
@@ -291,6 +293,11 @@ def test_a_member_does_not_reach_into_the_next(npz):
 def test_an_archive_behind_something_else(npz, arrays):
     npz.write_bytes(b"#!/bin/sh\n" + npz.read_bytes())
     same(yammap.open_npz(npz)["x"], arrays["x"])
+
+
+def test_an_archive_of_nothing(npz):
+    np.savez(npz)
+    assert yammap.open_npz(npz) == {}
 
 
 def test_no_archive(npz):

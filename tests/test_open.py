@@ -175,6 +175,11 @@ def test_anonymous():
         assert m.size() == 1005
 
 
+def test_memory_has_a_size():
+    with pytest.raises(TypeError):
+        yammap.anonymous(None)
+
+
 # -- From a descriptor
 
 
@@ -309,3 +314,44 @@ def test_no_descriptor_that_shows_other_bytes(path, mode, options, why):
     ):
         m.fileno()
     assert path.read_bytes() == b"0123456789"
+
+
+@pytest.fixture
+def linked(tmp_path, monkeypatch):
+    """A directory in which ``link/..`` is another one, called far."""
+    (tmp_path / "far" / "away").mkdir(parents=True)
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "link").symlink_to(tmp_path / "far" / "away")
+    monkeypatch.chdir(tmp_path / "here")
+    return tmp_path
+
+
+@pytest.mark.parametrize("kind", [os.fsdecode, os.fsencode])
+def test_a_file_behind_a_link_is_made_where_open_makes_it(linked, kind):
+    with yammap.atomic_create(kind("link/../file"), 3):
+        pass
+    with yammap.open(kind("link/../file")) as m:
+        assert m.size() == 3
+    assert sorted(os.listdir(linked / "far")) == ["away", "file"]
+
+
+@pytest.mark.parametrize("name", ["n" * 255, "é" * 127])
+def test_a_file_of_the_longest_name_is_made_atomically(tmp_path, name):
+    with yammap.atomic_create(tmp_path / name, 3):
+        pass
+    assert os.listdir(tmp_path) == [name]
+
+
+@pytest.mark.parametrize("name", ["", "away", "n" * 256])
+def test_what_cannot_become_a_file_is_refused_before_the_block(linked, name, monkeypatch):
+    monkeypatch.chdir(linked / "far")
+    with pytest.raises(OSError), yammap.atomic_create(name, 3):  # noqa: PT011
+        pytest.fail("its bytes would be lost")
+
+
+def test_a_file_made_atomically_needs_its_descriptor(path):
+    with (
+        pytest.raises(ValueError, match="keep_fd must be true"),
+        yammap.atomic_create(path, 3, keep_fd=False),
+    ):
+        pytest.fail("its bytes would be lost")

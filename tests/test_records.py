@@ -60,7 +60,7 @@ def test_gather_of_every_length(length):
 @pytest.mark.parametrize("order", [">", "<"])
 def test_gather_takes_any_integers(mapped, data, dtype, order):
     offsets = np.array([0, 100, 7, 7, 33], dtype.newbyteorder(order))
-    expected = [data[o : o + 5] for o in offsets]
+    expected = [data[o : o + 5] for o in offsets.tolist()]
     assert np.array_equal(mapped.gather(offsets, 5), expected)
     assert np.array_equal(mapped.gather(offsets[::-1], 5), expected[::-1])
     assert np.array_equal(mapped.gather(offsets.tolist(), 5), expected)

@@ -48,6 +48,17 @@ def test_zipfile(new):
         assert archive.namelist() == ["a.txt", "b.txt", "c.txt"]
 
 
+def test_zipfile_of_few_bytes(new):
+    """It looks for its records before the start of the file, for an OSError."""
+    new.write(b"text")
+    assert not zipfile.is_zipfile(new)
+    new.truncate(0)
+    with zipfile.ZipFile(new, "w"):
+        pass
+    with zipfile.ZipFile(new) as archive:
+        assert archive.namelist() == []
+
+
 @pytest.mark.parametrize("compression", ["", "gz"])
 def test_tarfile(new, compression):
     with tarfile.open(fileobj=new, mode=f"w:{compression}") as archive:

@@ -1,5 +1,6 @@
 """``yammap`` and ``python -m yammap``: the command line, if what it needs is there."""
 
+import io
 import sys
 
 __all__ = ["main"]
@@ -9,6 +10,9 @@ _EXTRAS = {"click": "cli", "rich": "cli", "matplotlib": "bench", "pyarrow": "ben
 
 def main() -> None:
     """Run the command line; the entry point of the console script."""
+    # A name or a unit that the terminal's encoding has no letters for is shown escaped.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         from ._cli import commands
 

@@ -7,11 +7,12 @@ import errno
 import operator
 import os
 import secrets
+import stat
 from typing import TYPE_CHECKING, Unpack
 
 from ._core import Mapping
 from ._disk import sync_directory
-from ._open import Options, check_options, map_fd, open_fd
+from ._open import Options, absolute, check_options, map_fd, open_fd
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,8 +30,9 @@ def atomic_create(
     """Make a file that nobody sees before it is complete, and a power cut cannot halve.
 
     At the end of the block its bytes are synced, then it takes its name, in place of a
-    file that may have had it, then the directory is synced. When the block or any of that
-    fails, no file appears and one that was there stays.
+    file that may have had it, then the directory is synced. When the block or a step before
+    the last fails, no file appears and one that was there stays. When the directory cannot
+    be synced, the file is there, but perhaps not after a power cut.
 
     Parameters
     ----------
@@ -41,7 +43,7 @@ def atomic_create(
     perm : int, default 0o666
         Permission bits of the file, less the process's umask.
     **options
-        As of `create`.
+        As of `create`; `keep_fd` cannot be false.
 
     Yields
     ------
@@ -55,7 +57,7 @@ def atomic_create(
     OSError
         When the file cannot be made, synced or named.
     ValueError
-        When `size` is negative.
+        When `size` is negative, or `keep_fd` false.
 
     Notes
     -----
@@ -75,9 +77,12 @@ def atomic_create(
     b'whole'
     """
     check_options(operator.index(size), options, Options, new=True)
-    path = os.path.abspath(os.fsdecode(name))
-    directory, base = os.path.split(path)
-    hidden = os.path.join(directory, f".{base}.{secrets.token_hex(8)}")
+    if not options.get("keep_fd", True):
+        raise ValueError("keep_fd must be true: a file gets its name by its descriptor")
+    path = absolute(os.fsdecode(name))
+    _refuse_to_replace(path)
+    directory = os.path.dirname(path)
+    hidden = os.path.join(directory, f".yammap-{secrets.token_hex(8)}")
     with _named(path):
         fd = _open_unnamed(directory, hidden, perm)
         m = map_fd(fd, os.fspath(name), size, {**options})
@@ -92,6 +97,13 @@ def atomic_create(
             os.unlink(hidden)
         raise
     sync_directory(directory)
+
+
+def _refuse_to_replace(path: str) -> None:
+    """Raise for a name that no file can take: in the end all its bytes would be lost."""
+    with contextlib.suppress(FileNotFoundError):
+        if stat.S_ISDIR(os.lstat(path).st_mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
 
 
 @contextlib.contextmanager

@@ -8,12 +8,12 @@ import sys
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
 from . import __version__, _demo
-from ._info import inspect, residency
+from ._info import UNTOLD, inspect, residency
 from ._open import open as open_path
 from ._terminal import bars, complain, console, show, spelled, spelled_size
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from ._info import Info
 
 __all__ = ["commands"]
+
+_T = TypeVar("_T")
 
 # Bytes evicted between two steps of the progress bar. Each waits for the disk.
 _PIECE = 64 << 20
@@ -84,15 +86,15 @@ def info(files: tuple[str, ...], as_json: bool) -> None:
     found: list[Info] = []
     out = console()
 
-    def look(path: str) -> None:
-        found.append(inspect(path))
+    def tell(one: Info) -> None:
+        found.append(one)
         if as_json:
             return
         if len(found) > 1:
             out.print()
-        show(out, found[-1])
+        show(out, one)
 
-    failed = _for_each(files, look, console(stderr=True))
+    failed = _for_each(files, inspect, console(stderr=True), tell)
     if as_json:
         click.echo(json.dumps([asdict(one) for one in found], indent=1))
     sys.exit(failed)
@@ -149,26 +151,43 @@ def evict(files: tuple[str, ...]) -> None:
 def _evict(progress: Progress, path: str) -> None:
     with open_path(path, engine="auto") as m:
         task = progress.add_task(spelled(path), total=m.size())
-        stayed = 0
+        stayed, untold = 0, None
         for offset in range(0, m.size(), _PIECE):
             length = min(_PIECE, m.size() - offset)
-            stayed += m.evict(offset, length)
+            try:
+                stayed += m.evict(offset, length)
+            except OSError as error:
+                if error.errno not in UNTOLD:
+                    raise
+                untold = error  # the piece is evicted, as far as it can be
             progress.advance(task, length)
+        if untold:
+            raise untold
         if stayed:
             text = f"{spelled_size(stayed)} of {spelled_size(m.size())} stayed in memory"
             why = "locked, mapped by another process, or on a tmpfs"
             raise OSError(errno.EBUSY, f"{text}: {why}")
 
 
-def _for_each(paths: Iterable[str], work: Callable[[str], object], errors: Console) -> bool:
-    """Do the work on each file, those after one that failed too; return whether one did."""
+def _for_each(
+    paths: Iterable[str],
+    work: Callable[[str], _T],
+    errors: Console,
+    tell: Callable[[_T], object] = lambda _: None,
+) -> bool:
+    """Do the work on each file, those after one that failed too; return whether one did.
+
+    What cannot be told of it, as standard output is full, is not the file's error.
+    """
     failed = False
     for path in paths:
         try:
-            work(path)
+            result = work(path)
         except OSError as error:
             complain(errors, path, error)
             failed = True
+        else:
+            tell(result)
     return failed
 
 
@@ -224,8 +243,8 @@ def bench(
 ) -> None:
     """Race yammap against mmap, np.memmap, system calls and pyarrow on this disk.
 
-    SCENARIOS are names of files in benchmarks/, without ".py"; all by default. Cold ones
-    need a filesystem that keeps its files in the page cache, which a tmpfs is not.
+    Without SCENARIOS all are run; a name that is none of them lists them. Cold ones need
+    a filesystem that keeps its files in the page cache, which a tmpfs is not.
 
     \b
     Examples:

@@ -401,9 +401,11 @@ class Mmap(Records):
         ------
         OSError
             When there is no data or hole after `offset`.
+        io.UnsupportedOperation
+            When the position would lie before the start: a ValueError, and as that of other
+            files an OSError.
         ValueError
-            When the position would lie before the start, `whence` is unknown, or the
-            mapping is closed.
+            When `whence` is unknown, or the mapping is closed.
 
         Examples
         --------
@@ -420,7 +422,7 @@ class Mmap(Records):
                     self.refresh()  # somebody may have written through it
             position = self._sought(offset, whence)
             if position < 0:
-                raise ValueError(
+                raise io.UnsupportedOperation(
                     f"position {position} is before the start of {self.name!r}"
                 )
             if position > len(self) and self.growable:

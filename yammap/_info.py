@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
     from ._file import Mmap
 
-__all__ = ["Filesystem", "Info", "Residency", "inspect", "residency"]
+__all__ = ["UNTOLD", "Filesystem", "Info", "Residency", "inspect", "residency"]
+
+# Of a kernel that does not tell what is in memory, see `Mmap.resident`.
+UNTOLD = frozenset({errno.EPERM, errno.ENOSYS})
 
 # At most: four lines on a terminal of 80 columns.
 _CELLS = 256
@@ -96,7 +99,7 @@ def residency(m: Mmap) -> Residency | None:
             [m._bytes_resident(at, min(cell, size - at)) for at in range(0, size, cell)],
         )
     except OSError as error:
-        if error.errno in (errno.EPERM, errno.ENOSYS):
+        if error.errno in UNTOLD:
             return None
         raise
 

@@ -8,7 +8,7 @@ import fcntl
 import operator
 import os
 import stat
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, AnyStr, Literal, TypedDict, Unpack
 
 from ._core import HARMLESS
 from ._file import Mmap
@@ -25,6 +25,7 @@ __all__ = [
     "NEW",
     "Options",
     "Path",
+    "absolute",
     "anonymous",
     "check_options",
     "create",
@@ -229,11 +230,6 @@ def create(
     return map_fd(open_fd(name, flags, perm), os.fspath(name), size, {**options}, flags)
 
 
-def _has_holes(m: Mmap) -> bool:
-    status = os.fstat(super(Mmap, m).fileno())
-    return status.st_blocks * 512 < status.st_size
-
-
 def anonymous(size: int, name: str = "yammap", **options: Unpack[Options]) -> Mmap:
     """Map memory that has no file on any disk: a memfd, see memfd_create(2).
 
@@ -268,7 +264,7 @@ def anonymous(size: int, name: str = "yammap", **options: Unpack[Options]) -> Mm
     >>> yammap.anonymous(1 << 20).array("f8", (-1, 1024)).shape
     (128, 1024)
     """
-    check_options(size, options, Options, new=True)
+    check_options(operator.index(size), options, Options, new=True)
     # Memory is given out page by page as files' blocks are not: allocating it here
     # would take at once what the caller may never touch.
     options.setdefault("preallocate", False)
@@ -279,7 +275,19 @@ def anonymous(size: int, name: str = "yammap", **options: Unpack[Options]) -> Mm
 def reopen(m: Mmap, mode: str, **options: Unpack[_WindowOptions]) -> Mmap:
     """Map the file of `m` once more, whatever its name leads to now."""
     settings = {**options, "private": mode == "c", "readonly": mode == "r"}
-    return map_fd(_duplicate(m.fileno(), mode), m.name, None, settings)
+    return map_fd(_duplicate(super(Mmap, m).fileno(), mode), m.name, None, settings)
+
+
+def absolute(path: AnyStr) -> AnyStr:
+    """Return a path from the root that leads where this one does.
+
+    `os.path.abspath` alone would take away ``link/..``, which leads beside the directory
+    that the link is to.
+    """
+    if os.pardir not in os.fsdecode(path).split(os.sep):
+        return os.path.abspath(path)
+    directory, base = os.path.split(path)
+    return os.path.join(os.path.realpath(directory), base)
 
 
 def known(mode: str) -> str:
@@ -400,6 +408,11 @@ def _set_size(m: Mmap, size: int, *, preallocate: bool) -> None:
     m.resize(size)
     if preallocate and kept and _has_holes(m):
         m.allocate(0, kept)
+
+
+def _has_holes(m: Mmap) -> bool:
+    status = os.fstat(super(Mmap, m).fileno())
+    return status.st_blocks * 512 < status.st_size
 
 
 @contextlib.contextmanager

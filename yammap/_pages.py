@@ -305,13 +305,24 @@ class Pages(Mapping):
         return self._bytes_resident(start, count)
 
     def _bytes_resident(self, start: int, count: int) -> int:
-        pages = self.resident(start, count)
-        if not pages.any():
-            return 0
+        pages, first, last = self._pages_resident(start, count)
         lead = (self.origin + start) % mmap.PAGESIZE
         trail = -(lead + count) % mmap.PAGESIZE
-        whole = int(np.count_nonzero(pages)) * mmap.PAGESIZE
-        return whole - lead * int(pages[0]) - trail * int(pages[-1])
+        return pages * mmap.PAGESIZE - lead * first - trail * last
+
+    def _pages_resident(self, start: int, count: int) -> tuple[int, int, int]:
+        """Count a range's pages that are in memory: all, the first, and the last.
+
+        What is not mapped may be larger than any address space, and its pages too many
+        for an array.
+        """
+        if count == 0:
+            return 0, 0, 0
+        if self.engine == "pread":
+            ends = self._cachestat(start, 1), self._cachestat(start + count - 1, 1)
+            return self._cachestat(start, count), *ends
+        pages = self.resident(start, count)
+        return int(np.count_nonzero(pages)), int(pages[0]), int(pages[-1])
 
 
 def _may_look(fd: int) -> bool:

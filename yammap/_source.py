@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakValueDictionary
 
 from ._core import Mapping, Region
+from ._open import absolute
 from ._open import open as open_path
 
 if TYPE_CHECKING:
@@ -68,9 +69,10 @@ def source_at(path: Path) -> Source:
     It is mapped for that: one that runs ahead of its data (`Mmap`, `ahead`) ends where its
     data does, and what cannot be mapped is refused now.
     """
-    absolute = os.path.abspath(os.fspath(path))
-    with open_path(absolute) as m:
-        return _source_of(m, absolute)
+    name: Any = os.fspath(path)
+    name = absolute(name)
+    with open_path(name) as m:
+        return _source_of(m, name)
 
 
 def _source_of(m: Mmap, path: str | bytes) -> Source:
