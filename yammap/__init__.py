@@ -27,7 +27,7 @@ from ._mapped_array import MappedArray
 from ._open import anonymous, create, open, open_file
 from ._open_array import open_array, open_npz
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 __all__ = [
     "BusError",
