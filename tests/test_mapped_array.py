@@ -610,6 +610,18 @@ def test_append_returns_the_longer_array(tmp_path, name):
     assert np.array_equal(found[1:], expected[1:])
 
 
+@pytest.mark.parametrize(
+    ("rows", "options"),
+    [(1, {"order": "F"}), (1, {"strides": (-8, 8)}), (0, {"strides": (-8, 8)})],
+)
+def test_rows_that_are_added_to_one_or_none_follow_one_another(path, rows, options):
+    first = np.arange(3.0 * rows).reshape(rows, 3)
+    path.write_bytes(first.tobytes())
+    handle = yammap.MappedArray(path, "f8", (rows, 3), mode="r+", **options)
+    longer = handle.append([[7, 8, 9], [10, 11, 12]])
+    assert np.array_equal(longer, [*first, [7, 8, 9], [10, 11, 12]])
+
+
 @pytest.mark.parametrize("name", ["log.bin", "log.npy"])
 def test_append_to_what_is_not_all_of_the_file(tmp_path, name):
     path = tmp_path / name

@@ -14,7 +14,7 @@ from numpy.lib.format import dtype_to_descr
 from ._core import Mapping
 from ._file import Mmap
 from ._flags import Advice
-from ._layout import Layout, layout_in
+from ._layout import Layout, contiguous, layout_in
 from ._npy import Header, is_npy, layout_of_npy, read_header
 from ._open import reopen
 from ._source import Source, locate, reach, source_at
@@ -590,7 +590,9 @@ class MappedArray:
                 # One system call within a page: nobody is killed halfway, as in a copy.
                 os.pwrite(Mapping.fileno(m), text, header.text.start)
             source = self._source._replace(size=m.size())
-        return self._made(source, self._layout._replace(shape=shape), "r+", m)
+        # Of one row, or none, any strides would do; of more rows they do not.
+        layout = contiguous(self.dtype, shape, self.offset, "C")
+        return self._made(source, layout, "r+", m)
 
     def _require_whole(self, m: Mmap) -> Header | None:
         """Raise unless the file has this array only; return its header if it has one."""
