@@ -56,9 +56,20 @@ def test_a_handle_is_an_array(path):
 def test_its_repr_says_all(path):
     path.write_bytes(bytes(96))
     handle = yammap.MappedArray(path, "<i4", (-1, 3, 2))
-    assert repr(handle) == f"MappedArray({str(path)!r}, '<i4', (4, 3, 2), 0)"
+    assert repr(handle) == f"MappedArray({str(path)!r}, dtype('int32'), (4, 3, 2), 0)"
     apart = yammap.MappedArray(path, [("x", "<f4")], 3, 4, strides=(8,))
-    assert repr(apart).endswith(", [('x', '<f4')], (3,), 4, strides=(8,))")
+    assert repr(apart).endswith(", dtype([('x', '<f4')]), (3,), 4, strides=(8,))")
+
+
+def test_fields_may_be_in_any_order(path):
+    path.write_bytes(np.array([(1, 2)] * 3, "<i2, <i4").tobytes())
+    fields = yammap.open_array(path, "<i2, <i4")[["f1", "f0"]]
+    handle = yammap.MappedArray.of(fields)
+    assert repr(fields.dtype) in repr(handle)
+    tokens = {handle.__dask_tokenize__()}
+    tokens.add(yammap.MappedArray(path, "<i2, <i4").__dask_tokenize__())
+    assert len(tokens) == 2
+    assert travelled(handle)[1].item() == (2, 1)
 
 
 def test_it_never_changes(cube, path):

@@ -9,7 +9,6 @@ import os
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import numpy as np
-from numpy.lib.format import dtype_to_descr
 
 from ._core import Mapping
 from ._file import Mmap
@@ -265,12 +264,9 @@ class MappedArray:
         return self.shape[0]
 
     def __repr__(self) -> str:
-        dtype, shape, strides, offset = self._described()
+        dtype, shape, strides, offset = self._layout
         apart = "" if self._layout.is_contiguous else f", strides={strides}"
         return f"{type(self).__name__}({self.path!r}, {dtype!r}, {shape}, {offset}{apart})"
-
-    def _described(self) -> tuple[Any, ...]:
-        return dtype_to_descr(self.dtype), *self._layout[1:]
 
     def suggest_chunks(self, nbytes: int = 128 << 20) -> tuple[int, ...]:
         """Return a shape of chunks whose bytes lie together in the file.
@@ -321,7 +317,8 @@ class MappedArray:
         """By the file's name and state, so that Dask need not read it."""
         status = os.stat(self.path)
         state = status.st_ino, status.st_size, status.st_mtime_ns
-        return type(self).__name__, self.path, self._mode, *state, *self._described()
+        dtype, *place = self._layout
+        return type(self).__name__, self.path, self._mode, *state, repr(dtype), *place
 
     # -- As an array
 
