@@ -157,6 +157,14 @@ def test_strides_and_order(cube, path):
     assert np.array_equal(fortran, cube.ravel().reshape(SHAPE, order="F"))
 
 
+def test_a_small_integer_of_numpys_is_an_offset_like_any(path):
+    offset = np.uint8(200)
+    yammap.open_array(path, "u1", "w+", 100, offset)[:] = np.arange(100)
+    assert path.stat().st_size == 300
+    assert yammap.MappedArray(path, "u1", 100, offset)[99] == 99
+    assert yammap.MappedArray(path, "u1", 100, offset, strides=(-2,))[99] == 0
+
+
 def test_a_subarray_dtype_adds_dimensions(cube, path):
     for order in "CF":
         plain = np.ndarray((3, 2), "(4,5)<i4", cube.tobytes(), order=order)

@@ -98,7 +98,8 @@ def open_array(
     (100, 3)
     """
     check_options(None, options, _ArrayOptions, new=False)
-    if operator.index(offset) < 0 or order not in ("C", "F"):
+    offset = operator.index(offset)
+    if offset < 0 or order not in ("C", "F"):
         raise ValueError(f"offset {offset} is negative, or order {order!r} not 'C' or 'F'")
     if is_npy(path):
         return _open_npy(path, dtype, mode, shape, offset, order, options)
