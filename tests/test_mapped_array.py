@@ -53,6 +53,15 @@ def test_a_handle_is_an_array(path):
         handle.__array__("f8", copy=False)
 
 
+def test_what_has_no_dimensions_has_no_rows(path):
+    path.write_bytes(bytes(8))
+    handle = yammap.MappedArray(path, "f8", ())
+    assert handle[()] == 0
+    for rows in (len, iter, lambda h: h.take([0]), lambda h: h.stream(1)):
+        with pytest.raises(TypeError, match="no length"):
+            rows(handle)
+
+
 def test_its_repr_says_all(path):
     path.write_bytes(bytes(96))
     handle = yammap.MappedArray(path, "<i4", (-1, 3, 2))

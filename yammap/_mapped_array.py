@@ -263,6 +263,9 @@ class MappedArray:
             raise TypeError("an array without dimensions has no length")
         return self.shape[0]
 
+    def __iter__(self) -> Iterator[Any]:
+        return (self[i] for i in range(len(self)))
+
     def __repr__(self) -> str:
         dtype, shape, strides, offset = self._layout
         apart = "" if self._layout.is_contiguous else f", strides={strides}"
@@ -488,9 +491,10 @@ class MappedArray:
         rows = operator.index(rows)
         if rows < 1:
             raise ValueError(f"rows must be positive, not {rows}")
+        starts = range(0, len(self), rows)
         extent, row, step = self._layout.extent, self._layout.row, self.strides[0]
         if not 0 < len(row.extent) <= step:  # rows that lie among each other, or backwards
-            return (self[i : i + rows] for i in range(0, len(self), rows))
+            return (self[i : i + rows] for i in starts)
         views = self.mapping.stream(
             rows * step,
             offset=extent.start,
@@ -501,7 +505,7 @@ class MappedArray:
         first = self._layout._replace(offset=self.offset - extent.start)
         return (
             first._replace(shape=(min(rows, len(self) - i), *self.shape[1:])).over(view, 0)
-            for i, view in zip(range(0, len(self), rows), views, strict=True)
+            for i, view in zip(starts, views, strict=True)
         )
 
     def flush(self) -> None:
