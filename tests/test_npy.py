@@ -293,10 +293,15 @@ def test_an_archive_behind_something_else(npz, arrays):
     same(yammap.open_npz(npz)["x"], arrays["x"])
 
 
+def test_an_archive_of_nothing(npz):
+    np.savez(npz)
+    assert yammap.open_npz(npz) == {}
+
+
 def test_no_archive(npz):
     npz.write_bytes(npz.read_bytes().replace(b"PK\3\4", b"PK\7\7"))
     with pytest.raises(zipfile.BadZipFile, match="is not where"):
         yammap.open_npz(npz)
     npz.write_bytes(b"")
-    with pytest.raises(zipfile.BadZipFile):
+    with pytest.raises(zipfile.BadZipFile, match=r"arrays.npz"):
         yammap.open_npz(npz)

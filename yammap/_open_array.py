@@ -29,10 +29,6 @@ if TYPE_CHECKING:
 __all__ = ["open_array", "open_npz"]
 
 
-# Bytes of the record that ends an archive, at least (APPNOTE.TXT, 4.3.16).
-_DIRECTORY_END = 22
-
-
 class _ArrayOptions(Options, total=False):
     perm: int
 
@@ -175,17 +171,11 @@ def open_npz(path: Path, mode: str = "r") -> dict[str, NDArray[Any]]:
     if mode not in ("r", "c"):
         raise ValueError(f"mode must be 'r' or 'c', not {mode!r}: a member has a checksum")
     with open_path(path, mode) as m:
+        with _naming(m.name), zipfile.ZipFile(m) as archive:
+            members = archive.infolist()
         return {
-            member.filename.removesuffix(".npy"): _member(m, member)
-            for member in _members(m)
+            member.filename.removesuffix(".npy"): _member(m, member) for member in members
         }
-
-
-def _members(m: Mmap) -> list[zipfile.ZipInfo]:
-    if m.size() < _DIRECTORY_END:  # from where `zipfile` begins to look
-        raise zipfile.BadZipFile(f"{m.name!r} has {m.size()} bytes, and is no archive")
-    with zipfile.ZipFile(m) as archive:
-        return archive.infolist()
 
 
 def _member(m: Mmap, member: zipfile.ZipInfo) -> NDArray[Any]:
@@ -220,3 +210,5 @@ def _naming(name: object) -> Iterator[None]:
         yield
     except ValueError as error:
         raise ValueError(f"{name!r}: {error}") from None
+    except zipfile.BadZipFile as error:
+        raise zipfile.BadZipFile(f"{name!r}: {error}") from None
