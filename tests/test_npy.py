@@ -130,6 +130,7 @@ def test_what_does_not(npy, options):
         lambda data: data[:6] + b"\3\0" + data[8:10],
         lambda data: data[:6] + b"\3\0\4\0\0\0\xff\xff\xff\xff",
         lambda data: data.replace(b"shape", b"shope"),
+        lambda data: data.replace(b"}", b" "),
         lambda data: data.replace(b"(3,)", b"(4,)"),
     ],
 )

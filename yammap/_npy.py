@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+from tokenize import TokenError
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 import numpy as np
@@ -79,7 +80,7 @@ def read_header(file: Readable) -> Header:
         version: tuple[int, int] = npy.read_magic(file)
         start = file.tell() + (2 if version == (1, 0) else 4)
         shape, fortran, dtype = _READERS[version](file)
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, TokenError) as error:
         raise ValueError(f"this is no .npy file that NumPy knows: {error}") from None
     order: Literal["C", "F"] = "F" if fortran else "C"
     layout = contiguous(dtype, shape, file.tell(), order)
