@@ -365,6 +365,8 @@ class MappedArray:
 
     def _comparable(self, value: Any) -> Any:
         """Return an array of this file at addresses by which NumPy sees what overlaps."""
+        if isinstance(value, MappedArray | memoryview):
+            value = np.asarray(value)
         if self._mode == "c" or not isinstance(value, np.ndarray) or value.base is None:
             return value
         with contextlib.suppress(ValueError):  # it is not of any mapping
