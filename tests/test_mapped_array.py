@@ -305,6 +305,14 @@ def test_a_file_that_became_shorter_is_noticed(cube, path):
     assert "it was cut from 486 bytes to 400" in str(stale(lambda: handle[0]))
 
 
+def test_a_large_piece_of_a_file_that_became_shorter_meanwhile(path):
+    yammap.open_array(path, "u1", "w+", MIB)
+    handle = yammap.MappedArray(path)
+    assert handle[0] == 0
+    os.truncate(path, 4096)
+    assert "cut from 1048576 bytes to 4096" in str(stale(lambda: handle[:]))
+
+
 def test_a_file_may_grow(cube, path):
     handle = yammap.MappedArray(path, "<i4", SHAPE, 3)
     with open(path, "ab") as file:

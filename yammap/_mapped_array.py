@@ -68,8 +68,8 @@ class MappedArray:
     Raises
     ------
     OSError
-        When the file cannot be mapped. Later, at the first access: ``ESTALE`` when another
-        file has its path by then, or it has become shorter.
+        When the file cannot be mapped. Later, at the first access and those to 1 MiB or
+        more: ``ESTALE`` when another file has its path by then, or it has become shorter.
     TypeError
         When `dtype` holds Python objects.
     ValueError
@@ -383,7 +383,8 @@ class MappedArray:
 
     def _window(self, layout: Layout) -> NDArray[Any]:
         start, length = layout.extent.start, len(layout.extent)
-        with reopen(self.mapping, self._mode, offset=start, length=length) as m:
+        mapping = self._source.checked(self.mapping)
+        with reopen(mapping, self._mode, offset=start, length=length) as m:
             return layout.over(m.view(), start)
 
     def _give_back(self) -> None:
