@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import numpy as np
 
+from ._array import writeable
 from ._core import Mapping
 from ._file import Mmap
 from ._flags import Advice
@@ -440,9 +441,7 @@ class MappedArray:
         if index.dtype == np.bool_:
             index = index.astype(np.intp)  # as np.take does
         shape = (*index.shape, *self.shape[1:])
-        result = np.empty(shape, self.dtype) if out is None else out
-        if not isinstance(result, np.ndarray) or not result.flags.writeable:
-            raise TypeError(f"out must be a writeable array, not {type(out).__name__!r}")
+        result = np.empty(shape, self.dtype) if out is None else writeable(out)
         if result.shape != shape or result.dtype != self.dtype:
             raise ValueError(
                 f"out must have shape {shape} and dtype {self.dtype}, not "
