@@ -413,6 +413,12 @@ def test_an_array_of_an_older_generation(path):
 def test_an_array_of_a_window_and_of_a_handle(cube, path):
     with yammap.open(path, offset=3 + 16) as m:
         assert yammap.MappedArray.of(m.array("<i4", 4)).offset == 19
+    with yammap.open(path, offset=19, length=24) as m:
+        handle = yammap.MappedArray(m, "<i4", (-1, 2), 8)
+        assert np.array_equal(handle, m.array("<i4", (-1, 2), 8))
+        for beyond in ({"shape": 7}, {"offset": 4, "shape": 2, "strides": (-8,)}):
+            with pytest.raises(ValueError, match=r"24|lie in bytes"):
+                yammap.MappedArray(m, "<i4", **beyond)
     piece = yammap.MappedArray(path, "<i4", SHAPE, 3)[2:4, ::-1]
     assert np.array_equal(yammap.MappedArray.of(piece), cube[2:4, ::-1])
 

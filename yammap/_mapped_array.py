@@ -54,8 +54,8 @@ class MappedArray:
         Element type; structured types are fine, object types are not. By default
         numpy.uint8, or, where the path ends in ``.npy``, what that file's header says.
     shape : int or tuple of int, optional
-        Elements a dimension; one may be -1, to be inferred from the file's size. By
-        default one dimension of all elements up to the end.
+        Elements a dimension; one may be -1, to be inferred from the size of the file or
+        mapping. By default one dimension of all elements up to its end.
     offset : int, default 0
         Position of the element with all indices 0, in bytes, in the file or mapping.
     mode : {"r", "r+", "c"}, default "r"
@@ -74,8 +74,8 @@ class MappedArray:
     TypeError
         When `dtype` holds Python objects.
     ValueError
-        When the array does not fit into the file, or the mode is unknown. Of a ``.npy``
-        file: when its header says something else.
+        When the array does not fit into the file or mapping, or the mode is unknown. Of a
+        ``.npy`` file: when its header says something else.
 
     Notes
     -----
@@ -130,10 +130,12 @@ class MappedArray:
             if place.private:
                 raise ValueError(f"changes of {path!r} are its own: give its path instead")
             source, m = reach(place, mode)
-            offset = place.offset + operator.index(offset)
+            window = range(place.offset, min(place.offset + len(path), source.size))
         else:
             source, m = source_at(path), None
-        self._set(source, _layout(source, dtype, shape, offset, strides, order), mode, m)
+            window = range(source.size)
+        layout = _layout(source.path, window, dtype, shape, offset, strides, order)
+        self._set(source, layout, mode, m)
 
     @classmethod
     def of(cls, array: NDArray[Any], mode: str | None = None) -> Self:
@@ -624,7 +626,8 @@ def _require_mode(mode: str) -> None:
 
 
 def _layout(
-    source: Source,
+    path: str | bytes,
+    window: range,
     dtype: DTypeLike | None,
     shape: Shape | None,
     offset: int,
@@ -632,12 +635,13 @@ def _layout(
     order: Literal["C", "F"],
 ) -> Layout:
     try:
-        if not is_npy(source.path):
+        if not is_npy(path):
             kind = np.uint8 if dtype is None else dtype
-            return layout_in(source.size, kind, shape, offset, strides, order)
-        if offset or strides is not None:
+            layout = layout_in(len(window), kind, shape, offset, strides, order)
+            return layout._replace(offset=window.start + layout.offset)
+        if window.start or offset or strides is not None:
             raise ValueError("the header of a .npy file says where its elements are")
-        with open(source.path, "rb") as file:
-            return layout_of_npy(file, source.size, dtype, shape, order)
+        with open(path, "rb") as file:
+            return layout_of_npy(file, window.stop, dtype, shape, order)
     except ValueError as error:
-        raise ValueError(f"{source.path!r}, from offset {offset}: {error}") from None
+        raise ValueError(f"{path!r}, from offset {offset}: {error}") from None
