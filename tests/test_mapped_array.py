@@ -502,6 +502,14 @@ def test_anonymous_memory_travels(child):
         pickle.loads(pickled)[0]
 
 
+def test_large_pieces_of_anonymous_memory_travel():
+    with yammap.anonymous(4 * MIB) as m:
+        handle = yammap.MappedArray(m, "u1", (4, -1), mode="r+")
+    pieces = [yammap.MappedArray.of(handle[i : i + 2]) for i in (0, 2)]
+    pieces[1][1] = 7
+    assert travelled(pieces[1])[1, -1] == handle[3, 0] == 7
+
+
 def test_a_mapping_with_a_path_travels_by_it(cube, path):
     for options in ({}, {"keep_fd": False}):
         with yammap.open(path, offset=3, **options) as m:

@@ -81,8 +81,9 @@ class MappedArray:
     -----
     ``array[key]`` is an ndarray, or a scalar, as of any array: a view where NumPy gives
     one, which stays valid whatever happens to this object. One that reaches over 1 MiB or
-    more is in a mapping of its own, except in mode ``"c"``: its pages, which count as
-    memory of this process, go when it does. (So do those of assignments of as much.)
+    more is in a mapping of its own, except in mode ``"c"`` and of a file that has no path:
+    its pages, which count as memory of this process, go when it does. (So do those of
+    assignments of as much.)
 
     A bus error in such a piece is raised in the thread that touched it, but not by
     `mapping`, which is another. And two of them are at different addresses, by which NumPy
@@ -381,8 +382,14 @@ class MappedArray:
 
     @property
     def _is_large(self) -> bool:
-        """Changes in mode ``"c"`` are in the one mapping only, so all has to be."""
-        return self._mode != "c" and len(self._layout.extent) >= _LARGE
+        """Whether pieces may be in mappings of their own.
+
+        Changes in mode ``"c"`` are in the one mapping only; and so is the descriptor that a
+        piece of a file without a path needs to travel.
+        """
+        if self._mode == "c" or isinstance(self.mapping.name, int):
+            return False
+        return len(self._layout.extent) >= _LARGE
 
     def _window(self, layout: Layout) -> NDArray[Any]:
         start, length = layout.extent.start, len(layout.extent)
