@@ -103,13 +103,17 @@ def test_ragged_records(threads, data, records):
         np.zeros(12, "S1"),
         np.zeros((3, 2), "<u2"),
         np.zeros(3, "i4,"),
+        np.zeros((3, 4), np.uint8).view(np.matrix),  # which no reshaping makes flat
     ],
 )
-def test_gather_into_any_contiguous_array(mapped, data, out):
+@pytest.mark.parametrize("threads", [1, 2])
+def test_gather_into_any_contiguous_array(mapped, data, out, threads):
     expected = b"".join(data[o : o + 4].tobytes() for o in (9, 0, 5000))
-    assert mapped.gather([9, 0, 5000], 4, out) is out
+    out[...] = 0
+    assert mapped.gather([9, 0, 5000], 4, out, threads=threads) is out
     assert out.tobytes() == expected
-    assert mapped.gather_ragged([9, 0, 5000], [4, 4, 4], out)[0] is out
+    same, _ = mapped.gather_ragged([9, 0, 5000], [4, 4, 4], out, threads=threads)
+    assert same is out
 
 
 def test_gather_into_the_mapping_itself(mapped, data):

@@ -293,7 +293,7 @@ class Records(Pages):
         if threads == 1:
             Batch(self, index, buffer, length=length, starts=starts, **layout).copy()
             return
-        data = buffer.reshape(-1).view(np.uint8)
+        data = np.asarray(buffer).reshape(-1).view(np.uint8)
         threads = min(_size(threads, "threads"), len(index)) or 1
         bounds = [i * len(index) // threads for i in range(threads + 1)]
 
