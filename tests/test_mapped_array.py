@@ -576,6 +576,7 @@ def test_large_pieces_are_views_that_last(path):
     piece[0, 0] = -1
     assert handle[1, 1023] == -1
     assert yammap.MappedArray.of(piece).offset == 4 * 2047
+    assert not handle.mapping._descriptor_is_out
     del handle
     assert piece[1, 0] == 4 * 1024 - 1
     path.unlink()

@@ -224,8 +224,13 @@ def create(
     return map_fd(open_fd(name, flags, perm), os.fspath(name), size, {**options}, flags)
 
 
+def _fileno(m: Mmap) -> int:
+    """Return the descriptor for ourselves: nobody's position is tied to it."""
+    return super(Mmap, m).fileno()
+
+
 def _has_holes(m: Mmap) -> bool:
-    status = os.fstat(super(Mmap, m).fileno())
+    status = os.fstat(_fileno(m))
     return status.st_blocks * 512 < status.st_size
 
 
@@ -274,7 +279,7 @@ def anonymous(size: int, name: str = "yammap", **options: Unpack[Options]) -> Mm
 def reopen(m: Mmap, mode: str, **options: Unpack[_WindowOptions]) -> Mmap:
     """Map the file of `m` once more, whatever its name leads to now."""
     settings = {**options, "private": mode == "c", "readonly": mode == "r"}
-    return map_fd(_duplicate(m.fileno(), mode), m.name, None, settings)
+    return map_fd(_duplicate(_fileno(m), mode), m.name, None, settings)
 
 
 def known(mode: str) -> str:
