@@ -66,6 +66,20 @@ def test_a_name_that_only_version_3_has(npy):
     assert np.load(npy).tolist() == log[:].tolist() == [(1, 2)] * 2
 
 
+def test_many_names_that_only_version_3_has(npy):
+    """What is said by escapes may be longer than NumPy allows a header to be."""
+    array = np.zeros(2, [(f"列☃{i}", "<f8") for i in range(450)])
+    with pytest.warns(UserWarning, match=r"3.0"):
+        np.save(npy, array)
+    assert np.load(npy).dtype == yammap.open_array(npy).dtype == array.dtype
+    array = np.zeros(2, [(f"列{i:04}", "<f8") for i in range(600)])
+    with pytest.warns(UserWarning, match=r"3.0"):
+        np.save(npy, array)
+    for load in (np.load, yammap.open_array):
+        with pytest.raises(ValueError, match="is large"):
+            load(npy)
+
+
 def test_it_is_mapped_and_not_read(npy):
     np.save(npy, np.zeros(5, RECORD))
     yammap.open_array(npy, mode="r+")["x"] = 7
