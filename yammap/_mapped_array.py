@@ -375,8 +375,11 @@ class MappedArray:
             return value
         with contextlib.suppress(ValueError):  # it is not of any mapping
             place = locate(value)
-            same_file = (place.inode, place.name) == (self._source.inode, self.mapping.name)
-            if same_file and not place.private:
+            name = place.name
+            if isinstance(name, str | bytes):
+                name = os.path.abspath(name)
+            same_name = name in (self.path, self.mapping.name)
+            if same_name and place.inode == self._source.inode and not place.private:
                 return self._in_the_one_mapping(_layout_of(value, place.offset))
         return value
 
