@@ -404,8 +404,8 @@ MUTANTS = [
     Mutant(
         "an array travels by a path that leads elsewhere",
         "_source.py",
-        "if source.inode == place.inode:",
-        "if source:",
+        "if source.inode == place.inode:\n                return source, None",
+        "if source:\n                return source, None",
         "test_mapped_array.py::test_a_file_without_its_name_travels_by_its_descriptor",
     ),
     Mutant(

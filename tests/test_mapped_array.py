@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 import yammap
+from yammap._source import locate, reach
 
 SHAPE = (6, 5, 4)
 MIB = 1 << 20
@@ -472,6 +473,15 @@ def test_a_file_without_its_name_travels_by_its_descriptor(cube, path):
     assert np.array_equal(travelled(handle), cube)
     with pytest.raises(ValueError, match="no path leads to"):
         yammap.MappedArray.of(array)
+
+
+def test_a_descriptor_that_is_another_files_by_now(cube, path):
+    with yammap.open(path) as m, open(__file__) as other:
+        place = locate(m.array())
+        path.unlink()
+        assert reach(place, "r")[1].size() == 486
+        with pytest.raises(ValueError, match="no path leads to"):
+            reach(place._replace(fd=other.fileno()), "r")
 
 
 def test_a_descriptor_has_no_name(cube, path):

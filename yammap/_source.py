@@ -121,7 +121,9 @@ def reach(place: Place, mode: str) -> tuple[Source, Mmap | None]:
             source = source_at(place.name)
             if source.inode == place.inode:
                 return source, None
-    if place.fd == -1:
-        raise ValueError(f"no path leads to {place.name!r} any more, and it is closed")
-    m = open_path(place.fd, mode)
-    return _source_of(m, f"/proc/{os.getpid()}/fd/{Mapping.fileno(m)}"), m
+    if place.fd != -1:
+        m = open_path(place.fd, mode)
+        source = _source_of(m, f"/proc/{os.getpid()}/fd/{Mapping.fileno(m)}")
+        if source.inode == place.inode:  # else another thread closed it just now
+            return source, m
+    raise ValueError(f"no path leads to {place.name!r} any more, and it is closed")
