@@ -334,9 +334,16 @@ MUTANTS = [
     Mutant(
         "a page that cannot be populated is not looked for",
         "_core.pyx",
-        "        if code == EFAULT:\n            code = self.find_fault",
-        "        if 0:\n            code = self.find_fault",
+        "if code == EFAULT or code == EINVAL:",
+        "if code == EINVAL:",
         "test_pages.py::test_populate_a_file_that_was_cut",
+    ),
+    Mutant(
+        "pages are populated by newer kernels only",
+        "_core.pyx",
+        "if code == EFAULT or code == EINVAL:",
+        "if code == EFAULT:",
+        "test_pages.py::test_populate_where_the_kernel_does_not_know_how",
     ),
     Mutant(
         "discarding goes by whole pages",
@@ -397,8 +404,8 @@ MUTANTS = [
     Mutant(
         "an array travels by a path that leads elsewhere",
         "_source.py",
-        "if source.inode == place.inode:",
-        "if source:",
+        "if source.inode == place.inode:\n                return source, None",
+        "if source:\n                return source, None",
         "test_mapped_array.py::test_a_file_without_its_name_travels_by_its_descriptor",
     ),
     Mutant(

@@ -1,6 +1,7 @@
 """Arguments, threads and neighbours that do what nobody expects."""
 
 import contextlib
+import errno
 import fcntl
 import gc
 import mmap
@@ -329,8 +330,9 @@ def test_seeking_past_the_known_end_looks_again(m, path):
     assert m.seek(10_003) == 10_003
     assert m.read() == b"e"
     for kind in (ValueError, OSError):
-        with pytest.raises(kind, match="position -1 is before the start of"):
+        with pytest.raises(kind, match="position -1 is before the start of") as before:
             m.seek(-1)
+        assert before.value.errno == errno.EINVAL
     with pytest.raises(
         ValueError, match="SEEK_SET, SEEK_CUR, SEEK_END, SEEK_DATA, SEEK_HOLE"
     ):

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 import yammap
+from yammap._source import locate, reach
 
 SHAPE = (6, 5, 4)
 MIB = 1 << 20
@@ -53,12 +54,32 @@ def test_a_handle_is_an_array(path):
         handle.__array__("f8", copy=False)
 
 
+def test_what_has_no_dimensions_has_no_rows(path):
+    path.write_bytes(bytes(8))
+    handle = yammap.MappedArray(path, "f8", ())
+    assert handle[()] == 0
+    for rows in (len, iter, lambda h: h.take([0]), lambda h: h.stream(1)):
+        with pytest.raises(TypeError, match="no length"):
+            rows(handle)
+
+
 def test_its_repr_says_all(path):
     path.write_bytes(bytes(96))
     handle = yammap.MappedArray(path, "<i4", (-1, 3, 2))
-    assert repr(handle) == f"MappedArray({str(path)!r}, '<i4', (4, 3, 2), 0)"
+    assert repr(handle) == f"MappedArray({str(path)!r}, dtype('int32'), (4, 3, 2), 0)"
     apart = yammap.MappedArray(path, [("x", "<f4")], 3, 4, strides=(8,))
-    assert repr(apart).endswith(", [('x', '<f4')], (3,), 4, strides=(8,))")
+    assert repr(apart).endswith(", dtype([('x', '<f4')]), (3,), 4, strides=(8,))")
+
+
+def test_fields_may_be_in_any_order(path):
+    path.write_bytes(np.array([(1, 2)] * 3, "<i2, <i4").tobytes())
+    fields = yammap.open_array(path, "<i2, <i4")[["f1", "f0"]]
+    handle = yammap.MappedArray.of(fields)
+    assert repr(fields.dtype) in repr(handle)
+    tokens = {handle.__dask_tokenize__()}
+    tokens.add(yammap.MappedArray(path, "<i2, <i4").__dask_tokenize__())
+    assert len(tokens) == 2
+    assert travelled(handle)[1].item() == (2, 1)
 
 
 def test_it_never_changes(cube, path):
@@ -144,6 +165,14 @@ def test_strides_and_order(cube, path):
     assert np.array_equal(repeated, np.broadcast_to([0, 1], (7, 2)))
     fortran = yammap.MappedArray(path, "<i4", SHAPE, 3, order="F")
     assert np.array_equal(fortran, cube.ravel().reshape(SHAPE, order="F"))
+
+
+def test_a_small_integer_of_numpys_is_an_offset_like_any(path):
+    offset = np.uint8(200)
+    yammap.open_array(path, "u1", "w+", 100, offset)[:] = np.arange(100)
+    assert path.stat().st_size == 300
+    assert yammap.MappedArray(path, "u1", 100, offset)[99] == 99
+    assert yammap.MappedArray(path, "u1", 100, offset, strides=(-2,))[99] == 0
 
 
 def test_a_subarray_dtype_adds_dimensions(cube, path):
@@ -289,6 +318,14 @@ def test_a_file_that_became_shorter_is_noticed(cube, path):
     assert "it was cut from 486 bytes to 400" in str(stale(lambda: handle[0]))
 
 
+def test_a_large_piece_of_a_file_that_became_shorter_meanwhile(path):
+    yammap.open_array(path, "u1", "w+", MIB)
+    handle = yammap.MappedArray(path)
+    assert handle[0] == 0
+    os.truncate(path, 4096)
+    assert "cut from 1048576 bytes to 4096" in str(stale(lambda: handle[:]))
+
+
 def test_a_file_may_grow(cube, path):
     handle = yammap.MappedArray(path, "<i4", SHAPE, 3)
     with open(path, "ab") as file:
@@ -389,6 +426,12 @@ def test_an_array_of_an_older_generation(path):
 def test_an_array_of_a_window_and_of_a_handle(cube, path):
     with yammap.open(path, offset=3 + 16) as m:
         assert yammap.MappedArray.of(m.array("<i4", 4)).offset == 19
+    with yammap.open(path, offset=19, length=24) as m:
+        handle = yammap.MappedArray(m, "<i4", (-1, 2), 8)
+        assert np.array_equal(handle, m.array("<i4", (-1, 2), 8))
+        for beyond in ({"shape": 7}, {"offset": 4, "shape": 2, "strides": (-8,)}):
+            with pytest.raises(ValueError, match=r"24|lie in bytes"):
+                yammap.MappedArray(m, "<i4", **beyond)
     piece = yammap.MappedArray(path, "<i4", SHAPE, 3)[2:4, ::-1]
     assert np.array_equal(yammap.MappedArray.of(piece), cube[2:4, ::-1])
 
@@ -444,6 +487,15 @@ def test_a_file_without_its_name_travels_by_its_descriptor(cube, path):
         yammap.MappedArray.of(array)
 
 
+def test_a_descriptor_that_is_another_files_by_now(cube, path):
+    with yammap.open(path) as m, open(__file__) as other:
+        place = locate(m.array())
+        path.unlink()
+        assert reach(place, "r")[1].size() == 486
+        with pytest.raises(ValueError, match="no path leads to"):
+            reach(place._replace(fd=other.fileno()), "r")
+
+
 def test_a_descriptor_has_no_name(cube, path):
     with open(path, "r+b") as file, yammap.open(file.fileno(), "r+") as m:
         handle = yammap.MappedArray.of(m.array("<i4", SHAPE, 3)[1])
@@ -470,6 +522,14 @@ def test_anonymous_memory_travels(child):
     del handle, window, m
     with pytest.raises(OSError, match="/proc/"):
         pickle.loads(pickled)[0]
+
+
+def test_large_pieces_of_anonymous_memory_travel():
+    with yammap.anonymous(4 * MIB) as m:
+        handle = yammap.MappedArray(m, "u1", (4, -1), mode="r+")
+    pieces = [yammap.MappedArray.of(handle[i : i + 2]) for i in (0, 2)]
+    pieces[1][1] = 7
+    assert travelled(pieces[1])[1, -1] == handle[3, 0] == 7
 
 
 def test_a_mapping_with_a_path_travels_by_it(cube, path):
@@ -538,6 +598,7 @@ def test_large_pieces_are_views_that_last(path):
     piece[0, 0] = -1
     assert handle[1, 1023] == -1
     assert yammap.MappedArray.of(piece).offset == 4 * 2047
+    assert not handle.mapping._descriptor_is_out
     del handle
     assert piece[1, 0] == 4 * 1024 - 1
     path.unlink()
@@ -571,6 +632,14 @@ def test_pieces_that_overlap_are_assigned_as_in_memory(path):
     handle[10:] += 1
     content[10:] += 1
     assert np.array_equal(handle, content)
+    for again in (
+        yammap.MappedArray.of(handle[:-1]),
+        memoryview(handle[:-1]),
+        yammap.open_array(os.path.relpath(path), "<i4", shape=(1023, 1024)),
+    ):
+        handle[1:] = again
+        content[1:] = content[:-1]
+        assert np.array_equal(handle, content)
 
 
 # -- take and stream, where elements do not follow one another
@@ -627,6 +696,18 @@ def test_append_returns_the_longer_array(tmp_path, name):
     assert view[0].tolist() == [5, 5, 5]
     found = np.fromfile(path, "<f4").reshape(5, 3) if dtype else np.load(path)
     assert np.array_equal(found[1:], expected[1:])
+
+
+@pytest.mark.parametrize(
+    ("rows", "options"),
+    [(1, {"order": "F"}), (1, {"strides": (-8, 8)}), (0, {"strides": (-8, 8)})],
+)
+def test_rows_that_are_added_to_one_or_none_follow_one_another(path, rows, options):
+    first = np.arange(3.0 * rows).reshape(rows, 3)
+    path.write_bytes(first.tobytes())
+    handle = yammap.MappedArray(path, "f8", (rows, 3), mode="r+", **options)
+    longer = handle.append([[7, 8, 9], [10, 11, 12]])
+    assert np.array_equal(longer, [*first, [7, 8, 9], [10, 11, 12]])
 
 
 @pytest.mark.parametrize("name", ["log.bin", "log.npy"])

@@ -188,6 +188,43 @@ def test_populate_a_file_that_was_cut(path, write, keep_fd):
         assert m.faults() == []
 
 
+def test_populate_where_the_kernel_does_not_know_how(file, child):
+    """Linux before 5.14: EINVAL, which a filter of system calls (seccomp) gives as well."""
+    told = child(
+        f"""
+        import ctypes, os, struct
+        import yammap
+
+        with open("/proc/self/smaps_rollup") as rollup:
+            rss = lambda: rollup.seek(0) or int(rollup.read().split("Rss:")[1].split()[0])
+            m = yammap.open({str(file)!r}, "r+")
+            ERRNO, ALLOW = 0x50000 | 22, 0x7FFF0000
+            rules = [  # code, steps if true, if false, operand; see linux/filter.h
+                (0x20, 0, 0, 0), (0x15, 0, 4, yammap.SYS_MADVISE),
+                (0x20, 0, 0, 32), (0x15, 1, 0, yammap.MADV_POPULATE_READ),
+                (0x15, 0, 1, yammap.MADV_POPULATE_WRITE),
+                (0x06, 0, 0, ERRNO), (0x06, 0, 0, ALLOW),
+            ]
+            code = b"".join(struct.pack("HBBI", *rule) for rule in rules)
+            code = ctypes.create_string_buffer(code)
+            program = struct.pack("HxxxxxxP", len(rules), ctypes.addressof(code))
+            prctl = ctypes.CDLL(None).prctl
+            assert prctl(38, 1, 0, 0, 0) == 0 == prctl(22, 2, program, 0, 0)
+            before = rss()
+            m.populate(5, {2 * MIB})
+            assert rss() - before >= {2 * MIB // 1024}
+            m.populate(0, {MIB}, write=True)
+            assert sum(len(chunk) for chunk in m.stream({MIB})) == {8 * MIB}
+            os.truncate(m.name, {PAGE})
+            try:
+                m.populate()
+            except yammap.BusError as error:
+                print(error.errno, error.offset)
+        """
+    )
+    assert told == f"{errno.EFAULT} {PAGE}\n"
+
+
 # -- resident
 
 

@@ -103,13 +103,17 @@ def test_ragged_records(threads, data, records):
         np.zeros(12, "S1"),
         np.zeros((3, 2), "<u2"),
         np.zeros(3, "i4,"),
+        np.zeros((3, 4), np.uint8).view(np.matrix),  # which no reshaping makes flat
     ],
 )
-def test_gather_into_any_contiguous_array(mapped, data, out):
+@pytest.mark.parametrize("threads", [1, 2])
+def test_gather_into_any_contiguous_array(mapped, data, out, threads):
     expected = b"".join(data[o : o + 4].tobytes() for o in (9, 0, 5000))
-    assert mapped.gather([9, 0, 5000], 4, out) is out
+    out[...] = 0
+    assert mapped.gather([9, 0, 5000], 4, out, threads=threads) is out
     assert out.tobytes() == expected
-    assert mapped.gather_ragged([9, 0, 5000], [4, 4, 4], out)[0] is out
+    same, _ = mapped.gather_ragged([9, 0, 5000], [4, 4, 4], out, threads=threads)
+    assert same is out
 
 
 def test_gather_into_the_mapping_itself(mapped, data):
@@ -446,9 +450,13 @@ def test_what_take_refuses(path):
     for out in (np.zeros((1, 3)), np.zeros((1, 2), "f4")):
         with pytest.raises(ValueError, match="out must have shape"):
             handle.take([0], out)
-    unwritable = np.frombuffer(bytes(16)).reshape(1, 2)
-    for out in ([[0.0, 0.0]], unwritable, np.zeros((2, 4))[:, ::2]):
-        with pytest.raises(TypeError, match=r"writeable array|C-contiguous"):
+    unwritable = np.frombuffer(bytes(32)).reshape(2, 2)
+    for out, reason in [
+        ([[0.0, 0.0]], "not 'list'"),
+        (unwritable, "is read-only"),
+        (np.zeros((2, 4))[:, ::2], "C-contiguous"),
+    ]:
+        with pytest.raises(TypeError, match=reason):
             handle.take([0, 1], out)
     with pytest.raises(TypeError, match="length"):
         yammap.MappedArray(path, "f8", ()).take([0])

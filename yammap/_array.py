@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 Shape = int | tuple[int, ...]
 
-__all__ = ["Shape", "array_of", "as_tuple", "shape_of"]
+__all__ = ["Shape", "array_of", "as_tuple", "shape_of", "writeable"]
 
 
 def shape_of(
@@ -72,6 +72,21 @@ def as_tuple(shape: Shape | None) -> tuple[int, ...]:
         return tuple(operator.index(n) for n in np.atleast_1d(np.asarray(shape)).tolist())
     except TypeError:
         raise TypeError(f"shape must be an int or a tuple of ints, not {shape!r}") from None
+
+
+def writeable(out: NDArray[Any]) -> NDArray[Any]:
+    """Return an array of the caller's that is to be written to.
+
+    Raises
+    ------
+    TypeError
+        When it is none, or read-only.
+    """
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"out must be an array, not {type(out).__name__!r}")
+    if not out.flags.writeable:
+        raise TypeError("out must be writeable, and this array is read-only")
+    return out
 
 
 def _infer(available: int, dtype: np.dtype[Any], shape: tuple[int, ...]) -> tuple[int, ...]:

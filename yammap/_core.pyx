@@ -3104,13 +3104,13 @@ cdef class Mapping:
         with nogil:
             code = code_of(madvise(pages.start, pages.length,
                                    MADV_POPULATE_WRITE if write else MADV_POPULATE_READ))
-        if code == EFAULT:
+        if code == EFAULT or code == EINVAL:    # Linux before 5.14 knows no such advice
             code = self.find_fault(region, pages, start, write, shrinks)
         self.check(code)
 
     cdef int find_fault(self, Region region, Pages pages, int64_t start, bint write,
                         Py_ssize_t shrinks) except -1:
-        """Touch pages until one faults, since madvise(2) does not tell which it was."""
+        """Touch pages until one faults, which madvise(2) does not tell; or all of them."""
         cdef fault_range ranges[2]
         cdef const void *fault
         cdef int64_t end = -1

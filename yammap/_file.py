@@ -402,8 +402,8 @@ class Mmap(Records):
         OSError
             When there is no data or hole after `offset`.
         io.UnsupportedOperation
-            When the position would lie before the start: a ValueError, and as that of other
-            files an OSError.
+            When the position would lie before the start: an `OSError` (``EINVAL``), as of
+            files, and a `ValueError`, as of `io.BytesIO`.
         ValueError
             When `whence` is unknown, or the mapping is closed.
 
@@ -422,9 +422,8 @@ class Mmap(Records):
                     self.refresh()  # somebody may have written through it
             position = self._sought(offset, whence)
             if position < 0:
-                raise io.UnsupportedOperation(
-                    f"position {position} is before the start of {self.name!r}"
-                )
+                reason = f"position {position} is before the start of {self.name!r}"
+                raise io.UnsupportedOperation(errno.EINVAL, reason)
             if position > len(self) and self.growable:
                 self.refresh()
             self._position = position

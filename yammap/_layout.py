@@ -98,7 +98,8 @@ def layout_in(
     """
     if order not in ("C", "F") or (strides is not None and order != "C"):
         raise ValueError(f"order must be 'C' or 'F', or strides given, not {order!r}")
-    if not 0 <= operator.index(offset) <= size:
+    offset = operator.index(offset)  # of a NumPy integer, sums would overflow
+    if not 0 <= offset <= size:
         raise ValueError(f"offset {offset} is not in its {size} bytes")
     kind = np.dtype(dtype)
     if strides is None:

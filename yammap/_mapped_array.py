@@ -9,12 +9,12 @@ import os
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import numpy as np
-from numpy.lib.format import dtype_to_descr
 
+from ._array import writeable
 from ._core import Mapping
 from ._file import Mmap
 from ._flags import Advice
-from ._layout import Layout, layout_in
+from ._layout import Layout, contiguous, layout_in
 from ._npy import Header, is_npy, layout_of_npy, read_header
 from ._open import reopen
 from ._source import Source, locate, reach, source_at
@@ -54,8 +54,8 @@ class MappedArray:
         Element type; structured types are fine, object types are not. By default
         numpy.uint8, or, where the path ends in ``.npy``, what that file's header says.
     shape : int or tuple of int, optional
-        Elements a dimension; one may be -1, to be inferred from the file's size. By
-        default one dimension of all elements up to the end.
+        Elements a dimension; one may be -1, to be inferred from the size of the file or
+        mapping. By default one dimension of all elements up to its end.
     offset : int, default 0
         Position of the element with all indices 0, in bytes, in the file or mapping.
     mode : {"r", "r+", "c"}, default "r"
@@ -69,20 +69,21 @@ class MappedArray:
     Raises
     ------
     OSError
-        When the file cannot be mapped. Later, at the first access: ``ESTALE`` when another
-        file has its path by then, or it has become shorter.
+        When the file cannot be mapped. Later, at the first access and those to 1 MiB or
+        more: ``ESTALE`` when another file has its path by then, or it has become shorter.
     TypeError
         When `dtype` holds Python objects.
     ValueError
-        When the array does not fit into the file, or the mode is unknown. Of a ``.npy``
-        file: when its header says something else.
+        When the array does not fit into the file or mapping, or the mode is unknown. Of a
+        ``.npy`` file: when its header says something else.
 
     Notes
     -----
     ``array[key]`` is an ndarray, or a scalar, as of any array: a view where NumPy gives
     one, which stays valid whatever happens to this object. One that reaches over 1 MiB or
-    more is in a mapping of its own, except in mode ``"c"``: its pages, which count as
-    memory of this process, go when it does. (So do those of assignments of as much.)
+    more is in a mapping of its own, except in mode ``"c"`` and of a file that has no path:
+    its pages, which count as memory of this process, go when it does. (So do those of
+    assignments of as much.)
 
     A bus error in such a piece is raised in the thread that touched it, but not by
     `mapping`, which is another. And two of them are at different addresses, by which NumPy
@@ -130,10 +131,12 @@ class MappedArray:
             if place.private:
                 raise ValueError(f"changes of {path!r} are its own: give its path instead")
             source, m = reach(place, mode)
-            offset = place.offset + operator.index(offset)
+            window = range(place.offset, min(place.offset + len(path), source.size))
         else:
             source, m = source_at(path), None
-        self._set(source, _layout(source, dtype, shape, offset, strides, order), mode, m)
+            window = range(source.size)
+        layout = _layout(source.path, window, dtype, shape, offset, strides, order)
+        self._set(source, layout, mode, m)
 
     @classmethod
     def of(cls, array: NDArray[Any], mode: str | None = None) -> Self:
@@ -264,13 +267,13 @@ class MappedArray:
             raise TypeError("an array without dimensions has no length")
         return self.shape[0]
 
+    def __iter__(self) -> Iterator[Any]:
+        return (self[i] for i in range(len(self)))
+
     def __repr__(self) -> str:
-        dtype, shape, strides, offset = self._described()
+        dtype, shape, strides, offset = self._layout
         apart = "" if self._layout.is_contiguous else f", strides={strides}"
         return f"{type(self).__name__}({self.path!r}, {dtype!r}, {shape}, {offset}{apart})"
-
-    def _described(self) -> tuple[Any, ...]:
-        return dtype_to_descr(self.dtype), *self._layout[1:]
 
     def suggest_chunks(self, nbytes: int = 128 << 20) -> tuple[int, ...]:
         """Return a shape of chunks whose bytes lie together in the file.
@@ -321,7 +324,8 @@ class MappedArray:
         """By the file's name and state, so that Dask need not read it."""
         status = os.stat(self.path)
         state = status.st_ino, status.st_size, status.st_mtime_ns
-        return type(self).__name__, self.path, self._mode, *state, *self._described()
+        dtype, *place = self._layout
+        return type(self).__name__, self.path, self._mode, *state, repr(dtype), *place
 
     # -- As an array
 
@@ -365,23 +369,35 @@ class MappedArray:
 
     def _comparable(self, value: Any) -> Any:
         """Return an array of this file at addresses by which NumPy sees what overlaps."""
+        if isinstance(value, MappedArray | memoryview):
+            value = np.asarray(value)
         if self._mode == "c" or not isinstance(value, np.ndarray) or value.base is None:
             return value
         with contextlib.suppress(ValueError):  # it is not of any mapping
             place = locate(value)
-            same_file = (place.inode, place.name) == (self._source.inode, self.mapping.name)
-            if same_file and not place.private:
+            name = place.name
+            if isinstance(name, str | bytes):
+                name = os.path.abspath(name)
+            same_name = name in (self.path, self.mapping.name)
+            if same_name and place.inode == self._source.inode and not place.private:
                 return self._in_the_one_mapping(_layout_of(value, place.offset))
         return value
 
     @property
     def _is_large(self) -> bool:
-        """Changes in mode ``"c"`` are in the one mapping only, so all has to be."""
-        return self._mode != "c" and len(self._layout.extent) >= _LARGE
+        """Whether pieces may be in mappings of their own.
+
+        Changes in mode ``"c"`` are in the one mapping only; and so is the descriptor that a
+        piece of a file without a path needs to travel.
+        """
+        if self._mode == "c" or isinstance(self.mapping.name, int):
+            return False
+        return len(self._layout.extent) >= _LARGE
 
     def _window(self, layout: Layout) -> NDArray[Any]:
         start, length = layout.extent.start, len(layout.extent)
-        with reopen(self.mapping, self._mode, offset=start, length=length) as m:
+        mapping = self._source.checked(self.mapping)
+        with reopen(mapping, self._mode, offset=start, length=length) as m:
             return layout.over(m.view(), start)
 
     def _give_back(self) -> None:
@@ -437,9 +453,7 @@ class MappedArray:
         if index.dtype == np.bool_:
             index = index.astype(np.intp)  # as np.take does
         shape = (*index.shape, *self.shape[1:])
-        result = np.empty(shape, self.dtype) if out is None else out
-        if not isinstance(result, np.ndarray) or not result.flags.writeable:
-            raise TypeError(f"out must be a writeable array, not {type(out).__name__!r}")
+        result = np.empty(shape, self.dtype) if out is None else writeable(out)
         if result.shape != shape or result.dtype != self.dtype:
             raise ValueError(
                 f"out must have shape {shape} and dtype {self.dtype}, not "
@@ -491,9 +505,10 @@ class MappedArray:
         rows = operator.index(rows)
         if rows < 1:
             raise ValueError(f"rows must be positive, not {rows}")
+        starts = range(0, len(self), rows)
         extent, row, step = self._layout.extent, self._layout.row, self.strides[0]
         if not 0 < len(row.extent) <= step:  # rows that lie among each other, or backwards
-            return (self[i : i + rows] for i in range(0, len(self), rows))
+            return (self[i : i + rows] for i in starts)
         views = self.mapping.stream(
             rows * step,
             offset=extent.start,
@@ -504,7 +519,7 @@ class MappedArray:
         first = self._layout._replace(offset=self.offset - extent.start)
         return (
             first._replace(shape=(min(rows, len(self) - i), *self.shape[1:])).over(view, 0)
-            for i, view in zip(range(0, len(self), rows), views, strict=True)
+            for i, view in zip(starts, views, strict=True)
         )
 
     def flush(self) -> None:
@@ -590,7 +605,9 @@ class MappedArray:
                 # One system call within a page: nobody is killed halfway, as in a copy.
                 os.pwrite(Mapping.fileno(m), text, header.text.start)
             source = self._source._replace(size=m.size())
-        return self._made(source, self._layout._replace(shape=shape), "r+", m)
+        # Of one row, or none, any strides would do; of more rows they do not.
+        layout = contiguous(self.dtype, shape, self.offset, "C")
+        return self._made(source, layout, "r+", m)
 
     def _require_whole(self, m: Mmap) -> Header | None:
         """Raise unless the file has this array only; return its header if it has one."""
@@ -619,7 +636,8 @@ def _require_mode(mode: str) -> None:
 
 
 def _layout(
-    source: Source,
+    path: str | bytes,
+    window: range,
     dtype: DTypeLike | None,
     shape: Shape | None,
     offset: int,
@@ -627,12 +645,13 @@ def _layout(
     order: Literal["C", "F"],
 ) -> Layout:
     try:
-        if not is_npy(source.path):
+        if not is_npy(path):
             kind = np.uint8 if dtype is None else dtype
-            return layout_in(source.size, kind, shape, offset, strides, order)
-        if offset or strides is not None:
+            layout = layout_in(len(window), kind, shape, offset, strides, order)
+            return layout._replace(offset=window.start + layout.offset)
+        if window.start or offset or strides is not None:
             raise ValueError("the header of a .npy file says where its elements are")
-        with open(source.path, "rb") as file:
-            return layout_of_npy(file, source.size, dtype, shape, order)
+        with open(path, "rb") as file:
+            return layout_of_npy(file, window.stop, dtype, shape, order)
     except ValueError as error:
-        raise ValueError(f"{source.path!r}, from offset {offset}: {error}") from None
+        raise ValueError(f"{path!r}, from offset {offset}: {error}") from None

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 __all__ = ["Header", "header_of_new", "is_npy", "layout_of_npy", "read_header"]
 
 
+# Of a header, for NumPy to take it from anybody.
+_MOST_LETTERS = 10_000
+
+
 class Readable(Protocol):
     """What is needed of a file: an `Mmap` has it, and Python's own."""
 
@@ -94,8 +98,11 @@ def _read_array_header_3_0(file: Any) -> _Said:
     NumPy has no public function for this version; escapes say the same in both.
     """
     length = int.from_bytes(file.read(4), "little")
-    text = file.read(length).decode("utf8").encode("ascii", "backslashreplace")
-    return npy.read_array_header_2_0(io.BytesIO(len(text).to_bytes(4, "little") + text))
+    text = file.read(length).decode("utf8")
+    escaped = text.encode("ascii", "backslashreplace")
+    most = _MOST_LETTERS + len(escaped) - len(text)
+    header = io.BytesIO(len(escaped).to_bytes(4, "little") + escaped)
+    return npy.read_array_header_2_0(header, max_header_size=most)
 
 
 _READERS: dict[tuple[int, int], Callable[[Any], _Said]] = {

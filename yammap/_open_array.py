@@ -94,7 +94,8 @@ def open_array(
     (100, 3)
     """
     check_options(None, options, _ArrayOptions, new=False)
-    if operator.index(offset) < 0 or order not in ("C", "F"):
+    offset = operator.index(offset)
+    if offset < 0 or order not in ("C", "F"):
         raise ValueError(f"offset {offset} is negative, or order {order!r} not 'C' or 'F'")
     if is_npy(path):
         return _open_npy(path, dtype, mode, shape, offset, order, options)
@@ -169,10 +170,11 @@ def open_npz(path: Path, mode: str = "r") -> dict[str, NDArray[Any]]:
     """
     if mode not in ("r", "c"):
         raise ValueError(f"mode must be 'r' or 'c', not {mode!r}: a member has a checksum")
-    with open_path(path, mode) as m, zipfile.ZipFile(m) as archive:
+    with open_path(path, mode) as m:
+        with _naming(m.name), zipfile.ZipFile(m) as archive:
+            members = archive.infolist()
         return {
-            member.filename.removesuffix(".npy"): _member(m, member)
-            for member in archive.infolist()
+            member.filename.removesuffix(".npy"): _member(m, member) for member in members
         }
 
 
@@ -208,3 +210,5 @@ def _naming(name: object) -> Iterator[None]:
         yield
     except ValueError as error:
         raise ValueError(f"{name!r}: {error}") from None
+    except zipfile.BadZipFile as error:
+        raise zipfile.BadZipFile(f"{name!r}: {error}") from None

@@ -136,7 +136,7 @@ class Pages(Mapping):
         BusError
             When a page cannot be had: the file was cut short, or the disk is full or bad.
         OSError
-            When there is not enough memory, or the kernel is older than 5.14 (``EINVAL``).
+            When there is not enough memory, or no ``/dev/null``.
         io.UnsupportedOperation
             When the mapping is to be written and read-only, or its engine ``"pread"``.
         ValueError

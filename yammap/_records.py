@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, SupportsIndex
 
 import numpy as np
 
+from ._array import writeable
 from ._gather import Batch
 from ._pages import Pages
 from ._stream import AHEAD, chunks
@@ -292,7 +293,7 @@ class Records(Pages):
         if threads == 1:
             Batch(self, index, buffer, length=length, starts=starts, **layout).copy()
             return
-        data = buffer.reshape(-1).view(np.uint8)
+        data = np.asarray(buffer).reshape(-1).view(np.uint8)
         threads = min(_size(threads, "threads"), len(index)) or 1
         bounds = [i * len(index) // threads for i in range(threads + 1)]
 
@@ -358,8 +359,6 @@ def _target(out: NDArray[Any] | None, shape: tuple[int, ...]) -> NDArray[Any]:
     """Return `out`, or a new array of bytes."""
     if out is None:
         return np.empty(shape, np.uint8)
-    if not isinstance(out, np.ndarray) or not out.flags.writeable:
-        raise TypeError(f"out must be a writeable array, not {type(out).__name__!r}")
-    if out.nbytes != math.prod(shape):
+    if writeable(out).nbytes != math.prod(shape):
         raise ValueError(f"out has {out.nbytes} bytes, and the records {math.prod(shape)}")
     return out

@@ -42,17 +42,18 @@ class Source(NamedTuple):
             ``ESTALE`` when another file has its path, or it is shorter than it was.
         """
         if mode == "c":  # whose changes are not to be shared
-            return self._checked(open_path(self.path, mode))
+            return self.checked(open_path(self.path, mode))
         key = self.path, self.inode, mode
         m = _open.get(key)
         if m is None or m.closed:
             m = open_path(self.path, mode)
         elif m.size() < self.size:
             m.refresh()
-        _open[key] = self._checked(m)
+        _open[key] = self.checked(m)
         return m
 
-    def _checked(self, m: Mmap) -> Mmap:
+    def checked(self, m: Mmap) -> Mmap:
+        """Return the mapping if it still is of this file; errors are those of `open`."""
         found = _source_of(m, self.path)
         if found.inode != self.inode:
             change = f"another file has its path, inode {found.inode} and not {self.inode}"
@@ -122,7 +123,9 @@ def reach(place: Place, mode: str) -> tuple[Source, Mmap | None]:
             source = source_at(place.name)
             if source.inode == place.inode:
                 return source, None
-    if place.fd == -1:
-        raise ValueError(f"no path leads to {place.name!r} any more, and it is closed")
-    m = open_path(place.fd, mode)
-    return _source_of(m, f"/proc/{os.getpid()}/fd/{Mapping.fileno(m)}"), m
+    if place.fd != -1:
+        m = open_path(place.fd, mode)
+        source = _source_of(m, f"/proc/{os.getpid()}/fd/{Mapping.fileno(m)}")
+        if source.inode == place.inode:  # else another thread closed it just now
+            return source, m
+    raise ValueError(f"no path leads to {place.name!r} any more, and it is closed")
