@@ -885,9 +885,10 @@ cdef class Mapping:
         return self.check(code)     # what was appended to it would be cut off later
 
     cdef int set_up_memory(self, on_fault, bint keep_fd, engine) except -1:
-        if on_fault not in ("raise", "poison") or engine not in ("mmap", "auto", "pread"):
-            raise ValueError(f"on_fault must be 'raise' or 'poison', not {on_fault!r}, and "
-                             f"engine 'mmap', 'auto' or 'pread', not {engine!r}")
+        if on_fault not in ("raise", "poison"):
+            raise ValueError(f"on_fault must be 'raise' or 'poison', not {on_fault!r}")
+        if engine not in ("mmap", "auto", "pread"):
+            raise ValueError(f"engine must be 'mmap', 'auto' or 'pread', not {engine!r}")
         self.raises = on_fault == "raise"
         self.growable = self.growable and keep_fd
         self.check(code_of(fault_install()))
