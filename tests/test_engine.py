@@ -110,11 +110,12 @@ def test_copy_on_write_needs_memory(path):
 
 def test_engines_are_known(path):
     path.write_bytes(b"x")
-    known = "engine must be 'mmap', 'auto' or 'pread', not 'uring'"
-    with pytest.raises(ValueError, match=f"^{known}$"):
-        yammap.open(path, engine="uring")
-    with pytest.raises(ValueError, match="^on_fault must be 'raise' or 'poison', not 'x'$"):
-        yammap.open(path, on_fault="x")
+    for option, known in (
+        ("engine", "engine must be 'mmap', 'auto' or 'pread', not 'uring'"),
+        ("on_fault", "on_fault must be 'raise' or 'poison', not 'uring'"),
+    ):
+        with pytest.raises(ValueError, match=f"^{known}$"):
+            yammap.open(path, **{option: "uring"})
     with yammap.open(path, engine="auto") as m:
         assert m.engine == "mmap"
 

@@ -132,6 +132,19 @@ def test_what_does_not(npy, options):
         yammap.MappedArray(npy, strides=(12, 4))
 
 
+def test_bytes_are_of_the_type_that_the_caller_says(npy):
+    """NumPy saves types that it does not know, as bfloat16, as so many bytes."""
+    halves = np.arange(6, dtype="<u2").reshape(2, 3)
+    np.save(npy, halves.view("V2"))
+    same(yammap.open_array(npy, "<u2"), halves)
+    same(yammap.open_array(npy), halves.view("V2"))
+    longer = yammap.MappedArray(npy, "<u2", mode="r+").append([[6, 7, 8]])
+    same(longer[2], np.array([6, 7, 8], "<u2"))
+    same(np.load(npy), longer[:].view("V2"))
+    with pytest.raises(ValueError, match="its header says"):
+        yammap.open_array(npy, "<u4")
+
+
 @pytest.mark.parametrize(
     "damage",
     [

@@ -618,7 +618,7 @@ class MappedArray:
             return None
         m.seek(0)
         header = read_header(m)
-        if header.layout != self._layout or header.order == "F":
+        if header.layout_of(self.dtype) != self._layout or header.order == "F":
             self._refuse_part(f"its header says {header.layout.shape}, {header.order!r}")
         return header
 

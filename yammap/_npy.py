@@ -45,6 +45,17 @@ class Header(NamedTuple):
     text: range  # the bytes of the file that are its text
     encoding: Literal["latin1", "utf8"]
 
+    def layout_of(self, dtype: np.dtype[Any]) -> Layout:
+        """Return the layout, with that dtype where the header says no more than its size.
+
+        So it is with types that NumPy does not know, as bfloat16.
+        """
+        said = self.layout.dtype
+        is_named = said.kind != "V" or said.names is not None
+        if is_named or said.itemsize != dtype.itemsize:
+            return self.layout
+        return self.layout._replace(dtype=dtype)
+
     def of_shape(self, shape: tuple[int, ...]) -> bytes:
         """Return the text for another shape, of the same length: to be put in its place.
 
@@ -147,7 +158,8 @@ def layout_of_npy(
         something else of it than its header. Order ``"C"`` says nothing, being the default.
     """
     header = read_header(file)
-    found, kind = header.layout, np.dtype(header.layout.dtype if dtype is None else dtype)
+    kind = np.dtype(header.layout.dtype if dtype is None else dtype)
+    found = header.layout_of(kind.base)
     given = found.shape if shape is None else (*as_tuple(shape), *kind.shape)
     same_shape = len(given) == len(found.shape) and all(
         n in (-1, m) for n, m in zip(given, found.shape, strict=True)

@@ -52,7 +52,8 @@ def open_array(
     path : path-like or int
         Path or descriptor of the file.
     dtype : dtype_like, optional
-        Element type; by default numpy.uint8, or what the header says.
+        Element type; by default numpy.uint8, or what the header says. Where that says
+        only how many bytes, as of bfloat16, any type of as many.
     mode : str, default "r"
         As of `open`. ``"w+"`` and ``"x+"`` make a new file, just as long as the array
         needs.
