@@ -490,8 +490,8 @@ def test_chunks_are_the_range(tmp_path_factory, data, chunk, offset, length, ahe
 
 @pytest.mark.parametrize("mode", ["r", "r+", "c"])
 def test_a_stream_leaves_little_in_memory_and_kept_chunks_whole(path, mode):
-    """At most what is ahead stays of all that was read, and a kept chunk is still right."""
-    size, chunk = 64 << 20, 1 << 20
+    """Little but what is read ahead stays in memory, and a kept chunk is still right."""
+    size, chunk = 128 << 20, 1 << 20
     content = np.arange(size // 8)
     content.tofile(path)
     with yammap.open(path, mode) as m:
@@ -505,6 +505,19 @@ def test_a_stream_leaves_little_in_memory_and_kept_chunks_whole(path, mode):
         assert most < size // 4
         assert m.resident().sum() * PAGE < size // 16
         assert np.array_equal(kept, content[3 * chunk // 8 : 4 * chunk // 8])
+
+
+@pytest.mark.parametrize("keep_fd", [True, False])
+def test_a_stream_hints_only_where_the_kernel_may_not_read(path, keep_fd, monkeypatch):
+    """Without a descriptor it cannot be known; with one, all is there already here."""
+    hinted = []
+    monkeypatch.setattr(yammap.Mmap, "_hint", lambda _, at, length: hinted.append(length))
+    path.write_bytes(bytes(8 << 20))
+    with yammap.open(path, keep_fd=keep_fd) as m:
+        m.warm()
+        for _chunk in m.stream(1 << 20, ahead=4 << 20):
+            pass
+    assert sum(hinted) == (0 if keep_fd else 6 << 20)
 
 
 def test_a_stream_keeps_changes(path):

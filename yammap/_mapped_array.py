@@ -477,7 +477,8 @@ class MappedArray:
         rows : int
             Of each chunk; the last one may have fewer.
         ahead : int, default 16 MiB
-            Bytes to read from the disk before they are asked for.
+            Bytes to have read from the disk before they are asked for, where the kernel
+            does not read ahead as well by itself.
         drop_behind : bool, default True
             Give the memory behind back.
 

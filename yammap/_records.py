@@ -215,7 +215,8 @@ class Records(Pages):
         length : int, optional
             Bytes to go through; by default all to the end, as it is now.
         ahead : int, default 16 MiB
-            Bytes to read from the disk before they are asked for.
+            Bytes to have read from the disk before they are asked for, where the kernel
+            does not read ahead as well by itself.
         drop_behind : bool, default True
             Give the memory behind back. Pages that were changed, are locked, or are in use
             by others stay in the page cache.

@@ -35,14 +35,26 @@ def chunks(
         stop = min(position + positions.step, end)
         if drop_behind and position - dropped >= _STEP:
             dropped = _drop(m, positions.start, dropped, position)
-        if hinted < min(stop + ahead // 2, end):
-            hinted, start = min(stop + ahead, end), hinted
-            m._hint(start, hinted - start)
         if mapped < stop:
             mapped = _map(m, mapped, stop, min(max(stop, mapped + _STEP), end))
+        start = max(mapped, hinted)
+        if start < min(stop + ahead // 2, end) and not _kernel_reads(m, start, end):
+            hinted = min(stop + ahead, end)
+            m._hint(start, hinted - start)
         yield m.view(position, stop - position)
     if drop_behind:
         _drop(m, positions.start, dropped, end)
+
+
+def _kernel_reads(m: Pages, start: int, end: int) -> bool:
+    """Tell whether the kernel reads ahead by itself, so that hints would only disturb it.
+
+    In sequence it reads in folios that fill huge pages; what is hinted at comes in single
+    pages.
+    """
+    with contextlib.suppress(OSError):  # it does not tell, or not of this file
+        return m._cachestat(min(start + _STEP, end - 1), 1) > 0
+    return False
 
 
 def _map(m: Pages, start: int, stop: int, beyond: int) -> int:
