@@ -32,7 +32,8 @@ those pairs: the contender's time over yammap's, so above 1 yammap is faster, wi
 brackets. The distance from 1.00 of the row that is yammap itself is the noise. Rounds read at
 other places each time. *Cold* means: the whole file evicted before each round, and mincore(2)
 asked that less than a hundredth of it is in memory; the host of a virtual machine may still have
-it in its own. *Warm* is in the page cache, and mapped by everybody.
+it in its own. *Warm* is in the page cache, as read in sequence, mapped by everybody, and
+touched.
 """
 SCALED = (
     "\n**Sizes are {scale:g} times those of the report: this run shows that it runs.**\n"
