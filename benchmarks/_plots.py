@@ -64,6 +64,8 @@ def curve(races: list[dict[str, Any]], figure: Figure) -> None:
         axes.plot([race["x"] for race in races], values, "o-", color=colour, label=label)
     axes.set(xscale="log", yscale="log", xlabel=races[0]["axis"], title=races[0]["title"])
     axes.set_ylabel(f"{kind}, MiB" if kind else "records a second")
+    axes.set_xticks([race["x"] for race in races], [f"{race['x']:,g}" for race in races])
+    axes.minorticks_off()
     axes.grid(alpha=0.3, color=GREY)
     axes.legend()
 
