@@ -632,10 +632,14 @@ def test_pieces_that_overlap_are_assigned_as_in_memory(path):
     handle[10:] += 1
     content[10:] += 1
     assert np.array_equal(handle, content)
+    (path.parent / "far" / "away").mkdir(parents=True)
+    (path.parent / "link").symlink_to(path.parent / "far" / "away")
+    linked = path.parent / "link/../.." / path.name
     for again in (
         yammap.MappedArray.of(handle[:-1]),
         memoryview(handle[:-1]),
         yammap.open_array(os.path.relpath(path), "<i4", shape=(1023, 1024)),
+        yammap.open_array(linked, "<i4", shape=(1023, 1024)),
     ):
         handle[1:] = again
         content[1:] = content[:-1]

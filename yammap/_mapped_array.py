@@ -16,7 +16,7 @@ from ._file import Mmap
 from ._flags import Advice
 from ._layout import Layout, contiguous, layout_in
 from ._npy import Header, is_npy, layout_of_npy, read_header
-from ._open import reopen
+from ._open import absolute, reopen
 from ._source import Source, locate, reach, source_at
 from ._stream import AHEAD
 
@@ -377,7 +377,7 @@ class MappedArray:
             place = locate(value)
             name = place.name
             if isinstance(name, str | bytes):
-                name = os.path.abspath(name)
+                name = absolute(name)
             same_name = name in (self.path, self.mapping.name)
             if same_name and place.inode == self._source.inode and not place.private:
                 return self._in_the_one_mapping(_layout_of(value, place.offset))
