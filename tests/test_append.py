@@ -222,7 +222,7 @@ def test_who_reopens_at_the_same_time_waits_for_the_one_that_trims(path):
 
 def test_other_threads_run_while_one_waits_for_the_one_that_trims(child):
     child(f"""
-        import fcntl, os, signal, struct, threading, time, yammap
+        import fcntl, os, signal, struct, threading, yammap
         signal.alarm(20)
         open("log", "wb").close()
         fd = os.open("log", os.O_RDWR)
@@ -235,8 +235,10 @@ def test_other_threads_run_while_one_waits_for_the_one_that_trims(child):
         done = threading.Event()
         opener = threading.Thread(
             target=lambda: (yammap.open("log", "r+", ahead={AHEAD}).close(), done.set()))
+        before = len(os.listdir("/proc/self/fd"))
         opener.start()
-        time.sleep(0.1)
+        while len(os.listdir("/proc/self/fd")) < before + 2:     # its file, and its lock
+            pass
         assert not done.is_set()
         lock(fcntl.F_UNLCK)
         opener.join()
