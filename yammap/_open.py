@@ -8,7 +8,7 @@ import fcntl
 import operator
 import os
 import stat
-from typing import TYPE_CHECKING, Any, AnyStr, Literal, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, overload
 
 from ._core import HARMLESS
 from ._file import Mmap
@@ -278,7 +278,11 @@ def reopen(m: Mmap, mode: str, **options: Unpack[_WindowOptions]) -> Mmap:
     return map_fd(_duplicate(super(Mmap, m).fileno(), mode), m.name, None, settings)
 
 
-def absolute(path: AnyStr) -> AnyStr:
+@overload
+def absolute(path: str) -> str: ...
+@overload
+def absolute(path: bytes) -> bytes: ...
+def absolute(path: Any) -> Any:
     """Return a path from the root that leads where this one does.
 
     `os.path.abspath` alone would take away ``link/..``, which leads beside the directory

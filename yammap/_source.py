@@ -70,8 +70,7 @@ def source_at(path: Path) -> Source:
     It is mapped for that: one that runs ahead of its data (`Mmap`, `ahead`) ends where its
     data does, and what cannot be mapped is refused now.
     """
-    name: Any = os.fspath(path)
-    name = absolute(name)
+    name = absolute(os.fspath(path))
     with open_path(name) as m:
         return _source_of(m, name)
 
