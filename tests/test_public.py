@@ -11,7 +11,7 @@ import pkgutil
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 
 import pytest
 
@@ -136,6 +136,41 @@ def test_errors_are_picklable(path):
         "write",
         3,
     )
+
+
+@pytest.mark.parametrize("module", public_modules(), ids=lambda module: module.__name__)
+def test_public_objects_name_the_module_they_are_imported_from(module):
+    public = {name: getattr(module, name) for name in module.__all__}
+    named = {
+        name: value.__module__
+        for name, value in public.items()
+        if isinstance(value, type | FunctionType)
+    }
+    theirs = {"yammap.compat.error": "builtins"}  # OSError, as in mmap
+    assert named == {
+        name: theirs.get(f"{module.__name__}.{name}", module.__name__) for name in named
+    }
+
+
+# Made by 0.2.0.dev0, when pickles held the file that a class is in.
+OLD_PICKLES = {
+    yammap.BusError: b"\x80\x04\x95B\x00\x00\x00\x00\x00\x00\x00\x8c\x0eyammap._errors\x94"
+    b"\x8c\x08BusError\x94\x93\x94K\x05\x8c\x04text\x94\x8c\x04name\x94\x87\x94R\x94}\x94"
+    b"\x8c\x06offset\x94K\x07sb.",
+    yammap.ShortRead: b"\x80\x04\x95(\x00\x00\x00\x00\x00\x00\x00\x8c\x0eyammap._errors\x94"
+    b"\x8c\tShortRead\x94\x93\x94\x8c\x01x\x94\x85\x94R\x94.",
+    yammap.Fault: b"\x80\x04\x95/\x00\x00\x00\x00\x00\x00\x00\x8c\x0eyammap._errors\x94"
+    b"\x8c\x05Fault\x94\x93\x94(K\x00M\x00\x10\x8c\x04read\x94K\x05t\x94\x81\x94.",
+    yammap.Advice: b'\x80\x04\x95"\x00\x00\x00\x00\x00\x00\x00\x8c\ryammap._flags\x94'
+    b"\x8c\x06Advice\x94\x93\x94K\x01\x85\x94R\x94.",
+}
+
+
+@pytest.mark.parametrize("kind", OLD_PICKLES, ids=lambda kind: kind.__name__)
+def test_pickles_of_the_version_before_load(kind):
+    again = pickle.loads(OLD_PICKLES[kind])
+    assert type(again) is kind
+    assert b"yammap._" not in pickle.dumps(again)
 
 
 def test_importing_loads_no_optional_package():

@@ -45,3 +45,18 @@ __all__ = [
     "open_npz",
 ]
 __all__ += _flags.__all__
+
+
+def _publish(names: list[str]) -> None:
+    """Give public objects the module that users import them from.
+
+    Tracebacks, pickles and ``help`` then say ``yammap.BusError``, and a file of the package
+    can move without breaking a pickle. `Mapping` names itself, since the type of an
+    extension module cannot be changed from here; so do the enums.
+    """
+    for name in names:
+        if (public := globals()[name]) is not Mapping:
+            public.__module__ = __name__
+
+
+_publish(__all__[: -len(_flags.__all__)])

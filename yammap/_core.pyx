@@ -69,6 +69,8 @@ cdef extern from "Python.h":
     Py_ssize_t PySlice_AdjustIndices(Py_ssize_t size, Py_ssize_t *start, Py_ssize_t *stop,
                                      Py_ssize_t step)
     unsigned long PyThread_get_thread_ident() nogil
+    ctypedef struct PyTypeObject:
+        const char *tp_name
 
 
 cdef extern from "<stdatomic.h>" nogil:
@@ -570,7 +572,7 @@ class RaisedBusError(BusError):
 
 
 RaisedBusError.__name__ = RaisedBusError.__qualname__ = BusError.__name__
-RaisedBusError.__module__ = BusError.__module__
+RaisedBusError.__module__ = "yammap"
 
 if raise_install(RaisedBusError) == -1:
     raise OSError(errno, strerror(errno).decode())
@@ -3576,3 +3578,8 @@ cdef class Hold:
     cdef Py_ssize_t transfer(self, char *buffer, int64_t offset, int64_t length,
                              bint writing) except -1:
         return (<Mapping> self.mapping).transfer(buffer, offset, length, writing)
+
+
+# Its users know it as yammap.Mapping, and should not learn from a traceback or from help()
+# which file it is in. A static type's module is a part of its name, which only C can change.
+(<PyTypeObject *> Mapping).tp_name = "yammap.Mapping"

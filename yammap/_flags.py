@@ -17,7 +17,7 @@ def _enum(base: Any, name: str, prefix: str) -> Any:
         for constant, value in CONSTANTS.items()
         if constant.startswith(prefix)
     }
-    return base(name, members, module=__name__)
+    return base(name, members, module="yammap")  # where it is imported from
 
 
 Prot = _enum(enum.IntFlag, "Prot", "PROT_")

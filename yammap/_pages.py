@@ -150,7 +150,7 @@ class Pages(Mapping):
         >>> os.truncate("cut.bin", 4096)
         >>> m.populate()  # doctest: +ELLIPSIS
         Traceback (most recent call last):
-        yammap._errors.BusError: [Errno 14] bus error, read at offset 4096: the file ...
+        yammap.BusError: [Errno 14] bus error, read at offset 4096: the file ...
         >>> m.close()
         """
         start, total = self._range(offset, length)
