@@ -31,6 +31,20 @@ class Mutant:
 
 MUTANTS = [
     Mutant(
+        "a view keeps the name that its file had",
+        "_core.pyx",
+        "        self.watch.name = <void *> name\n",
+        "",
+        "test_io.py::test_errors_call_the_file_by_the_name_that_was_set",
+    ),
+    Mutant(
+        "flushing a file that was cut tells nothing of views",
+        "compat.py",
+        "            if self.faults():\n                raise",
+        "            pass",
+        "test_compat.py::test_flushing_tells_of_what_a_view_has_lost",
+    ),
+    Mutant(
         "two mappings run one file ahead",
         "_ahead.c",
         "code = set_lock(*lock, length);",

@@ -2,6 +2,7 @@
 
 import errno
 import mmap as standard
+import operator
 import os
 import sys
 import threading
@@ -81,6 +82,8 @@ SAME = [
     lambda m, _: [m.find(b"\5"), m.find(b"\5", 0), m.rfind(b"\5"), m.rfind(b"\5", 0, 99)],
     lambda m, _: [m.find(b"", 10**9), m.rfind(b"", 50), m.rfind(b"", 50, 40)],
     lambda m, _: m.find("text"),
+    lambda m, _: m.find(b"\5", None),
+    lambda m, _: m.rfind(b"\5", 0, None),
     lambda m, _: (m.read(3), m.read(), m.read(), m.read(None)),
     lambda m, _: (m.readline(), m.readline()[:9]),
     lambda m, _: m.read_byte(),
@@ -103,11 +106,17 @@ SAME = [
     lambda m, _: m.resize(-1),
     lambda m, _: m.flush(),
     lambda m, _: m.flush(PAGE, 10),
+    lambda m, _: m.flush(0, None),
+    lambda m, _: m.flush(PAGE),
+    lambda m, _: m.flush(1, 10),
     lambda m, _: m.flush(PAGE, 10**9),
     lambda m, _: m.flush(-PAGE, 1),
     lambda m, c: m.madvise(c.MADV_RANDOM),
     lambda m, c: m.madvise(c.MADV_WILLNEED, PAGE, 10**9),
     lambda m, c: m.madvise(c.MADV_NORMAL, 10**9),
+    lambda m, c: m.madvise(c.MADV_NORMAL, 1, 10),
+    lambda m, c: m.madvise(c.MADV_DONTNEED, 1, 10),
+    lambda m, c: m.madvise(c.MADV_NORMAL, 0, None),
     lambda m, c: m.madvise(c.MADV_NORMAL, 0, -1),
     lambda m, c: m.madvise(c.MADV_NORMAL, PAGE, sys.maxsize),
     lambda m, c: m.madvise(c.MADV_REMOVE, PAGE, PAGE),
@@ -147,6 +156,115 @@ def test_errors_begin_as_those_of_mmap(path, call):
     (expected, beginning), *same = outcome(standard, call, path)
     assert (kind, rest) == (expected, same)
     assert text.startswith(beginning)
+
+
+@BOTH
+@pytest.mark.parametrize("number", [2**63, -(2**63) - 1], ids=["most", "least"])
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda m, n: m.find(b"\0", n),
+        lambda m, n: m.rfind(b"\0", 0, n),
+        lambda m, n: m.read(n),
+        lambda m, n: m.seek(n),
+        lambda m, n: m.seek(0, n),
+        lambda m, n: m.move(n, 0, 1),
+        lambda m, n: m.move(0, 0, n),
+        lambda m, n: m.resize(n),
+        lambda m, n: m.flush(n),
+        lambda m, n: m.flush(0, n),
+        lambda m, n: m.madvise(n),
+        lambda m, n: m.madvise(0, n),
+        lambda m, n: m.madvise(0, 0, n),
+        lambda m, n: m.write_byte(n),
+        lambda m, n: type(m)(-1, n),
+        lambda m, n: type(m)(n, 1),
+        lambda m, n: type(m)(-1, 1, offset=n),
+    ],
+)
+def test_numbers_that_are_none_in_c(module, call, number):
+    with module.mmap(-1, 10) as m, pytest.raises(OverflowError):
+        call(m, number)
+
+
+@BOTH
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda m, data: m.write(data),
+        lambda m, data: m.find(data),
+        lambda m, data: m.__setitem__(slice(0, 2), data),
+        lambda m, data: m.__setitem__(slice(0, 4, 2), data),
+    ],
+)
+def test_data_in_pieces(module, call):
+    with module.mmap(-1, 10) as m:
+        with pytest.raises(BufferError, match="not C-contiguous"):
+            call(m, memoryview(b"abcd")[::2])
+        assert m[:] == bytes(10)
+
+
+@BOTH
+@pytest.mark.parametrize("access", ["ACCESS_DEFAULT", "ACCESS_COPY", "ACCESS_READ"])
+def test_flushing_what_somebody_has_cut(path, module, access):
+    """All of it, or a part: what the file still has is written, and the rest is his."""
+    path.write_bytes(bytes(4 * PAGE))
+    with open(path, "r+b") as file:
+        m = module.mmap(file.fileno(), 0, access=getattr(module, access))
+        file.truncate(PAGE)
+    assert m.flush() is None
+    assert m.flush(2 * PAGE, PAGE) is None
+    m.close()
+
+
+@BOTH
+def test_a_file_grows_without_blocks(path, module):
+    path.write_bytes(b"a" * 10)
+    with open(path, "r+b") as file, module.mmap(file.fileno(), 0) as m:
+        m.resize(64 << 20)
+        assert path.stat().st_size == 64 << 20
+        assert path.stat().st_blocks * 512 <= 4 * PAGE
+        m[32 << 20] = 7
+        assert m[(32 << 20) - 1 : (32 << 20) + 2] == b"\0\7\0"
+
+
+def test_memory_grows_without_taking_any():
+    with compat.mmap(-1, 10) as m:
+        m.resize(512 << 20)
+        assert os.fstat(yammap.Mapping.fileno(m)).st_blocks * 512 <= 4 * PAGE
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("memory", "option", "code"),
+    [
+        (False, "MADV_REMOVE", errno.EACCES),
+        (False, "MADV_FREE", errno.EINVAL),
+        (True, "MADV_REMOVE", errno.EINVAL),
+        (True, "MADV_FREE", 0),
+    ],
+)
+def test_advice_to_a_private_mapping(path, module, memory, option, code):
+    path.write_bytes(bytes(PAGE))
+    with open(path, "r+b") as file:
+        m = module.mmap(-1 if memory else file.fileno(), PAGE, module.MAP_PRIVATE)
+    if code == 0:
+        m.madvise(getattr(module, option))
+    else:
+        with pytest.raises(OSError, match=rf"\[Errno {code}\]"):
+            m.madvise(getattr(module, option))
+    m.close()
+
+
+@BOTH
+def test_advice_is_for_whole_pages(path, module):
+    path.write_bytes(b"a" * 2 * PAGE)
+    with open(path, "r+b") as file:
+        m = module.mmap(file.fileno(), 0, access=module.ACCESS_COPY)
+    m[:] = b"b" * 2 * PAGE
+    m.madvise(module.MADV_DONTNEED, 0, 10)
+    assert m[:] == b"a" * PAGE + b"b" * PAGE
+    m.close()
 
 
 CLOSED = [
@@ -297,6 +415,98 @@ def test_a_window_is_resized(path, module):
     assert path.read_bytes()[-1] == 9
 
 
+def settle(m, name, *arguments):
+    """What a method or an operator returns, or the kinds of what it raises."""
+    try:
+        if hasattr(operator, name):
+            return getattr(operator, name)(m, *arguments)
+        return getattr(m, name)(*arguments)
+    except Exception as error:
+        return [kind for kind in type(error).__mro__ if kind.__module__ == "builtins"]
+
+
+def agree(ours, theirs):
+    """Ours may be more kinds of exception at once than theirs."""
+    if isinstance(theirs, list) and isinstance(ours, list):
+        return theirs[0] in ours
+    return ours == theirs
+
+
+NUMBERS = st.one_of(
+    st.integers(-3, 3),
+    st.integers(-12_000, 12_000),
+    st.sampled_from([PAGE, 2 * PAGE, 2**31, 2**63 - 1, 2**63, -(2**63), -(2**63) - 1]),
+)
+SOME = st.integers(-12_000, 12_000)
+SIZES = st.one_of(
+    st.integers(-2, -1), st.integers(1, 12_000), st.sampled_from([2**63, -(2**63) - 1])
+)
+DATA = st.one_of(
+    st.binary(max_size=9),
+    st.sampled_from([b"", bytes(300), "text", None, 7]),
+)
+FIND = st.sampled_from(["find", "rfind"])
+ADVICE = [standard.MADV_NORMAL, standard.MADV_WILLNEED, standard.MADV_DONTNEED, 12345]
+# One mistake a call: which of two is told of is nobody's business. What is different on
+# purpose is left out: see the next part, and docs/migration/mmap.md.
+CALLS = st.one_of(
+    st.tuples(st.just("write"), DATA),
+    st.tuples(st.just("write_byte"), NUMBERS),
+    st.tuples(st.just("seek"), NUMBERS),
+    st.tuples(st.just("seek"), SOME, st.integers(-1, 4)),
+    st.tuples(st.just("read"), st.none() | NUMBERS),
+    st.tuples(st.sampled_from(["read_byte", "readline", "tell", "size"])),
+    st.tuples(st.sampled_from(["find", "rfind"]), DATA),
+    st.tuples(
+        st.sampled_from(["find", "rfind"]), st.binary(max_size=3), NUMBERS | st.none()
+    ),
+    st.tuples(st.sampled_from(["find", "rfind"]), st.binary(max_size=3), SOME, NUMBERS),
+    st.tuples(st.just("move"), SOME, SOME, SOME),
+    st.tuples(st.just("flush")),
+    st.tuples(st.just("flush"), NUMBERS),
+    st.tuples(st.just("flush"), st.sampled_from([0, 1, PAGE]), NUMBERS | st.none()),
+    st.tuples(st.just("madvise"), st.sampled_from(ADVICE)),
+    st.tuples(st.just("madvise"), st.sampled_from(ADVICE), NUMBERS),
+    st.tuples(st.just("madvise"), st.sampled_from(ADVICE), st.just(0), NUMBERS | st.none()),
+    st.tuples(st.just("resize"), SIZES),
+    st.tuples(st.just("getitem"), NUMBERS),
+    st.tuples(st.just("getitem"), st.slices(3 * PAGE)),
+    st.tuples(st.just("setitem"), SOME, st.integers(-1, 256)),
+    st.tuples(st.just("setitem"), st.slices(20), DATA),
+    st.tuples(st.just("contains"), DATA),
+)
+
+
+@pytest.mark.parametrize("access", ["DEFAULT", "WRITE", "READ", "COPY", "memory"])
+@given(calls=st.lists(CALLS, max_size=12), odd=st.booleans())
+def test_any_calls_on_any_kind_of_mapping(tmp_path_factory, access, calls, odd):
+    folder = tmp_path_factory.getbasetemp()
+    both = [folder / "theirs", folder / "ours"]
+    mappings = []
+    for path, module in zip(both, (standard, compat), strict=True):
+        path.write_bytes(bytes(range(256)) * 32 + b"lines\n" * odd)
+        if access == "memory":
+            mappings.append(module.mmap(-1, 8192))
+            continue
+        with open(path, "r+b") as file:
+            kind = getattr(module, f"ACCESS_{access}")
+            mappings.append(module.mmap(file.fileno(), 0, access=kind))
+    theirs, ours = mappings
+    for name, *arguments in calls:
+        if access == "memory" and name == "resize" and arguments[0] > len(ours):
+            continue  # touching that would be the end of the process with `mmap`
+        results = [settle(m, name, *arguments) for m in mappings]
+        if name == "seek" and isinstance(results[1], int):
+            results[1] = results[0]  # None before Python 3.13
+        if not (name == "write" and access == "READ"):  # which mistake comes first
+            assert agree(results[1], results[0]), (name, arguments, results)
+        assert (ours.tell(), len(ours)) == (theirs.tell(), len(theirs)), (name, arguments)
+        assert ours[:] == theirs[:], (name, arguments)
+    for m in mappings:
+        m.close()
+    assert both[0].read_bytes() == both[1].read_bytes()
+
+
 @given(
     st.lists(
         st.one_of(
@@ -345,6 +555,39 @@ def test_growing_a_window_does_not_cut_the_file(path):
     with open(path, "r+b") as file, compat.mmap(file.fileno(), 10) as m:
         m.resize(50)
         assert (len(m), m.size()) == (50, 100)
+
+
+@pytest.mark.no_sanitizer
+def test_flushing_tells_of_what_a_view_has_lost(child):
+    child(
+        """
+        import yammap
+        from yammap import compat as mmap
+        with open("file", "w+b") as file:
+            file.truncate(4 * mmap.PAGESIZE)
+            m = mmap.mmap(file.fileno(), 0)
+            view = memoryview(m)
+            file.truncate(mmap.PAGESIZE)
+        m.flush()
+        try:
+            view[-1] = 1
+            m.flush()
+        except yammap.BusError:
+            pass
+        else:
+            raise AssertionError
+        """
+    )
+
+
+def test_nothing_is_no_size(path):
+    """Where `mmap` raises the same, and has cut the file before."""
+    path.write_bytes(b"abc")
+    with open(path, "r+b") as file, compat.mmap(file.fileno(), 0) as m:
+        with pytest.raises(OSError, match="Invalid argument") as error:
+            m.resize(0)
+        assert error.value.errno == errno.EINVAL
+        assert m[:] == path.read_bytes() == b"abc"
 
 
 @pytest.mark.no_sanitizer

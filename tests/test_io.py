@@ -1,7 +1,9 @@
 """One suite for `io.FileIO` and for `Mmap`: what a raw file does, both do."""
 
+import gc
 import io
 import os
+import sys
 
 import pytest
 
@@ -197,6 +199,76 @@ def test_mode_and_name(open_raw, path, mode, reported):
     with open_raw(path, mode) as file:
         assert file.mode == reported
         assert os.fspath(file.name) == os.fspath(path)
+
+
+def test_the_name_can_be_set(raw):
+    raw.name = "new"
+    assert raw.name == "new"
+    assert "name='new'" in repr(raw)
+
+
+@pytest.mark.no_sanitizer
+def test_errors_call_the_file_by_the_name_that_was_set(child):
+    """Those of views that were handed out before as well."""
+    child(
+        """
+        import os, yammap
+        m = yammap.create("file", 2 * 4096)
+        view = m.view()
+        m.name = "called"
+        os.truncate("file", 0)
+        for call in (lambda: view[5000], lambda: m.pread(1, 5000)):
+            try:
+                call()
+                for _ in range(10**8):
+                    pass
+            except yammap.BusError as error:
+                assert error.filename == "called", error
+            else:
+                raise AssertionError
+        """
+    )
+
+
+@pytest.mark.parametrize("kind", [io.FileIO, yammap.Mmap])
+@pytest.mark.parametrize("before", [False, True], ids=["open", "closed before"])
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_what_is_dropped_is_closed_once(path, kind, before):
+    """By the `close` of a subclass, which may have more to do."""
+    closed = []
+
+    class Closing(kind):
+        def close(self):
+            closed.append(self.closed)
+            super().close()
+
+    path.write_bytes(b"abc")
+    file = Closing(os.open(path, os.O_RDWR), "r+")
+    if before:
+        file.close()
+    del file
+    gc.collect()
+    assert closed == [False]
+
+
+def test_dropping_a_mapping_warns_of_nothing(path):
+    path.write_bytes(b"abc")
+    yammap.open(path)
+    gc.collect()
+
+
+def test_what_closing_raises_is_told_when_there_is_nobody_to_raise_in(path, monkeypatch):
+    class Failing(yammap.Mmap):
+        def close(self):
+            super().close()
+            raise OSError("told")
+
+    told = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda what: told.append(what.exc_value))
+    path.write_bytes(b"abc")
+    Failing(os.open(path, os.O_RDWR), path)
+    gc.collect()
+    assert [str(error) for error in told] == ["told"]
 
 
 def test_append(open_raw, path):

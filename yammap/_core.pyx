@@ -54,7 +54,7 @@ import warnings
 import weakref
 from io import UnsupportedOperation
 
-from ._errors import BusError, Fault, ShortRead
+from ._errors import BusError, Fault, NotContiguous, ShortRead
 from ._limits import limit_behind
 
 __all__ = ["CONSTANTS", "HARMLESS", "Mapping"]
@@ -247,7 +247,7 @@ cdef int get_source(object data, Py_buffer *source) except -1:
     try:
         return PyObject_GetBuffer(data, source, PyBUF_SIMPLE)
     except BufferError as error:
-        raise TypeError(f"a C-contiguous buffer is needed: {error}") from None
+        raise NotContiguous(f"a C-contiguous buffer is needed: {error}") from None
 
 
 cdef int get_target(object buffer, Py_buffer *target) except -1:
@@ -344,6 +344,7 @@ cdef class Region:
     cdef bint lent              # a holder of the mapping object may read it unseen
     cdef uint64_t serial        # tells it from a later one at the same addresses
     cdef object name
+    cdef object former          # names it had: who reads one may do so without a lock
     cdef uint64_t inode
     cdef patch_range watch      # what the handler of bus errors knows of it
 
@@ -377,6 +378,12 @@ cdef class Region:
         else:
             self.span = self.blank_from = span
         return code
+
+    cdef int rename(self, object name) except -1:
+        self.former = self.name, self.former
+        self.name = name
+        self.watch.name = <void *> name
+        return 0
 
     cdef void let_go_of_file(self) noexcept nogil:
         if self.base != NULL:
@@ -919,6 +926,13 @@ cdef class Mapping:
         self.seen = load_total(&patch_total)
         self.region = region
         return 0
+
+    def _rename(self, name):
+        """Call the file something else in errors, those of earlier views included."""
+        cdef Region region
+        self.name = name
+        for region in self.regions():
+            region.rename(name)
 
     def _free_size(self):
         """Let a window be resized; the file then ends where the window does."""

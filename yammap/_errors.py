@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-__all__ = ["BusError", "Fault", "ShortRead"]
+__all__ = ["BusError", "Fault", "NotContiguous", "ShortRead"]
 
 
 class Fault(NamedTuple):
@@ -21,6 +21,13 @@ class Fault(NamedTuple):
     """``"read"`` or ``"write"``."""
     errno: int
     """``EFAULT`` past the end of the file, ``ENOSPC`` for want of room, ``EIO``, ..."""
+
+
+class NotContiguous(BufferError, TypeError):
+    """Data whose bytes lie in several pieces: a `BufferError`, as files and `mmap` raise.
+
+    And a `TypeError`, as of everything else that is no buffer to copy from.
+    """
 
 
 class BusError(OSError):

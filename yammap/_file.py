@@ -170,7 +170,37 @@ class Mmap(Records):
         self._serial = threading.RLock()
         super()._after_fork()
 
+    def __del__(self) -> None:
+        """Close it, as `io.IOBase` does: a subclass may have a `close` of its own.
+
+        There is no `ResourceWarning`. Arrays keep a mapping beyond its last name, so it is
+        usual, and right, that nobody closes it.
+        """
+        if not self.closed:
+            with contextlib.suppress(BusError):  # it was raised where a view met it
+                self.close()
+
     # -- What kind of file this is
+
+    @property
+    def name(self) -> Any:
+        """object: what errors call the file: the path or descriptor it was opened by.
+
+        It may be set, as that of `io.FileIO`.
+
+        Examples
+        --------
+        >>> import yammap
+        >>> m = yammap.anonymous(10)
+        >>> m.name = "scratch"
+        >>> m
+        <Mmap name='scratch' mode='rb+' size=10>
+        """
+        return super().name
+
+    @name.setter
+    def name(self, name: Any) -> None:
+        self._rename(name)
 
     @property
     def mode(self) -> str:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, SupportsIndex, cast
 
 from . import _flags
 from ._core import Mapping
+from ._errors import BusError
 from ._file import Mmap
 from ._flags import *  # noqa: F403
 from ._flags import MADV_DONTNEED, MADV_FREE, MADV_REMOVE, MapFlag, Prot
@@ -52,7 +53,22 @@ error = OSError
 
 _ACCESS = "ACCESS_DEFAULT", "ACCESS_READ", "ACCESS_WRITE", "ACCESS_COPY"
 _READ_WRITE = Prot.READ | Prot.WRITE
+_MOST_INT = 2**31 - 1
 _WHENCES = os.SEEK_SET, os.SEEK_CUR, os.SEEK_END
+
+
+class _Default:
+    """Of an argument for which None, here as in `mmap`, is no value."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __repr__(self) -> str:
+        return self._text
+
+
+_POSITION: Any = _Default("tell()")
+_LENGTH: Any = _Default("len()")
 
 # Flags that ask for nothing that a program could see missing.
 _HINTS = MapFlag.DENYWRITE | MapFlag.EXECUTABLE | MapFlag.NORESERVE | MapFlag.STACK
@@ -120,7 +136,7 @@ class mmap(Mmap):  # noqa: N801
         trackfd: bool = True,
     ) -> Self:
         """Map it; here and not in ``__init__``, since programs override this one."""
-        fileno, size, start = index(fileno), index(length), index(offset)
+        fileno, size, start = _int(fileno), _ssize(length), _ssize(offset)
         if size < 0:
             raise OverflowError("memory mapped length must be positive")
         if start < 0:
@@ -141,6 +157,7 @@ class mmap(Mmap):  # noqa: N801
             readonly=not writable,
             offset=start,
             length=size,
+            preallocate=False,  # it grows as by ftruncate(2): who stores takes the blocks
             keep_fd=trackfd,
             populate=bool(flags & MapFlag.POPULATE),
         )
@@ -200,11 +217,11 @@ class mmap(Mmap):  # noqa: N801
     def __bool__(self) -> bool:
         return len(self) > 0
 
-    def find(
+    def find(  # type: ignore[override]  # None is no bound here
         self,
         sub: _Buffer,
-        start: SupportsIndex | None = None,
-        end: SupportsIndex | None = None,
+        start: SupportsIndex = _POSITION,
+        end: SupportsIndex = _LENGTH,
         /,
     ) -> int:
         r"""Return the position of the first `sub`; where to start is the current position.
@@ -223,6 +240,12 @@ class mmap(Mmap):  # noqa: N801
 
         Raises
         ------
+        BufferError
+            When `sub` is not contiguous.
+        OverflowError
+            When `start` or `end` is beyond any size.
+        TypeError
+            When `sub` is no buffer, or a bound no integer.
         ValueError
             When the mapping is closed.
 
@@ -233,13 +256,13 @@ class mmap(Mmap):  # noqa: N801
         >>> m.find(b"\0"), m.seek(4), m.find(b"\0")
         (0, 4, 4)
         """
-        return super().find(sub, self._start(start), end)
+        return super().find(sub, *self._bounds(start, end))
 
-    def rfind(
+    def rfind(  # type: ignore[override]
         self,
         sub: _Buffer,
-        start: SupportsIndex | None = None,
-        end: SupportsIndex | None = None,
+        start: SupportsIndex = _POSITION,
+        end: SupportsIndex = _LENGTH,
         /,
     ) -> int:
         r"""Return the position of the last `sub`, otherwise as `find`.
@@ -258,6 +281,12 @@ class mmap(Mmap):  # noqa: N801
 
         Raises
         ------
+        BufferError
+            When `sub` is not contiguous.
+        OverflowError
+            When `start` or `end` is beyond any size.
+        TypeError
+            When `sub` is no buffer, or a bound no integer.
         ValueError
             When the mapping is closed.
 
@@ -267,10 +296,12 @@ class mmap(Mmap):  # noqa: N801
         >>> mmap.mmap(-1, 9).rfind(b"\0")
         8
         """
-        return super().rfind(sub, self._start(start), end)
+        return super().rfind(sub, *self._bounds(start, end))
 
-    def _start(self, start: SupportsIndex | None) -> int:
-        return min(self._position if start is None else index(start), len(self))
+    def _bounds(self, start: SupportsIndex, end: SupportsIndex) -> tuple[int, int | None]:
+        first = self._position if start is _POSITION else _ssize(start)
+        last = None if end is _LENGTH else _ssize(end)
+        return min(first, len(self)), last
 
     def move(
         self, dest: SupportsIndex, src: SupportsIndex, count: SupportsIndex, /
@@ -284,6 +315,8 @@ class mmap(Mmap):  # noqa: N801
 
         Raises
         ------
+        OverflowError
+            When an argument is beyond any size.
         TypeError
             When the mapping is read-only.
         ValueError
@@ -298,11 +331,12 @@ class mmap(Mmap):  # noqa: N801
         >>> m[:]
         b'abab'
         """
+        numbers = _ssize(dest), _ssize(src), _ssize(count)
         self._require_writable()
         try:
-            super().move(dest, src, count)
+            super().move(*numbers)
         except ValueError:
-            len(self)  # closed, perhaps by an argument's own code
+            len(self)  # closed by another thread
             raise ValueError("source, destination, or count out of range") from None
 
     # -- As a file, of which the length is fixed
@@ -324,6 +358,8 @@ class mmap(Mmap):  # noqa: N801
 
         Raises
         ------
+        OverflowError
+            When `pos` is beyond any size, or `whence` no C int.
         ValueError
             When the position is not in the mapping, `whence` is unknown, or the mapping
             is closed.
@@ -334,7 +370,7 @@ class mmap(Mmap):  # noqa: N801
         >>> mmap.mmap(-1, 10).seek(-3, 2)
         7
         """
-        pos, whence = index(pos), index(whence)
+        pos, whence = _ssize(pos), _int(whence)
         with self._serial:
             size = len(self)
             if whence not in _WHENCES:
@@ -344,6 +380,35 @@ class mmap(Mmap):  # noqa: N801
                 raise ValueError("seek out of range")
             self._position = pos
             return pos
+
+    def read(self, size: SupportsIndex | None = None, /) -> bytes:
+        """Read up to `size` bytes from the position, and move it.
+
+        Parameters
+        ----------
+        size : int or None, default None
+            Number of bytes; all to the end when negative or None.
+
+        Returns
+        -------
+        bytes
+            The bytes; empty at the end.
+
+        Raises
+        ------
+        OverflowError
+            When `size` is beyond any size.
+        ValueError
+            When the mapping is closed.
+
+        Examples
+        --------
+        >>> from yammap import compat as mmap
+        >>> mmap.mmap(-1, 10).read(2**64)
+        Traceback (most recent call last):
+        OverflowError: Python int too large to convert to C ssize_t
+        """
+        return super().read(None if size is None else _ssize(size))
 
     def read_byte(self) -> int:
         """Read one byte at the position, and move it.
@@ -420,6 +485,8 @@ class mmap(Mmap):  # noqa: N801
 
         Raises
         ------
+        BufferError
+            When `data` is not contiguous.
         TypeError
             When the mapping is read-only, or `data` is not a buffer.
         ValueError
@@ -492,7 +559,9 @@ class mmap(Mmap):  # noqa: N801
         BufferError
             When it would become shorter under live views.
         OSError
-            When the file cannot get that size.
+            When the file cannot get that size, or it is 0 (``EINVAL``).
+        OverflowError
+            When `newsize` is beyond any size.
         TypeError
             When the mapping is read-only or copy-on-write.
         ValueError
@@ -507,7 +576,7 @@ class mmap(Mmap):  # noqa: N801
         >>> len(m)
         20
         """
-        size = index(newsize)
+        size = _ssize(newsize)
         len(self)
         if not self._tracked:
             raise ValueError("mmap can't resize with trackfd=False.")
@@ -515,25 +584,33 @@ class mmap(Mmap):  # noqa: N801
             raise TypeError("mmap can't resize a readonly or copy-on-write memory map.")
         if size < 0:
             raise ValueError("new size out of range")
+        if size == 0:  # `mmap` cuts the file before it finds that it cannot map nothing
+            raise _os_error(errno.EINVAL)
         with self._serial:  # or a write that was found to fit would make it longer again
             super().resize(size)
 
-    def flush(
-        self, offset: SupportsIndex = 0, size: SupportsIndex | None = None, /
+    def flush(  # type: ignore[override]
+        self, offset: SupportsIndex = 0, size: SupportsIndex = _LENGTH, /
     ) -> None:
         """Write changed bytes to the disk.
+
+        Of a file that somebody has cut short, those that it still has.
 
         Parameters
         ----------
         offset : int, default 0
             Where to start, in bytes; a multiple of ``PAGESIZE``.
-        size : int, optional
-            Number of bytes; by default all to the end.
+        size : int, default len()
+            Number of bytes; to be given when `offset` is.
 
         Raises
         ------
+        BusError
+            When a view has touched what was not to be had, and bytes may be in memory only.
         OSError
             When `offset` is no such multiple (``EINVAL``), or bytes could not be written.
+        OverflowError
+            When an argument is beyond any size.
         ValueError
             When the range is not in the mapping, or the mapping is closed.
 
@@ -542,37 +619,47 @@ class mmap(Mmap):  # noqa: N801
         >>> from yammap import compat as mmap
         >>> mmap.mmap(-1, 10).flush()
         """
-        start = index(offset)
-        count = len(self) - start if size is None else index(size)
+        start = _ssize(offset)
+        count = len(self) if size is _LENGTH else _ssize(size)
         if min(start, count) < 0 or count > len(self) - start:
             raise ValueError("flush values out of range")
         if self._access in (ACCESS_READ, ACCESS_COPY):
             return
         if start % PAGESIZE:
             raise _os_error(errno.EINVAL)
-        self.sync(start, count)
+        try:
+            self.sync(start, count)
+        except BusError:  # which comes last: what the file has is on the disk
+            if self.faults():
+                raise
 
-    def madvise(
-        self, option: int, start: SupportsIndex = 0, length: SupportsIndex | None = None, /
+    def madvise(  # type: ignore[override]
+        self,
+        option: SupportsIndex,
+        start: SupportsIndex = 0,
+        length: SupportsIndex = _LENGTH,
+        /,
     ) -> None:
         """Tell the kernel how a range will be used, or that its bytes are not needed.
 
         Parameters
         ----------
         option : int
-            A ``MADV_*`` constant. ``MADV_REMOVE`` makes a hole, ``MADV_DONTNEED`` and
-            ``MADV_FREE`` give the changes of a copy-on-write mapping up.
+            A ``MADV_*`` constant. ``MADV_REMOVE`` makes a hole, ``MADV_DONTNEED`` gives up
+            the changes of a copy-on-write mapping, and so does ``MADV_FREE`` if it is of
+            memory.
         start : int, default 0
-            Where to start, in bytes; any alignment.
-        length : int, optional
-            Number of bytes; by default all to the end.
+            Where to start, in bytes; a multiple of ``PAGESIZE``.
+        length : int, default len()
+            Number of bytes, which the kernel rounds up to whole pages.
 
         Raises
         ------
         OSError
-            When the kernel, or `yammap.Mmap.madvise`, cannot follow the advice.
+            When the kernel, or `yammap.Mmap.madvise`, cannot follow the advice, or `start`
+            is no such multiple (``EINVAL``).
         OverflowError
-            When the range goes beyond the largest offset.
+            When the range goes beyond the largest offset, or `option` is no C int.
         ValueError
             When `start` is not in the mapping, `length` is negative, or the mapping is
             closed.
@@ -582,26 +669,49 @@ class mmap(Mmap):  # noqa: N801
         >>> from yammap import compat as mmap
         >>> mmap.mmap(-1, 10).madvise(mmap.MADV_RANDOM)
         """
-        first, size = index(start), len(self)
-        count = size if length is None else index(length)
+        advice, first, size = _int(option), _ssize(start), len(self)
+        count = size if length is _LENGTH else _ssize(length)
         if not 0 <= first < size:
             raise ValueError("madvise start out of bounds")
         if count < 0:
             raise ValueError("madvise length invalid")
         if count > sys.maxsize - first:
             raise OverflowError("madvise length too large")
+        if first % PAGESIZE:
+            raise _os_error(errno.EINVAL)
         try:
-            self._advise(option, first, min(count, size - first))
+            self._advise(advice, first, min(-(-count // PAGESIZE) * PAGESIZE, size - first))
         except ValueError as error:
             raise OSError(errno.EINVAL, str(error), self.name) from None
 
     def _advise(self, option: int, start: int, count: int) -> None:
+        if option == MADV_REMOVE and self.private and self._is_file:
+            raise _os_error(errno.EACCES, self.name)
+        if option == MADV_FREE and (self._is_file or not self.private):
+            raise _os_error(errno.EINVAL, self.name)
         if option == MADV_REMOVE:
             self.punch_hole(start, count)
         elif self.private and option in (MADV_DONTNEED, MADV_FREE):
             self.discard(start, count)
         else:  # without a length it holds for what the mapping grows by, too
             super().madvise(option, start, count if start or count < len(self) else None)
+
+
+def _ssize(value: SupportsIndex) -> int:
+    """Return an integer that C's ssize_t holds."""
+    number = index(value)
+    if not -sys.maxsize - 1 <= number <= sys.maxsize:
+        raise OverflowError("Python int too large to convert to C ssize_t")
+    return number
+
+
+def _int(value: SupportsIndex) -> int:
+    """Return an integer that C's int holds."""
+    number = index(value)
+    if not -_MOST_INT - 1 <= number <= _MOST_INT:
+        bound = "greater than maximum" if number > 0 else "less than minimum"
+        raise OverflowError(f"signed integer is {bound}")
+    return number
 
 
 def _os_error(code: int, name: object = None) -> OSError:
