@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
+import hashlib
 import operator
 import os
 import secrets
 import stat
+from functools import partial
 from typing import TYPE_CHECKING, Unpack
 
-from ._core import Mapping
 from ._disk import sync_directory
-from ._open import Options, absolute, check_options, map_fd, open_fd
+from ._open import Options, check_options, map_fd, open_fd
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from ._file import Mmap
     from ._open import Path
@@ -25,7 +27,7 @@ __all__ = ["atomic_create"]
 
 @contextlib.contextmanager
 def atomic_create(
-    name: Path, size: int, perm: int = 0o666, **options: Unpack[Options]
+    name: Path, size: int, perm: int | None = None, **options: Unpack[Options]
 ) -> Iterator[Mmap]:
     """Make a file that nobody sees before it is complete, and a power cut cannot halve.
 
@@ -37,11 +39,14 @@ def atomic_create(
     Parameters
     ----------
     name : path-like
-        Path of the file.
+        Path of the file. A symbolic link stays, and the file that it leads to is replaced,
+        as `open` would overwrite that file.
     size : int
         Size of the file, in bytes; the block may change it.
-    perm : int, default 0o666
-        Permission bits of the file, less the process's umask.
+    perm : int, optional
+        Permission bits of the file, less the process's umask. By default they are those of
+        the file that is replaced, whose owner and group are kept as well where the process
+        may set them; 0o666, less the umask, if there is none.
     **options
         As of `create`; `keep_fd` cannot be false.
 
@@ -55,14 +60,23 @@ def atomic_create(
     BusError
         When a view of it touched a page that was not to be had.
     OSError
-        When the file cannot be made, synced or named.
+        When the file cannot be made, synced or named, or `name` is that of a directory or
+        a device.
     ValueError
         When `size` is negative, or `keep_fd` false.
 
     Notes
     -----
     The file has no name until the end (``O_TMPFILE``, open(2)), so a process that is killed
-    leaves nothing. Where the filesystem cannot do that it has a hidden one beside `name`.
+    leaves nothing; only between its two last system calls, linkat(2) and rename(2), has it
+    a hidden name. Where the filesystem cannot do that, or the sandbox refuses linkat(2) or
+    has no ``/proc``, it has a hidden name, ``.yammap-...``, from the beginning. What a
+    killed process leaves under such a name, the next `atomic_create` of the same file on
+    the same host takes away.
+
+    Of the file that is replaced, other names (hard links), access control lists and
+    extended attributes are not carried over. Where its group cannot be kept, the new
+    file's group may do what all others may, and no more.
 
     Examples
     --------
@@ -79,31 +93,36 @@ def atomic_create(
     check_options(operator.index(size), options, Options, new=True)
     if not options.get("keep_fd", True):
         raise ValueError("keep_fd must be true: a file gets its name by its descriptor")
-    path = absolute(os.fsdecode(name))
-    _refuse_to_replace(path)
-    directory = os.path.dirname(path)
-    hidden = os.path.join(directory, f".yammap-{secrets.token_hex(8)}")
-    with _named(path):
-        fd = _open_unnamed(directory, hidden, perm)
-        m = map_fd(fd, os.fspath(name), size, {**options})
+    draft = _Draft(*_destination(os.fsdecode(name)))
     try:
+        with _named(draft.path):
+            draft.open(perm)
+            m = map_fd(os.dup(draft.fd), os.fspath(name), size, {**options})
         with m:
             yield m
             m.sync()
-            _name(m, hidden)
-        os.replace(hidden, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(hidden)
-        raise
-    sync_directory(directory)
+        draft.publish()
+    finally:
+        draft.discard()
+    sync_directory(draft.directory)
 
 
-def _refuse_to_replace(path: str) -> None:
-    """Raise for a name that no file can take: in the end all its bytes would be lost."""
-    with contextlib.suppress(FileNotFoundError):
-        if stat.S_ISDIR(os.lstat(path).st_mode):
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+def _destination(name: str) -> tuple[str, os.stat_result | None]:
+    """Return where the file is to be, and what is there: what no file can replace is refused.
+
+    The kernel looks first, for it alone refuses links that are not to be trusted
+    (``fs.protected_symlinks``).
+    """
+    try:
+        old = os.stat(name)
+    except FileNotFoundError:
+        old = None
+    if old is not None and not stat.S_ISREG(old.st_mode):
+        code = errno.EISDIR if stat.S_ISDIR(old.st_mode) else errno.EINVAL
+        raise OSError(code, "only a regular file can be replaced, and this is none", name)
+    if old is None and not os.path.basename(name):
+        raise FileNotFoundError(errno.ENOENT, "a file's name cannot end like that", name)
+    return os.path.realpath(name), old
 
 
 @contextlib.contextmanager
@@ -116,26 +135,119 @@ def _named(path: str) -> Iterator[None]:
         raise
 
 
-def _open_unnamed(directory: str, hidden: str, perm: int) -> int:
-    try:
-        return open_fd(directory, os.O_RDWR | os.O_TMPFILE, perm)
-    except OSError as error:
-        # Linux before 3.11 calls the flag opening a directory for writing.
-        if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR):
-            raise
-    return open_fd(hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL, perm)
+class _Draft:
+    """The file while it is written: without a name, or with a hidden one beside its place.
 
-
-def _name(m: Mmap, hidden: str) -> None:
-    """Give the file its hidden name, if it has none yet. linkat(2) cannot replace.
-
-    What it is to follow is a link in /proc, and os.link() follows links only where it is
-    given a directory.
+    Its descriptor holds a lock (flock(2)) from before it has a name until it has its own.
+    So who finds a hidden name can tell what was left from what is being written.
     """
-    fd = Mapping.fileno(m)
-    if os.fstat(fd).st_nlink == 0:
-        descriptors = os.open("/proc/self/fd", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def __init__(self, path: str, old: os.stat_result | None) -> None:
+        self.path, self.old = path, old
+        self.directory, base = os.path.split(path)
+        # Of the host too: on a network filesystem a lock may count on one host alone.
+        slot = hashlib.sha256(os.fsencode(f"{os.uname().nodename}/{base}")).hexdigest()[:16]
+        self._names = [
+            os.path.join(self.directory, f".yammap-{end}")
+            for end in (slot, f"{slot}-{secrets.token_hex(8)}")
+        ]
+        self._fds: list[int] = []
+
+    @property
+    def fd(self) -> int:
+        return self._fds[-1]
+
+    def open(self, perm: int | None) -> None:
+        """Make the file, in a way of which it is known that it can get its name."""
+        old = self.old if perm is None else None
+        self._perm = 0o666 if perm is None else perm
+        if old is not None:
+            self._perm = 0o600  # nobody opens it who may not in the end
+        if not self._open_unnamed():
+            self._claim(lambda name: self._make(name, os.O_CREAT | os.O_EXCL))
+        if old is not None:
+            _take_after(self.fd, old)
+
+    def publish(self) -> None:
+        """Put the file in its place. linkat(2) cannot replace, so it takes two calls."""
+        if os.fstat(self.fd).st_nlink == 0:
+            self._claim(partial(_link, self.fd))
+        os.replace(self._hidden, self.path)
+
+    def discard(self) -> None:
+        """Let go of the file, and of the hidden name that it may still have."""
+        for fd in self._fds:
+            for name in self._names:
+                with contextlib.suppress(FileNotFoundError):
+                    if os.path.samestat(os.lstat(name), os.fstat(fd)):
+                        os.unlink(name)
+            os.close(fd)
+
+    def _make(self, path: str, flags: int) -> None:
+        # In one step: between two, an interrupt would lose the descriptor.
+        self._fds.extend(map(open_fd, [path], [os.O_RDWR | flags], [self._perm]))
+        with contextlib.suppress(OSError):  # where there are no locks, nothing is swept
+            fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def _open_unnamed(self) -> bool:
+        """Return whether there is a file without a name, and it could be given one.
+
+        That asks linkat(2) for the name of the directory, which is there: so it refuses in
+        the end, if it is not refused itself, and finds what is to be linked in /proc.
+        """
         try:
-            os.link(str(fd), hidden, src_dir_fd=descriptors, follow_symlinks=True)
+            self._make(self.directory, os.O_TMPFILE)
+            _link(self.fd, self.directory)
+        except FileExistsError:
+            return True
+        except OSError:
+            return False
+        return False
+
+    def _claim(self, take: Callable[[str], None]) -> None:
+        """Take the hidden name that belongs to the path, or a free one if that is in use."""
+        for name in self._names:
+            _sweep(name)
+            with contextlib.suppress(FileExistsError):
+                self._hidden = name
+                take(name)
+                if os.fstat(self.fd).st_nlink:  # not swept before it was locked
+                    return
+        raise FileExistsError(errno.EEXIST, "its hidden names are in use", self.path)
+
+
+def _link(fd: int, name: str) -> None:
+    """Give an open file a name.
+
+    What linkat(2) is to follow is a link in /proc, and os.link() follows links only where
+    it is given a directory.
+    """
+    descriptors = os.open("/proc/self/fd", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.link(str(fd), name, src_dir_fd=descriptors, follow_symlinks=True)
+    finally:
+        os.close(descriptors)
+
+
+def _sweep(name: str) -> None:
+    """Remove what a killed process has left under a hidden name: nobody locks it any more."""
+    with contextlib.suppress(OSError):
+        fd = os.open(name, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(fd), os.lstat(name)):
+                os.unlink(name)
         finally:
-            os.close(descriptors)
+            os.close(fd)
+
+
+def _take_after(fd: int, old: os.stat_result) -> None:
+    """Give a file the permission bits of another, and its owner and group where we may."""
+    for owner, group in ((-1, old.st_gid), (old.st_uid, -1)):
+        with contextlib.suppress(OSError):
+            os.fchown(fd, owner, group)
+    bits = stat.S_IMODE(old.st_mode) & 0o777
+    if os.fstat(fd).st_gid != old.st_gid:
+        bits = bits & ~0o070 | (bits & 0o007) << 3
+    with contextlib.suppress(OSError):  # a filesystem without modes has none to keep
+        os.fchmod(fd, bits)
