@@ -2,8 +2,10 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
+import textwrap
 
 import pytest
 
@@ -117,3 +119,79 @@ def test_demo_works_with_a_small_library(tmp_path, monkeypatch, capsys):
     _demo.run(str(tmp_path))
     assert "gave every byte back" in capsys.readouterr().out
     assert list(tmp_path.iterdir()) == [library]
+
+
+def kill_itself():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def fail():
+    raise OSError("no room")
+
+
+@pytest.mark.parametrize(
+    ("job", "reason"), [(kill_itself, "killed by SIGKILL"), (fail, "OSError: no room")]
+)
+def test_a_peer_that_dies_is_reported(job, reason):
+    with pytest.raises(SystemExit, match=reason):
+        _demo.best_times([job])
+
+
+def test_a_directory_without_room_is_refused_before_a_file_is_made(tmp_path):
+    small = tmp_path / "small"
+    small.mkdir()
+    done = run_in_tmpfs("20m", small)
+    assert done.returncode == 1
+    assert re.search(r"needs \d+ MB, and .*small has 21 MB free", done.stderr)
+    assert done.stdout.endswith("left:\n")
+
+
+def test_the_room_that_the_documents_name_is_enough(tmp_path):
+    enough = tmp_path / "enough"
+    enough.mkdir()
+    done = run_in_tmpfs("100m", enough)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith("removed.\nleft:\n")
+
+
+def run_in_tmpfs(size, directory):
+    """Run the demo where there is so much room, and tell what it leaves there."""
+    script = """
+        mount -t tmpfs -o size=$2 none "$1" || exit 77
+        "$3" -P -W error -m yammap demo --directory "$1"
+        status=$?
+        echo left:
+        ls -A "$1"
+        exit $status
+    """
+    command = ["unshare", "-m", "sh", "-c", script, "sh", directory, size, sys.executable]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=300)
+    if done.returncode == 77 or "unshare failed" in done.stderr:
+        pytest.skip(f"nothing can be mounted: {done.stderr}")
+    return done
+
+
+@pytest.mark.parametrize(
+    "signum", [signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGKILL]
+)
+def test_a_demo_that_is_killed_leaves_nothing(tmp_path, signum):
+    library, directory = tmp_path / "library", tmp_path / "directory"
+    library.mkdir()
+    directory.mkdir()
+    (library / "small.py").write_bytes(b"x = 1  # one\n" * 2000)
+    source = f"""
+        import sysconfig
+        from yammap import _demo
+        sysconfig.get_path = lambda name: {str(library)!r}
+        _demo.run({str(directory)!r})
+    """
+    command = [sys.executable, "-P", "-c", textwrap.dedent(source)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "encoding": "utf-8"}
+    with subprocess.Popen(command, **pipes, start_new_session=True) as demo:
+        while not demo.stdout.readline().startswith("Written"):
+            assert demo.poll() is None, demo.stderr.read()
+        assert len(list(directory.glob("*/*"))) == 3
+        os.killpg(demo.pid, signum)  # as a terminal does
+        demo.stderr.read()  # until the last of them has ended
+    assert demo.returncode == -signum
+    assert list(directory.iterdir()) == []

@@ -108,7 +108,7 @@ def atomic_create(
 
 
 def _destination(name: str) -> tuple[str, os.stat_result | None]:
-    """Return where the file is to be, and what is there: what no file can replace is refused.
+    """Return where the file is to be, and what is there; refuse what no file can replace.
 
     The kernel looks first, for it alone refuses links that are not to be trusted
     (``fs.protected_symlinks``).
@@ -205,7 +205,7 @@ class _Draft:
         return False
 
     def _claim(self, take: Callable[[str], None]) -> None:
-        """Take the hidden name that belongs to the path, or a free one if that is in use."""
+        """Take the hidden name that belongs to the path, or a free one if it is in use."""
         for name in self._names:
             _sweep(name)
             with contextlib.suppress(FileExistsError):
@@ -230,7 +230,7 @@ def _link(fd: int, name: str) -> None:
 
 
 def _sweep(name: str) -> None:
-    """Remove what a killed process has left under a hidden name: nobody locks it any more."""
+    """Remove what a killed process has left under a hidden name: nobody locks it now."""
     with contextlib.suppress(OSError):
         fd = os.open(name, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:

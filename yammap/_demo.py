@@ -1,25 +1,29 @@
 """``yammap demo``: a token file of the standard library's source, made and put to use.
 
 All that is timed is done by yammap, by `mmap` and by `np.memmap` in turns, each on a file
-of its own, and must come to the same bytes. The three go in this order everywhere.
+of its own and in a process of its own, and must come to the same bytes. The three go in
+this order everywhere.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
 import mmap
 import os
 import platform
 import re
-import shutil
+import resource
 import signal
 import subprocess
 import sys
 import sysconfig
+import tempfile
+import warnings
 from collections import Counter
 from functools import partial
+from multiprocessing import Pipe
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -31,10 +35,12 @@ from rich.table import Table
 import yammap
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from multiprocessing.connection import Connection
 
     from numpy.typing import NDArray
 
+    _Job = Callable[[], object]
     _Tokens = NDArray[Any]
     _Row = tuple[str, ...]
 
@@ -46,6 +52,7 @@ WINDOW_BYTES = WINDOW * TOKEN.itemsize
 WINDOWS = 20_000
 APPENDS = 500
 ROUNDS = 11
+SPARE = 1 << 20  # bytes that the filesystem may take for itself
 
 
 # -- Text and tokens
@@ -98,18 +105,76 @@ def sources(root: Path) -> list[bytes]:
 # -- Measuring
 
 
+@contextlib.contextmanager
+def apart(job: _Job) -> Iterator[Callable[[], tuple[float, bytes]]]:
+    """Give a function that does the job in a process of its own, which may die of it.
+
+    It returns the seconds that the job took, and what it returned if that was bytes.
+    """
+    ours, theirs = Pipe()
+    with warnings.catch_warnings():
+        # Of threads, which are NumPy's alone here, and idle.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        pid = os.fork()
+    if pid == 0:
+        ours.close()
+        serve(job, theirs)
+    theirs.close()
+    try:
+        yield partial(ask, ours, pid)
+    finally:
+        ours.close()
+        os.waitpid(pid, 0)
+
+
+def serve(job: _Job, pipe: Connection) -> None:
+    """Do the job whenever the pipe says so, until its other end is closed."""
+    try:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # which our parent is sent as well
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        while pipe.recv():
+            start = perf_counter()
+            result = job()
+            seconds = perf_counter() - start
+            pipe.send((seconds, result if isinstance(result, bytes) else b""))
+    except (EOFError, ConnectionError):
+        pass
+    except BaseException as error:
+        pipe.send(f"{type(error).__name__}: {error}")
+    finally:
+        os._exit(0)
+
+
+def ask(pipe: Connection, pid: int) -> tuple[float, bytes]:
+    try:
+        pipe.send(True)
+        answer = pipe.recv()
+    except (EOFError, ConnectionError):
+        ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        answer = f"killed by {signal.Signals(ended.si_status).name}" if ended else "gone"
+    if isinstance(answer, str):
+        sys.exit(f"yammap demo: a process that does the work was stopped: {answer}")
+    seconds, result = answer
+    return seconds, result
+
+
 def best_times(
-    jobs: Sequence[Callable[[], object]], prepare: Callable[[int], object] = lambda _: None
+    jobs: Sequence[_Job], prepare: Callable[[int], object] = lambda _: None
 ) -> list[float]:
     """Return the best seconds of each job; they take turns, so noise spares none."""
     best = [math.inf] * len(jobs)
-    for _ in range(ROUNDS):
-        for i, job in enumerate(jobs):
-            prepare(i)
-            start = perf_counter()
-            job()
-            best[i] = min(best[i], perf_counter() - start)
+    with contextlib.ExitStack() as stack:
+        processes = [stack.enter_context(apart(job)) for job in jobs]
+        for _ in range(ROUNDS):
+            for i, process in enumerate(processes):
+                prepare(i)
+                best[i] = min(best[i], process()[0])
     return best
+
+
+def result_of(job: _Job) -> bytes:
+    with apart(job) as process:
+        return process()[1]
 
 
 def require_same(results: Iterable[bytes]) -> None:
@@ -146,10 +211,13 @@ def time_writers(
 
 def time_readers(*readers: tuple[Callable[..., _Tokens], Sequence[int]]) -> list[float]:
     """Return the seconds a window takes each reader, which comes with its positions."""
-    for i in range(100):
-        require_same(read(where[i : i + 1]).tobytes() for read, where in readers)
+    require_same(result_of(partial(samples, *reader)) for reader in readers)
     times = best_times([partial(read, where) for read, where in readers])
     return [time / WINDOWS for time in times]
+
+
+def samples(read: Callable[..., _Tokens], where: Sequence[int]) -> bytes:
+    return b"".join(read(where[i : i + 1]).tobytes() for i in range(100))
 
 
 # -- Writing
@@ -292,15 +360,14 @@ bytes(m[-1000:])
 
 
 def truncate(paths: Sequence[Path]) -> tuple[_Row, str]:
-    """Truncate a copy of each file under its reader; also return what yammap said."""
-    copies = [shutil.copyfile(path, f"{path}.copy") for path in paths]
-    with yammap.open(copies[0]) as m:
-        os.truncate(copies[0], m.size() // 2)
+    """Truncate each file under its reader; also return what yammap said."""
+    with yammap.open(paths[0]) as m:
+        os.truncate(paths[0], m.size() // 2)
         message = error_of(m.read_at, bytearray(1000), m.size() - 1000)
     ends = (
         message.partition(":")[0],
-        end_of("mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)", copies[1]),
-        end_of('np.memmap(file, mode="r")', copies[2]),
+        end_of("mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)", paths[1]),
+        end_of('np.memmap(file, mode="r")', paths[2]),
     )
     return ("read a window\nthat was cut off", *ends, ""), message
 
@@ -313,11 +380,45 @@ def error_of(action: Callable[..., object], *arguments: object) -> str:
     return "no error"
 
 
-def end_of(mapping: str, path: str) -> str:
+def end_of(mapping: str, path: Path) -> str:
     """Return how a process ends that reads what was truncated from a peer's mapping."""
-    command = [sys.executable, "-P", "-c", READER.format(mapping), path]
+    command = [sys.executable, "-P", "-c", READER.format(mapping), str(path)]
     status = subprocess.run(command, stderr=subprocess.DEVNULL).returncode  # noqa: S603
     return f"{signal.Signals(-status).name},\nkilled" if status < 0 else f"exit {status}"
+
+
+# -- Room, and what is left of it
+
+# Whatever ends the demo, be it SIGKILL, ends its pipe: then this removes the files. In a
+# session of its own and deaf to what ends the demo, it is not ended with it.
+SWEEPER = """
+trap "" HUP INT QUIT TERM PIPE
+echo
+cat > /dev/null
+exec rm -rf -- "$1"
+"""
+
+
+@contextlib.contextmanager
+def temporary_directory(parent: str | None) -> Iterator[Path]:
+    """Make a directory that is removed with its files, however this process ends."""
+    folder = os.path.abspath(tempfile.mkdtemp(prefix="yammap-demo-", dir=parent))
+    command = ["/bin/sh", "-c", SWEEPER, "sh", folder]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "start_new_session": True}
+    with subprocess.Popen(command, **pipes) as sweeper:  # type: ignore[call-overload]  # noqa: S603
+        sweeper.stdout.readline()  # until it is deaf
+        yield Path(folder)
+
+
+def require_room(directory: Path, needed: int) -> None:
+    """Refuse a directory that cannot take so many bytes: writing to memory would kill."""
+    system = os.statvfs(directory)
+    free = system.f_bavail * system.f_frsize
+    if system.f_blocks and free < needed:  # some filesystems do not tell
+        sys.exit(
+            f"yammap demo: it needs {needed / 1e6:.0f} MB, and {directory.parent} has "
+            f"{free / 1e6:.0f} MB free: --directory takes another"
+        )
 
 
 # -- The report
@@ -328,8 +429,8 @@ def run(directory: str | None = None) -> None:
     # A pipe has no width but what COLUMNS happens to say, and the table needs 80.
     width = None if sys.stdout.isatty() else 80
     console = Console(width=width, markup=False, emoji=False, highlight=False)
-    with TemporaryDirectory(prefix="yammap-demo-", dir=directory) as folder:
-        report(console, [Path(folder, way) for way in ("yammap", "mmap", "memmap")])
+    with temporary_directory(directory) as folder:
+        report(console, [folder / way for way in ("yammap", "mmap", "memmap")])
     console.print("\nThe demo's files are removed.")
 
 
@@ -340,6 +441,10 @@ def report(console: Console, paths: Sequence[Path]) -> None:
     vocabulary = Vocabulary(texts)
     tokens = np.concatenate([vocabulary.encode(text) for text in texts])
     console.print(f"Made {len(tokens):,} uint16 tokens of them.")
+    appended = APPENDS * WINDOW_BYTES
+    require_room(
+        paths[0].parent, int(1.1 * len(paths) * (tokens.nbytes + appended)) + SPARE
+    )
     rows = [write(paths, tokens)]
     parts = np.array_split(yammap.open_array(paths[0], TOKEN), 16)
     if b"".join(map(vocabulary.decode, parts)) != b"".join(texts):
