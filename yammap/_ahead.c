@@ -108,6 +108,19 @@ static int get_trailer(int fd, int64_t size, struct ahead_trailer *trailer)
            && pread(fd, trailer, sizeof *trailer, at) == sizeof *trailer;
 }
 
+/* None may be there: the caller has the lock, and has trimmed. Replacing it changes nothing. */
+int ahead_probe(int fd)
+{
+    int code;
+
+    if (fgetxattr(fd, NAME, NULL, 0) != -1)
+        return 0;
+    if (errno == ENODATA)
+        fsetxattr(fd, NAME, &NONE, sizeof NONE, XATTR_REPLACE);
+    code = errno;
+    return code == ENODATA ? 0 : code;
+}
+
 static int put_trailer(int fd, int64_t size, const struct ahead_trailer *trailer)
 {
     int64_t at = size - (int64_t)sizeof *trailer;

@@ -52,6 +52,10 @@ void ahead_unlock(int lock);
  * is taken meanwhile unless the caller has it. */
 int ahead_recover(int fd, int locked);
 
+/* Why the file cannot have the extended attribute, or 0. The caller has the lock, and nothing
+ * is left to recover. */
+int ahead_probe(int fd);
+
 /* Put the end of the data into `size`, which is fstat(2)'s, where it is another. */
 int ahead_end(int fd, int64_t *size);
 

@@ -43,7 +43,7 @@ from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_FromStringAndS
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.memoryview cimport PyMemoryView_FromObject
 from libc.errno cimport EACCES, EAGAIN, EBADF, EBUSY, EFAULT, EFBIG, EINTR, EINVAL, EIO, \
-    EISDIR, ENODEV, ENOMEM, ENOSPC, EOPNOTSUPP, EPERM, errno
+    EISDIR, ENODEV, ENOENT, ENOMEM, ENOSPC, ENOSYS, EOPNOTSUPP, EPERM, errno
 from libc.stdint cimport INT64_MAX, int64_t, uint64_t, uintptr_t
 from libc.string cimport strerror
 
@@ -140,6 +140,7 @@ cdef extern from "_ahead.h" nogil:
     int ahead_lock(int fd, int *lock)
     void ahead_unlock(int lock)
     int ahead_recover(int fd, bint locked)
+    int ahead_probe(int fd)
     int ahead_end(int fd, int64_t *size)
     int ahead_step(int fd, ahead_marker *marker, int64_t end, int64_t size)
     int ahead_settle(int fd, ahead_marker *marker, int64_t end)
@@ -604,6 +605,18 @@ cdef int write_all(int fd, const char *source, int64_t length, int64_t offset,
     return 0
 
 
+cdef bint is_refused(int code) noexcept nogil:
+    """Whether the filesystem has no such call, or a sandbox (seccomp, gVisor) allows none."""
+    return code == EOPNOTSUPP or code == ENOSYS or code == EPERM
+
+
+cdef int write_back(int fd, int64_t offset, int64_t length,
+                    unsigned int flags) noexcept nogil:
+    """sync_file_range(2); where that is refused, more is written, and waited for."""
+    cdef int code = code_of(sync_file_range(fd, offset, length, flags))
+    return sync_file(fd) if is_refused(code) else code
+
+
 cdef int write_zeros(int fd, int64_t offset, int64_t length,
                      bint appending) noexcept nogil:
     cdef int64_t done, total = 0
@@ -875,23 +888,38 @@ cdef class Mapping:
 
     cdef int set_up_ahead(self, int64_t ahead, bint possible) except -1:
         """Be the one who appends ahead, and end what one before us could not."""
-        cdef int code = 0
+        cdef int code = 0, refused = 0
         cdef bint writable = self.growable and (self.appending or self.prot & PROT_WRITE)
         if ahead and (not possible or not writable or self.appending):
             raise ValueError(f"ahead={ahead} is for a mapping in memory that may write "
                              f"anywhere and grow, which that of {self.name!r} is not")
         if ahead:
             with nogil:     # it waits for who trims what a crash has left
-                code = ahead_lock(self.fd, &self.ahead_fd)
-        if code == 0:
-            self.ahead = min(ahead, MOST_RESERVE)
-        if writable and code != EBUSY:      # without locks the file grows exactly
+                code = refused = ahead_lock(self.fd, &self.ahead_fd)
+        if writable and code != EBUSY:
             with nogil:
                 code = ahead_recover(self.fd, self.ahead_fd != -1)
         if code == EBUSY:
             raise OSError(EBUSY, "another mapping appends ahead of the file's end: one "
                           "alone can", self.name)
-        return self.check(code)     # what was appended to it would be cut off later
+        if code == ENOENT:
+            raise OSError(ENOENT, "its end was left ahead of its data, and /proc, which is "
+                          "not mounted, is needed to trim it", self.name)
+        self.check(code)     # what was appended to it would be cut off later
+        if ahead:
+            self.ahead = min(ahead, MOST_RESERVE)
+            refused = refused or ahead_probe(self.fd)
+        return self.stay_exact(refused)
+
+    cdef int stay_exact(self, int code) except -1:
+        """Tell that the file will not run ahead, unless the code is 0."""
+        if code:
+            self.stop_ahead()
+            warnings.warn(f"{self.name!r} cannot run ahead of its data, so each append to "
+                          f"it is a system call: ahead needs /proc, fcntl(2) with "
+                          f"F_OFD_SETLK, fsetxattr(2), fallocate(2) and mmap(2), of which "
+                          f"one is refused ({strerror(code).decode()})", RuntimeWarning)
+        return 0
 
     cdef int set_up_memory(self, on_fault, bint keep_fd, engine) except -1:
         if on_fault not in ("raise", "poison"):
@@ -1161,6 +1189,12 @@ cdef class Mapping:
             reason = strerror(code).decode() + limit_behind(code, locking=locking)
             raise OSError(code, reason, self.name)
         return 0
+
+    cdef int check_call(self, int code, str call) except -1:
+        """As `check`, and name the call if it was refused as such."""
+        if is_refused(code):
+            raise OSError(code, f"{call} is refused: {strerror(code).decode()}", self.name)
+        return self.check(code)
 
     cdef int require(self, int prot) except -1:
         self.current()
@@ -2253,7 +2287,7 @@ cdef class Mapping:
         cdef Region spare = self.new_region()
         cdef int64_t inside, end, file_end = 0, changed = 0
         cdef int code = EAGAIN
-        cdef bint stored = False
+        cdef bint stored = False, refused = False
         with self.mutex:
             self.stop_appends()
             start[0] = self.length
@@ -2265,6 +2299,10 @@ cdef class Mapping:
             with nogil:
                 if self.changed_by_others() == 0:
                     code = self.step(end, spare)
+            refused = is_refused(code)
+            if refused:
+                with nogil:
+                    self.stop_ahead()       # for it never will be otherwise
             if code == 0:
                 self.adopt(spare, start[0])
                 with nogil:
@@ -2280,6 +2318,7 @@ cdef class Mapping:
                 file_end = max(0, self.size_left() + changed - self.origin)
         if changed < 0:
             self.raise_bus_error(EFAULT, file_end, 0, True, self.cause_of(EFAULT, file_end))
+        self.stay_exact(code if refused else 0)
         return stored
 
     cdef int64_t size_left(self) noexcept nogil:
@@ -2312,8 +2351,6 @@ cdef class Mapping:
         code = ahead_step(self.fd, &self.marker, self.origin + self.length, size)
         if code:
             code = ahead_step(self.fd, &self.marker, self.origin + self.length, least)
-        if code == EOPNOTSUPP:
-            self.ahead = 0      # this filesystem never will
         return code
 
     cdef void populate(self, int64_t end) noexcept nogil:
@@ -2430,10 +2467,10 @@ cdef class Mapping:
             return 0
         if self.preallocate and end - self.length <= more:
             ahead += more
-        code = self.change_blocks(FALLOC_FL_KEEP_SIZE, first, end + ahead - first)
+        code = self.have_blocks(FALLOC_FL_KEEP_SIZE, first, end + ahead - first)
         if code and code != EOPNOTSUPP:
             ahead = 0
-            code = self.change_blocks(FALLOC_FL_KEEP_SIZE, first, end - first)
+            code = self.have_blocks(FALLOC_FL_KEEP_SIZE, first, end - first)
         if code == 0:
             self.allocated = end + ahead
         return code
@@ -2446,7 +2483,7 @@ cdef class Mapping:
         """
         if length <= self.length:
             return 0
-        cdef int code = self.change_blocks(0, length - 1, 1)
+        cdef int code = self.have_blocks(0, length - 1, 1)
         if code == EOPNOTSUPP and not self.preallocate:
             return set_size(self.fd, self.origin + length)
         return 0 if code == EOPNOTSUPP else code    # zeros have been written
@@ -2463,6 +2500,14 @@ cdef class Mapping:
             return code
         return write_zeros(self.fd, status.st_size,
                            max(0, self.origin + length - status.st_size), self.appending)
+
+    cdef int have_blocks(self, int mode, int64_t start, int64_t length) noexcept nogil:
+        """As `change_blocks`; EOPNOTSUPP for each way of being told that there is no way.
+
+        EPERM may be a seal's, too: then what is done instead is refused as well.
+        """
+        cdef int code = self.change_blocks(mode, start, length)
+        return EOPNOTSUPP if is_refused(code) else code
 
     cdef int change_blocks(self, int mode, int64_t start, int64_t length) noexcept nogil:
         cdef int code = EINTR
@@ -2693,7 +2738,7 @@ cdef class Mapping:
             if self.fd != -1:
                 with nogil:
                     code = self.change_blocks(mode, start, count)
-        return self.check(code)
+        return self.check_call(code, "fallocate(2)")
 
     def refresh(self):
         """Take over the size that the file has now, changed perhaps by somebody else.
@@ -2857,8 +2902,7 @@ cdef class Mapping:
             return sync_file(self.fd)
         if count == 0:
             return 0    # to sync_file_range(2) it would mean all to the end
-        return code_of(sync_file_range(self.fd, self.origin + start, count,
-                                       SYNC_FILE_RANGE_WRITE))
+        return write_back(self.fd, self.origin + start, count, SYNC_FILE_RANGE_WRITE)
 
     def _rewrite(self, offset, length):
         """Mark pages as changed, and sync; a success for all of them ends a failure."""
@@ -2950,7 +2994,7 @@ cdef class Mapping:
             with nogil:
                 code = code_of(madvise(pages.start, pages.length, number))
         region.renew()      # its pages may be gone from memory
-        self.check(code)
+        self.check_call(code, "madvise(2)")
 
     cdef object advise_file(self, int advice, int64_t start, int64_t count):
         cdef int code = CLOSED
@@ -3022,7 +3066,7 @@ cdef class Mapping:
         cdef int code = 0
         if self.fd != -1 and length > 0:
             if write:
-                code = code_of(sync_file_range(self.fd, offset, length, WRITE_AND_WAIT))
+                code = write_back(self.fd, offset, length, WRITE_AND_WAIT)
             posix_fadvise(self.fd, offset, length, POSIX_FADV_DONTNEED)
         return code
 
@@ -3085,7 +3129,7 @@ cdef class Mapping:
             code = code_of(mincore(pages.start, size * PAGE, vector))
             for i in range(size):
                 vector[i] &= 1
-        self.check(code)
+        self.check_call(code, "mincore(2)")
         return result
 
     def _cachestat(self, offset, length):
@@ -3103,7 +3147,7 @@ cdef class Mapping:
             if self.region is not None:
                 with nogil:
                     code = code_of(syscall(SYS_cachestat, self.fd, &range, &found, 0))
-        self.check(code)
+        self.check_call(code, "cachestat(2)")
         return found.nr_cache
 
     def _populate(self, offset, length, bint write):
@@ -3121,7 +3165,8 @@ cdef class Mapping:
         with nogil:
             code = code_of(madvise(pages.start, pages.length,
                                    MADV_POPULATE_WRITE if write else MADV_POPULATE_READ))
-        if code == EFAULT or code == EINVAL:    # Linux before 5.14 knows no such advice
+        # Linux before 5.14 knows no such advice, nor do sandboxes.
+        if code == EFAULT or code == EINVAL or is_refused(code):
             code = self.find_fault(region, pages, start, write, shrinks)
         self.check(code)
 

@@ -57,7 +57,7 @@ class Info:
     """How many holes it has."""
     bytes_in_holes: int
     filesystem: Filesystem | None
-    """None when it is mounted nowhere, as memory without a name."""
+    """None when it is mounted nowhere, as memory without a name, or there is no /proc."""
     engine: str
     """``"pread"`` when the filesystem cannot be mapped, else ``"mmap"``."""
     residency: Residency | None
@@ -123,6 +123,8 @@ def _next_data(m: Mmap, position: int) -> int:
 
 def _filesystem(fd: int) -> Filesystem | None:
     """Look the mount up by its number: of nested ones, a path does not tell which it is."""
+    if not os.path.exists("/proc/self/mountinfo"):
+        return None
     with open(f"/proc/self/fdinfo/{fd}", encoding="ascii") as lines:
         number = next(line.split()[1] for line in lines if line.startswith("mnt_id:"))
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as mounts:

@@ -23,9 +23,12 @@ def limit_behind(code: int, *, locking: bool = False) -> str:
 
 
 def _mappings() -> str | None:
-    limit = int(Path("/proc/sys/vm/max_map_count").read_text())
-    with open("/proc/self/maps") as maps:
-        count = sum(1 for _ in maps)
+    try:
+        limit = int(Path("/proc/sys/vm/max_map_count").read_text())
+        with open("/proc/self/maps") as maps:
+            count = sum(1 for _ in maps)
+    except OSError:  # a sandbox without /proc
+        return None
     if count < limit - 16:
         return None
     return (

@@ -31,6 +31,7 @@ __all__ = [
     "create",
     "known",
     "map_fd",
+    "memory_fd",
     "open",
     "open_fd",
     "open_file",
@@ -268,8 +269,21 @@ def anonymous(size: int, name: str = "yammap", **options: Unpack[Options]) -> Mm
     # Memory is given out page by page as files' blocks are not: allocating it here
     # would take at once what the caller may never touch.
     options.setdefault("preallocate", False)
-    fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    fd = memory_fd(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     return map_fd(fd, f"memfd:{name}", size, {**options})
+
+
+def memory_fd(name: str, flags: int) -> int:
+    try:
+        return os.memfd_create(name, flags)
+    except OSError as error:
+        if error.errno in (errno.EPERM, errno.ENOSYS):
+            error.strerror = (
+                f"memfd_create(2) is refused: {error.strerror}; a file in /dev/shm does "
+                f"the same, by yammap.open(path, 'w+')"
+            )
+        error.filename = f"memfd:{name}"
+        raise
 
 
 def reopen(m: Mmap, mode: str, **options: Unpack[_WindowOptions]) -> Mmap:

@@ -202,8 +202,8 @@ static off_t offset_of(const struct patch_range *range, const char *page)
     return (off_t)range->offset + (page - range->start);
 }
 
-/* RLIMIT_FSIZE counts for the store as well, whose offsets are as high as addresses. Then
- * the page is made aside, and moved in. */
+/* RLIMIT_FSIZE counts for the store as well, whose offsets are as high as addresses; and a
+ * sandbox may allow no memfd. Then the page is made aside, and moved in. */
 static int copy_aside(char *page)
 {
     void *aside = mmap(NULL, page_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
@@ -227,11 +227,13 @@ static int keep_content(const struct patch_range *range, char *page)
 
     if (put_into_store(page, page))
         return keep_original(page);
-    if (errno == EFBIG)
-        return copy_aside(page);
+    if (errno != EFAULT && copy_aside(page))
+        return 1;
     memset(scratch, 0, page_size);
     count = pread(range->fd, scratch, page_size, offset_of(range, page));
-    return count > 0 && put_into_store(page, scratch) && keep_original(page);
+    if (count <= 0)
+        return 0;
+    return put_into_store(page, scratch) ? keep_original(page) : copy_aside(scratch);
 }
 
 /* The access failed, and it was not past the end: what can be read lacks room. */
@@ -564,8 +566,7 @@ static void after_fork_in_child(void)
 int patch_install(void)
 {
     page_size = (size_t)sysconf(_SC_PAGESIZE);
-    if (!make_store())
-        return -1;
+    make_store();       /* a sandbox may refuse it, and copy_aside() does without */
     errno = pthread_atfork(lock, after_fork_in_parent, after_fork_in_child);
     if (errno != 0) {
         drop_store();

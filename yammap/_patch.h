@@ -63,7 +63,7 @@ struct patch_range {
 /* How many patches there have been in this process. */
 extern atomic_ulong patch_total;
 
-/* Make the store. Returns 0, or -1 with errno set. Not thread-safe. */
+/* Make the store, and handle forks. Returns 0, or -1 with errno set. Not thread-safe. */
 int patch_install(void);
 
 void patch_watch(struct patch_range *range);

@@ -23,6 +23,7 @@ from ._errors import BusError
 from ._file import Mmap
 from ._flags import *  # noqa: F403
 from ._flags import MADV_DONTNEED, MADV_FREE, MADV_REMOVE, MapFlag, Prot
+from ._open import memory_fd
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -761,7 +762,7 @@ def _checked_size(fileno: int | None, size: int, offset: int) -> int:
 
 
 def _new_memory(size: int) -> tuple[int, str]:
-    fd = os.memfd_create("mmap", os.MFD_CLOEXEC)
+    fd = memory_fd("mmap", os.MFD_CLOEXEC)
     try:
         os.truncate(fd, size)
     except BaseException:

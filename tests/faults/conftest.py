@@ -7,7 +7,7 @@ import pytest
 
 SETUP = """
 import contextlib, ctypes, errno, faulthandler, gc, mmap, os, re, resource, signal
-import sys, textwrap, threading, warnings
+import struct, sys, textwrap, threading, warnings
 import numpy as np
 import yammap
 
@@ -92,6 +92,37 @@ def descriptors():
 def fail(name="", nth=0, code=0, once=True):
     "Make system calls fail, see failing.c; returns how many were made before."
     return ctypes.CDLL(None).fail(name.encode(), ctypes.c_long(nth), code, once)
+
+
+def refuse(code, number, argument=None, values=()):
+    "Have a system call refused from now on, as sandboxes do: see seccomp(2)."
+    load, equal, answer = 0x20, 0x15, 0x06
+    allow, refused = (answer, 0, 0, 0x7FFF0000), (answer, 0, 0, 0x50000 | code)
+    steps = [(load, 0, 0, 0), (equal, 1, 0, number), allow]
+    if argument is None:
+        steps.append(refused)
+    else:
+        steps.append((load, 0, 0, 16 + 8 * argument))
+        for value in values:
+            steps += [(equal, 0, 1, value), refused]
+        steps.append(allow)
+    code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *s) for s in steps))
+    program = struct.pack("@HP", len(steps), ctypes.addressof(code))
+    libc = ctypes.CDLL(None, use_errno=True)
+    no_new_privs, seccomp, by_filter = 38, 22, 2
+    assert libc.prctl(no_new_privs, 1, 0, 0, 0) == 0
+    assert libc.prctl(seccomp, by_filter, program, 0, 0) == 0, ctypes.get_errno()
+
+
+def lose_proc():
+    "Have no /proc from now on, in a mount namespace of this process."
+    libc = ctypes.CDLL(None, use_errno=True)
+    new_namespace, private, detach = 0x20000, 0x44000, 2
+    assert libc.unshare(new_namespace) == 0, ctypes.get_errno()
+    assert libc.mount(None, b"/", None, private, None) == 0, ctypes.get_errno()
+    while libc.umount2(b"/proc", detach) == 0:
+        pass
+    assert not os.listdir("/proc")
 
 """
 
