@@ -4,7 +4,6 @@ Whatever is refused, a feature works in another way, or says which call it misse
 became slower or weaker is told.
 """
 
-import errno
 import os
 import platform
 
@@ -321,6 +320,6 @@ def test_a_call_that_is_refused_is_missed_by_what_says_so_alone(
 {refusal(call, code)}
 said, warned = tour({call!r})
 assert said == {SAYS.get(call, set())!r}, said
-assert warned == {({"ahead"} if call in WARNS else set())!r}, warned
+assert warned == { ({"ahead"} if call in WARNS else set())!r}, warned
 """
     )
