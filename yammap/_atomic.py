@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Unpack
 
 from ._disk import sync_directory
-from ._open import Options, check_options, map_fd, open_fd
+from ._open import Options, check_options, map_fd
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -184,8 +184,10 @@ class _Draft:
             os.close(fd)
 
     def _make(self, path: str, flags: int) -> None:
-        # In one step: between two, an interrupt would lose the descriptor.
-        self._fds.extend(map(open_fd, [path], [os.O_RDWR | flags], [self._perm]))
+        # Without a step of the interpreter's own in between, in which an interrupt would
+        # lose the descriptor.
+        flags |= os.O_RDWR | os.O_CLOEXEC
+        self._fds.extend(map(os.open, [path], [flags], [self._perm]))
         with contextlib.suppress(OSError):  # where there are no locks, nothing is swept
             fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
 

@@ -1510,7 +1510,8 @@ cdef class Mapping:
         """Return a context that raises on leaving if a view touched a bad page.
 
         Each method does so, too; this is for work on views alone, whose result is not to
-        be used before that is known.
+        be used before that is known: compute it in the block, and use it behind. What is
+        used in the block already may have been made of replaced pages.
 
         Returns
         -------
@@ -1524,7 +1525,7 @@ cdef class Mapping:
         >>> m = yammap.anonymous(8000)
         >>> with m.guard():
         ...     total = int(m.array("f8").sum())
-        >>> total
+        >>> total       # behind the block: no page was missing
         0
         """
         cdef Guard guard = Guard.__new__(Guard)

@@ -43,8 +43,11 @@ class BusError(OSError):
     touched, an array or memoryview, the page is replaced, and the exception is raised as
     early as Python can: in the thread that touched it, by its next call or loop edge
     (``on_fault="raise"``), and by every later method of the mapping until `Mmap.heal`.
-    The next call may lie behind the ``try`` that was to catch it; leaving `Mmap.guard` is a
-    place where it is certain to come, or to have come.
+    That call has been made when the exception comes, and may have used what the replaced
+    page gave: ``b = a + 1; out.write(b)`` can write zeros that were made up, and raise
+    then. It may also lie behind the ``try`` that was to catch the exception. Leaving
+    `Mmap.guard` is a place where it is certain to come, or to have come: compute in it, and
+    use the result behind it.
 
     Attributes
     ----------

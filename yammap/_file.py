@@ -91,6 +91,12 @@ class Mmap(Records):
         When the window does not lie in the file, or `ahead` is given for a mapping that
         cannot write anywhere and grow.
 
+    Warns
+    -----
+    RuntimeWarning
+        When the file cannot run `ahead`, as on NFS or without ``/proc``: each append is a
+        system call then.
+
     See Also
     --------
     yammap.open : By path and mode, the usual way.

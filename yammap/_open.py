@@ -255,7 +255,7 @@ def anonymous(size: int, name: str = "yammap", **options: Unpack[Options]) -> Mm
     Raises
     ------
     OSError
-        When there is not enough memory.
+        When there is not enough memory, or a sandbox refuses memfd_create(2).
     ValueError
         When `size` is negative.
 

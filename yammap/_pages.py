@@ -187,8 +187,9 @@ class Pages(Mapping):
         ------
         OSError
             ``EPERM`` when the kernel does not tell, since the file is neither the caller's
-            nor writable by him; mincore(2) would call all pages resident. ``ENOSYS`` when
-            the engine is ``"pread"`` and the kernel has no cachestat(2) (before 6.5).
+            nor writable by him; mincore(2) would call all pages resident. ``EPERM`` or
+            ``ENOSYS``, and the name of the call, when a sandbox refuses mincore(2), or the
+            engine is ``"pread"`` and there is no cachestat(2) (before Linux 6.5).
         ValueError
             When the range is not in the mapping, or the mapping is closed.
 

@@ -324,6 +324,71 @@ def test_05_a_guard_and_the_end_of_a_block(faulty):
     """)
 
 
+@pytest.mark.parametrize("on_fault", ["raise", "poison"])
+def test_05_what_is_used_behind_a_guard_was_not_made_up(faulty, on_fault):
+    faulty(f"""
+        m = mapped(128, on_fault={on_fault!r})
+        a = m.array()
+        file = np.empty_like(a)
+        results = [
+            lambda: a + 1, lambda: a.sum(), lambda: a[100 * PAGE], lambda: a.copy(),
+            lambda: a[::PAGE].tolist(), lambda: bytes(memoryview(a)), lambda: np.sort(a),
+            lambda: file.__setitem__(slice(None), a), lambda: a == 0,
+        ]
+        for compute in results:
+            written = []
+            def use():
+                with m.guard():
+                    result = compute()
+                written.append(result)
+            os.truncate("file", PAGE)
+            bus_error(use)
+            assert not written
+            os.truncate("file", 128 * PAGE)
+            m.heal()
+            use()
+            assert written
+    """)
+
+
+def test_05_a_result_may_be_used_by_one_call_before_the_exception(faulty):
+    faulty("""
+        m = mapped(128)
+        a = m.array()
+        os.truncate("file", PAGE)
+        calls = []
+
+        def use():
+            b = a + 1
+            calls.append(b)
+            calls.append(b)
+
+        bus_error(use)
+        assert len(calls) <= 1
+    """)
+
+
+@pytest.mark.parametrize(
+    "copy",
+    ["m.read_at(out, 0)", "m.pread(len(a), 0)", "m[:]", "m.gather([0], len(a), out)"],
+)
+def test_05_a_copy_raises_before_it_is_used(faulty, copy):
+    faulty(f"""
+        m = mapped(128)
+        a = m.array()
+        out = np.zeros(len(a), np.uint8)
+        os.truncate("file", PAGE)
+        written = []
+
+        def use():
+            {copy}
+            written.append(1)
+
+        bus_error(use)
+        assert not written
+    """)
+
+
 def test_05_a_guard_outlives_the_mapping(faulty):
     faulty("""
         m = mapped(on_fault="poison")
