@@ -251,7 +251,7 @@ int ahead_recover(int fd, int locked)
 static int begin(struct ahead_marker *marker, int64_t end)
 {
     marker->base = end;
-    return getrandom(marker->id, sizeof marker->id, 0) == sizeof marker->id ? 0 : EIO;
+    return code_of(getrandom(marker->id, sizeof marker->id, 0)); /* so few bytes come whole */
 }
 
 /* Blocks first: a full disk is known while the file is as it was. */

@@ -917,8 +917,8 @@ cdef class Mapping:
             self.stop_ahead()
             warnings.warn(f"{self.name!r} cannot run ahead of its data, so each append to "
                           f"it is a system call: ahead needs /proc, fcntl(2) with "
-                          f"F_OFD_SETLK, fsetxattr(2), fallocate(2) and mmap(2), of which "
-                          f"one is refused ({strerror(code).decode()})", RuntimeWarning)
+                          f"F_OFD_SETLK, fgetxattr(2), fsetxattr(2), fallocate(2), "
+                          f"getrandom(2) and mmap(2), of which one is refused ({strerror(code).decode()})", RuntimeWarning)
         return 0
 
     cdef int set_up_memory(self, on_fault, bint keep_fd, engine) except -1:

@@ -20,8 +20,12 @@ NUMBERS = {
         "fallocate": 285,
         "fchown": 93,
         "fcntl": 72,
+        "fgetxattr": 193,
         "flock": 73,
+        "fremovexattr": 199,
         "fsetxattr": 190,
+        "fstatfs": 138,
+        "getrandom": 318,
         "linkat": 265,
         "madvise": 28,
         "memfd_create": 319,
@@ -42,8 +46,12 @@ NUMBERS = {
         "fallocate": 47,
         "fchown": 55,
         "fcntl": 25,
+        "fgetxattr": 10,
         "flock": 32,
+        "fremovexattr": 16,
         "fsetxattr": 7,
+        "fstatfs": 44,
+        "getrandom": 278,
         "linkat": 37,
         "madvise": 233,
         "memfd_create": 279,
@@ -72,7 +80,7 @@ SAYS = {
     "memfd_create": {"memory", "compat_memory"},
     "mincore": {"resident", "evict"},
 }
-WARNS = {"fallocate", "fcntl", "fsetxattr", "/proc"}
+WARNS = {"fallocate", "fcntl", "fgetxattr", "fsetxattr", "getrandom", "/proc"}
 
 FEATURES = """
 import io, pickle
