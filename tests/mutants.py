@@ -113,6 +113,20 @@ MUTANTS = [
         "test_atomic.py::test_a_group_that_cannot_be_kept_lends_its_rights_to_no_other",
     ),
     Mutant(
+        "a refused growth takes the blocks there are",
+        "_core.pyx",
+        "return ENOSPC if needed - behind > free_room(self.fd) else 0",
+        "return 0",
+        "faults/test_disk.py::test_17_a_refused_growth_takes_no_block",
+    ),
+    Mutant(
+        "an empty file is mapped once and for all",
+        "_core.pyx",
+        "        if self.file_size == 0 < max(self.origin + length, self.marker.size):",
+        "        if False:",
+        "faults/test_syscalls.py::test_a_file_has_a_size_before_it_is_mapped_for_writing",
+    ),
+    Mutant(
         "two mappings run one file ahead",
         "_ahead.c",
         "code = set_lock(*lock, length);",

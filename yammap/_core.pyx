@@ -617,16 +617,30 @@ cdef int write_back(int fd, int64_t offset, int64_t length,
     return sync_file(fd) if is_refused(code) else code
 
 
-cdef int write_zeros(int fd, int64_t offset, int64_t length,
-                     bint appending) noexcept nogil:
-    cdef int64_t done, total = 0
+cdef int write_zeros(int fd, int64_t offset, int64_t length, bint appending,
+                     int64_t *total) noexcept nogil:
+    cdef int64_t done
     cdef int code = 0
-    while code == 0 and total < length:
+    while code == 0 and total[0] < length:
         done = 0
-        code = write_all(fd, zeros, min(length - total, <int64_t> sizeof(zeros)),
-                         -1 if appending else offset + total, &done)
-        total += done
+        code = write_all(fd, zeros, min(length - total[0], <int64_t> sizeof(zeros)),
+                         -1 if appending else offset + total[0], &done)
+        total[0] += done
     return code
+
+
+cdef int64_t free_room(int fd) noexcept nogil:
+    """Bytes that the filesystem says it can still give us; INT64_MAX where it does not say.
+
+    What is set aside for root is root's only.
+    """
+    cdef file_system system
+    cdef uint64_t blocks, unit
+    if fstatfs(fd, &system) or system.f_blocks == 0:
+        return INT64_MAX
+    blocks = system.f_bfree if geteuid() == 0 else system.f_bavail
+    unit = system.f_frsize or system.f_bsize
+    return <int64_t> (blocks * unit) if blocks < <uint64_t> MOST_SIZE // unit else INT64_MAX
 
 
 cdef void touch_pages(void *argument) noexcept nogil:
@@ -1076,6 +1090,20 @@ cdef class Mapping:
     cdef void *map_pages(self, int64_t span) noexcept nogil:
         return mmap(NULL, span, self.prot, self.flags, self.fd, self.origin // PAGE * PAGE)
 
+    cdef void map_anew(self, Region region) noexcept nogil:
+        """Map a file that was empty once more at the same place, now that it has a size.
+
+        ntfs3 loses what is stored into a writable mapping that is older than the first byte
+        of its file, when that is next mapped. Not to map an empty file at all would find out
+        too late what cannot be mapped. A failure leaves the mapping that there is, which all
+        other filesystems are content with: the file has grown, and that cannot be undone.
+        """
+        if self.unmapped or not self.prot & PROT_WRITE or self.flags == MAP_PRIVATE:
+            return
+        if mmap(region.base, region.span, self.prot, self.flags | MAP_FIXED, self.fd,
+                self.origin // PAGE * PAGE) != MAP_FAILED:
+            self.pass_on_advice(region)
+
     cdef int ensure_room(self, int64_t length, Region spare) noexcept nogil:
         """Have address space for `length` bytes, mapped into `spare` if need be."""
         cdef int64_t needed, span
@@ -1095,17 +1123,21 @@ cdef class Mapping:
 
     cdef int adopt(self, Region spare, int64_t length) except -1:
         """Make `length` the size, in `spare` if anything was mapped there."""
-        cdef Region old = self.region
+        cdef Region old = self.region, new = self.region
+        if spare is not None and spare.base != NULL:
+            new = spare
+        if self.file_size == 0 < max(self.origin + length, self.marker.size):
+            with nogil:
+                self.map_anew(new)
         with cython.critical_section(self):
             if length < self.length:
                 self.shrinks += 1
                 self.allocated = 0
             self.length = length
             self.file_size = max(self.origin + length, self.marker.size)
-            if spare is not None and spare.base != NULL:
-                self.region = spare
-            self.region.reach(length)
-        if spare is not None and spare.base != NULL:
+            self.region = new
+            new.reach(length)
+        if new is not old:
             self.elders.append(old)
             self.forget_elders(False)
         return 0
@@ -2349,10 +2381,14 @@ cdef class Mapping:
         code = self.ensure_room(size - self.origin, spare)
         if code:
             return code
-        code = ahead_step(self.fd, &self.marker, self.origin + self.length, size)
+        code = self.step_to(size)
         if code:
-            code = ahead_step(self.fd, &self.marker, self.origin + self.length, least)
+            code = self.step_to(least)
         return code
+
+    cdef int step_to(self, int64_t size) noexcept nogil:
+        return self.require_room(self.length, size - self.origin) or ahead_step(
+            self.fd, &self.marker, self.origin + self.length, size)
 
     cdef void populate(self, int64_t end) noexcept nogil:
         """Make pages up to `end` and some more; without them a store is slow, or faults.
@@ -2363,13 +2399,14 @@ cdef class Mapping:
         cdef int64_t last = self.marker.size - self.origin - <int64_t> sizeof(ahead_trailer)
         cdef int64_t start = max(self.length, self.populated)
         cdef int64_t appended = self.origin + self.length - self.marker.base
+        cdef int64_t written = 0
         cdef Pages pages
         if end <= self.populated:
             return
         end = max(end, start + min(max(appended, LEAST_BATCH), MOST_BATCH))
         pages = pages_of(self.region.data, start, min(end, last) - start)
         end = min(pages.start + pages.length - self.region.data, last)
-        write_zeros(self.fd, self.origin + start, end - start, False)
+        write_zeros(self.fd, self.origin + start, end - start, False, &written)
         self.populated = end
         madvise(pages.start, pages.length, POPULATE_WRITE)
 
@@ -2466,6 +2503,9 @@ cdef class Mapping:
         cdef int code
         if end <= max(first, self.allocated):
             return 0
+        code = self.require_room(first, end)
+        if code:
+            return code
         if self.preallocate and end - self.length <= more:
             ahead += more
         code = self.have_blocks(FALLOC_FL_KEEP_SIZE, first, end + ahead - first)
@@ -2492,15 +2532,42 @@ cdef class Mapping:
     cdef int append_zeros(self, int64_t length) noexcept nogil:
         """Without fallocate(2): written zeros are allocated as well.
 
-        They go behind the end that the file has, not the one that the mapping knows, and
-        stay there when the disk is full before there are enough.
+        They go behind the end that the file has, not the one that the mapping knows. When
+        the disk is full before there are enough, they are taken away again.
         """
         cdef file_stat status
+        cdef int64_t end, done = 0
         cdef int code = code_of(fstat(self.fd, &status))
         if code:
             return code
-        return write_zeros(self.fd, status.st_size,
-                           max(0, self.origin + length - status.st_size), self.appending)
+        end = status.st_size - self.origin
+        code = write_zeros(self.fd, status.st_size, max(0, length - end), self.appending,
+                           &done)
+        if code:
+            self.cut_back(end, end + done)
+        return code
+
+    cdef int require_room(self, int64_t start, int64_t end) noexcept nogil:
+        """ENOSPC where the filesystem says that it has no blocks for growing to `end`.
+
+        ext4 gives a file all the blocks there are before it says that there are too few,
+        and takes them back only when it is truncated: to the same size, which would cut
+        what another process appends at that moment. So this is asked first. Blocks that
+        the file has behind its end count; of one with holes they cannot be told, and do not.
+        """
+        cdef file_stat status
+        if fstat(self.fd, &status):
+            return 0
+        cdef int64_t needed = self.origin + end - max(self.origin + start, status.st_size)
+        cdef int64_t behind = max(0, status.st_blocks * 512 - status.st_size)
+        return ENOSPC if needed - behind > free_room(self.fd) else 0
+
+    cdef int require_room_inside(self, int64_t length) noexcept nogil:
+        """The same for holes: all blocks of the file may be in the range already."""
+        cdef file_stat status
+        if fstat(self.fd, &status):
+            return 0
+        return ENOSPC if length - status.st_blocks * 512 > free_room(self.fd) else 0
 
     cdef int have_blocks(self, int mode, int64_t start, int64_t length) noexcept nogil:
         """As `change_blocks`; EOPNOTSUPP for each way of being told that there is no way.
@@ -2738,7 +2805,8 @@ cdef class Mapping:
         with self.mutex:
             if self.fd != -1:
                 with nogil:
-                    code = self.change_blocks(mode, start, count)
+                    code = self.require_room_inside(count) if mode == 0 else 0
+                    code = code or self.change_blocks(mode, start, count)
         return self.check_call(code, "fallocate(2)")
 
     def refresh(self):

@@ -40,6 +40,7 @@ cdef extern from "<sys/stat.h>" nogil:
         uint64_t st_ino
         unsigned int st_mode
         long st_blksize
+        int64_t st_blocks
     int fstat(int fd, file_stat *result)
     bint S_ISREG(unsigned int mode)
     bint S_ISDIR(unsigned int mode)
@@ -47,7 +48,8 @@ cdef extern from "<sys/stat.h>" nogil:
 
 cdef extern from "<sys/vfs.h>" nogil:
     struct file_system "statfs":
-        unsigned long f_type
+        unsigned long f_type, f_bsize, f_frsize
+        uint64_t f_blocks, f_bfree, f_bavail
     int fstatfs(int fd, file_system *result)
 
 
@@ -77,6 +79,7 @@ cdef extern from "<unistd.h>" nogil:
     long sysconf(int name)
     long syscall(long number, ...)
     int close(int fd)
+    unsigned int geteuid()
     int fdatasync(int fd)
     int ftruncate(int fd, int64_t length)
     int64_t lseek(int fd, int64_t offset, int whence)

@@ -133,8 +133,7 @@ def open(
     if isinstance(file, int):
         m = map_fd(_duplicate(file, mode), file, None, settings)
     else:
-        flags = _MODES[mode]
-        m = map_fd(open_fd(file, flags, perm), os.fspath(file), size, settings, flags)
+        m = _map_path(file, _MODES[mode], perm, size, settings)
     if m.appending:
         m.seek(0, os.SEEK_END)
     return m
@@ -181,7 +180,7 @@ def open_file(
     3
     """
     check_options(None, options, _FileOptions, new=bool(flags & os.O_TRUNC))
-    return map_fd(open_fd(name, flags, perm), os.fspath(name), None, {**options}, flags)
+    return _map_path(name, flags, perm, None, {**options})
 
 
 def create(
@@ -228,7 +227,7 @@ def create(
     b'\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00'
     """
     check_options(operator.index(size), options, Options, new=True)
-    return map_fd(open_fd(name, flags, perm), os.fspath(name), size, {**options}, flags)
+    return _map_path(name, flags, perm, size, {**options})
 
 
 def anonymous(size: int, name: str = "yammap", **options: Unpack[Options]) -> Mmap:
@@ -364,6 +363,39 @@ def _own_description(fd: int, flags: int) -> int:
         with contextlib.suppress(OSError):
             return os.open(f"/proc/self/fd/{fd}", kept | os.O_CLOEXEC)
     return os.dup(fd)
+
+
+def _map_path(
+    path: Path, flags: int, perm: int, size: int | None, options: dict[str, Any]
+) -> Mmap:
+    """Open a file and map it; one that this makes in vain is taken away again."""
+    fd, is_new = _open_or_make(path, flags, perm)
+    made = os.fstat(fd)
+    try:
+        return map_fd(fd, os.fspath(path), size, options, flags)
+    except BaseException:
+        if is_new:
+            _unmake(path, made)
+        raise
+
+
+def _open_or_make(path: Path, flags: int, perm: int) -> tuple[int, bool]:
+    if not flags & os.O_CREAT or flags & os.O_TMPFILE == os.O_TMPFILE:
+        return open_fd(path, flags, perm), False
+    try:
+        return open_fd(path, flags | os.O_EXCL, perm), True
+    except FileExistsError:
+        if flags & os.O_EXCL:
+            raise
+        return open_fd(path, flags, perm), False
+
+
+def _unmake(path: Path, made: os.stat_result) -> None:
+    """Unlink the file, unless another is there by now, or somebody has written to it."""
+    with contextlib.suppress(OSError):
+        now = os.lstat(path)
+        if os.path.samestat(now, made) and now.st_size == 0:
+            os.unlink(path)
 
 
 def open_fd(path: Path, flags: int, perm: int) -> int:

@@ -3,8 +3,8 @@
 It speaks to /dev/fuse itself, see fuse(4) and linux/fuse.h. What fails is read from
 DIRECTORY.fails at every request, so it can be changed at any time: one failure a line,
 ``read 2`` and ``write 2`` for a page, ``fsync`` for the file: EIO. With ``mmap`` the file
-is opened past the page cache, and cannot be mapped. The file's pages hold A, B, C ...
-It serves until it is unmounted.
+is opened past the page cache, and cannot be mapped. ``room 8`` is a disk of eight pages.
+The file's pages hold A, B, C ... It serves until it is unmounted.
 """
 
 import ctypes
@@ -30,6 +30,12 @@ def failing(operation, offset=0, size=0):
     pages = range(offset // PAGE, (offset + size + PAGE - 1) // PAGE)
     bad = [f"{operation} {page}" for page in pages] or [operation]
     return not set(bad).isdisjoint(fails.read_text().splitlines())
+
+
+def room():
+    """Bytes that the file may have."""
+    pages = [line.split()[1] for line in fails.read_text().splitlines() if "room" in line]
+    return int(pages[0]) * PAGE if pages else 1 << 62
 
 
 def attributes(node):
@@ -77,6 +83,8 @@ def write(node, body):
     _, offset, size = struct.unpack_from("=QQI", body)
     if failing("write", offset, size):
         raise OSError(errno.EIO, "bad page")
+    if offset + size > room():
+        raise OSError(errno.ENOSPC, "full disk")
     content[len(content) :] = bytes(max(0, offset - len(content)))
     content[offset : offset + size] = body[-size:]
     return struct.pack("2I", size, 0)

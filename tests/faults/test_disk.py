@@ -139,7 +139,113 @@ def test_17_no_room_to_create(faulty):
             assert error.errno == errno.ENOSPC and error.filename == "small/file"
         else:
             raise AssertionError
-        assert os.stat("small/file").st_size == 0
+        assert os.listdir("small") == []
+    """)
+
+
+REFUSED = """
+def free(directory):
+    return os.statvfs(directory).f_bfree
+
+def refused(grow):
+    "Growth that fails for want of room, and takes no block."
+    before = free("disk")
+    for _ in range(2):
+        assert raised(OSError, grow).errno == errno.ENOSPC
+        assert free("disk") == before, (free("disk"), before)
+"""
+
+
+@pytest.fixture(params=["ext4", "ext2", "xfs", "btrfs"])
+def disk(request, tmp_path):
+    """Each keeps in its own way the blocks that it had before it was full."""
+    size = {"xfs": 320, "btrfs": 112}.get(request.param, 16) * lab.MIB
+    options = ("-q", "-m", "0") if request.param.startswith("ext") else ("-q",)
+    with lab.loop(tmp_path / "disk", size, f"mkfs.{request.param}", *options) as directory:
+        yield directory
+
+
+@pytest.mark.usefixtures("disk")
+@pytest.mark.parametrize("mode", ["r+", "a+"])
+def test_17_a_refused_growth_takes_no_block(faulty, mode):
+    faulty(f"""
+        {textwrap.indent(REFUSED, "        ").strip()}
+
+        m = mapped(name="disk/file", mode={mode!r})
+        m.append(b"kept")
+        m.sync()
+        before = content("disk/file")
+        refused(lambda: m.resize(1 << 30))
+        refused(lambda: m.append(bytes(400 * MIB)))
+        if not m.appending:
+            refused(lambda: m.write_at(b"x", 1 << 30))
+        assert m.size() == os.stat("disk/file").st_size == len(before)
+        assert content("disk/file") == before
+        m.append(b"more")
+        assert content("disk/file") == before + b"more"
+        m.close()
+    """)
+
+
+@pytest.mark.usefixtures("disk")
+def test_17_a_refused_creation_takes_no_block_and_leaves_no_file(faulty):
+    faulty(f"""
+        {textwrap.indent(REFUSED, "        ").strip()}
+
+        with open("disk/old", "wb") as file:
+            file.write(b"old")
+            os.fsync(file.fileno())
+        names = sorted(os.listdir("disk"))
+        refused(lambda: yammap.create("disk/file", 1 << 30))
+        refused(lambda: yammap.open("disk/file", "w+", size=1 << 30))
+        refused(lambda: yammap.open("disk/file", "x+", size=1 << 30))
+        refused(lambda: yammap.open_array("disk/file", "u1", "w+", 1 << 30))
+        refused(lambda: yammap.open_array("disk/file.npy", "u1", "w+", 1 << 30))
+        refused(lambda: yammap.create("disk/old", 1 << 30))
+        assert sorted(os.listdir("disk")) == names and content("disk/old") == b"old"
+    """)
+
+
+@pytest.mark.usefixtures("ext4")
+def test_17_a_refused_step_ahead_takes_no_block(faulty):
+    faulty(f"""
+        {textwrap.indent(REFUSED, "        ").strip()}
+
+        m = mapped(name="disk/file", ahead=64 * MIB)
+        m.append(b"kept")
+        m.sync()
+        refused(lambda: m.append(bytes(32 * MIB)))
+        m.close()
+        assert content("disk/file") == letters(4) + b"kept"
+    """)
+
+
+@pytest.mark.usefixtures("ext4")
+def test_17_holes_that_cannot_be_filled_stay_holes(faulty):
+    faulty(f"""
+        {textwrap.indent(REFUSED, "        ").strip()}
+
+        m = yammap.open("disk/file", "w+", size=1 << 30, preallocate=False)
+        m.write_at(b"data", 1 << 20)
+        m.sync()
+        refused(m.allocate)
+        m.allocate(0, MIB)
+        assert m.pread(4, 1 << 20) == b"data"
+        m.close()
+    """)
+
+
+def test_18_zeros_for_which_there_is_no_room_are_taken_away_again(faulty, bad):
+    bad.fail("room 6")
+    faulty("""
+        m = yammap.open("bad/file", "r+")
+        before = content("bad/file")
+        assert raised(OSError, m.resize, 16 * PAGE).errno == errno.ENOSPC
+        assert m.size() == os.stat("bad/file").st_size == 4 * PAGE
+        assert content("bad/file") == before
+        m.resize(6 * PAGE)
+        assert content("bad/file") == before + bytes(2 * PAGE)
+        m.close()
     """)
 
 
@@ -203,12 +309,18 @@ int fallocate(int fd, int mode, off_t offset, off_t length)
     append(fd);
     return syscall(SYS_fallocate, fd, mode, offset, length);
 }
+int fstatfs(int fd, void *system)
+{
+    append(fd);
+    return syscall(SYS_fstatfs, fd, system);
+}
 int ftruncate(int fd, off_t length)
 {
     append(fd);
     return syscall(SYS_ftruncate, fd, length);
 }
 int fallocate64(int, int, off_t, off_t) __attribute__((alias("fallocate")));
+int fstatfs64(int, void *) __attribute__((alias("fstatfs")));
 int ftruncate64(int, off_t) __attribute__((alias("ftruncate")));
 """
 

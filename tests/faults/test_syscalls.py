@@ -1,5 +1,6 @@
 """System calls that fail, are interrupted or limited: cases 25 to 27."""
 
+import lab
 import pytest
 
 pytestmark = pytest.mark.no_sanitizer
@@ -232,4 +233,85 @@ def test_27_too_many_open_files_are_named(faulty):
         assert m.pread(1, 0) == b"A"
         kept.pop().close()
         assert len(kept) > 20
+    """)
+
+
+EMPTY_MAPPED = """
+#define _GNU_SOURCE
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* As ntfs3, which loses what is stored into a mapping that is older than its file's first
+ * byte: such a mapping is remembered, until it is replaced. */
+static void *stale;
+
+long is_stale(void) { return stale != NULL; }
+
+void *mmap(void *start, size_t length, int prot, int flags, int fd, off_t offset)
+{
+    void *result = (void *)syscall(SYS_mmap, start, length, prot, flags, fd, offset);
+    struct stat status;
+    int code = errno;
+
+    if (start != NULL && start == stale)
+        stale = NULL;
+    if (fd != -1 && flags & MAP_SHARED && prot & PROT_WRITE && fstat(fd, &status) == 0
+        && status.st_size == 0)
+        stale = result;
+    errno = code;
+    return result;
+}
+void *mmap64(void *, size_t, int, int, int, off_t) __attribute__((alias("mmap")));
+"""
+
+
+@pytest.fixture(scope="session")
+def empty_mapped(tmp_path_factory):
+    """A library that remembers a writable mapping of an empty file."""
+    return str(lab.preload(EMPTY_MAPPED, tmp_path_factory.mktemp("empty_mapped")))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        "m = yammap.create('new', 10 * PAGE)",
+        "m = yammap.open('new', 'w+', size=10 * PAGE)",
+        "m = yammap.open('new', 'w+'); m.resize(10 * PAGE)",
+        "m = yammap.open('new', 'w+', preallocate=False); m.resize(10 * PAGE)",
+        "m = yammap.open('new', 'w+', reserve=0); m.append(bytes(10 * PAGE))",
+        "m = yammap.open('new', 'w+'); m.write_at(b'x', 10 * PAGE - 1)",
+        "m = yammap.open('new', 'w+', ahead=MIB); m.append(bytes(10 * PAGE))",
+        "m = yammap.open('new', 'w+'); os.truncate('new', 10 * PAGE); m.refresh()",
+        "a = yammap.open_array('new', 'u1', 'w+', 10 * PAGE); m = yammap.open('new', 'r+')",
+    ],
+)
+def test_a_file_has_a_size_before_it_is_mapped_for_writing(faulty, empty_mapped, make):
+    # The library stands for ntfs3, which the kernels that we have do not have.
+    faulty(
+        f"""
+        {make}
+        assert ctypes.CDLL(None).is_stale() == 0
+        m.view()[5 * PAGE] = 7
+        assert content("new")[5 * PAGE] == 7
+        m.close()
+        """,
+        LD_PRELOAD=empty_mapped,
+    )
+
+
+def test_a_file_that_was_emptied_is_mapped_anew_when_it_grows(faulty):
+    faulty("""
+        m = mapped()
+        m.madvise(yammap.MADV_RANDOM)
+        m.resize(0)
+        first = maps("file")
+        m.resize(10 * PAGE)
+        m.view()[5 * PAGE] = 7
+        assert maps("file") == first and m.pread(1, 5 * PAGE) == b"\\7"
+        os.unlink("file")
+        m.close()
     """)
