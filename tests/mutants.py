@@ -47,7 +47,7 @@ MUTANTS = [
         "compat.py",
         "            if self.faults():\n                raise",
         "            pass",
-        "test_compat.py::test_flushing_tells_of_what_a_view_has_lost",
+        "test_compat.py::test_flushing_tells_of_what_a_view_loses_meanwhile",
     ),
     Mutant(
         "growth needs fallocate",
