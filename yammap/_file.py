@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import io
 import operator
 import os
@@ -16,10 +17,11 @@ from ._array import array_of
 from ._disk import differs_on_disk, sync_directory
 from ._errors import BusError, ShortRead
 from ._flags import Whence
+from ._lock import FIRST_BEYOND, locked
 from ._records import Records
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from types import TracebackType
     from typing import Self
 
@@ -975,6 +977,100 @@ class Mmap(Records):
         count = len(self) - offset if length is None else operator.index(length)
         if not self.private and differs_on_disk(self, offset, count):
             self._remember_failure(errno.EIO)
+
+    # -- Taking turns
+
+    @contextlib.contextmanager
+    def file_lock(
+        self,
+        exclusive: bool = True,
+        offset: SupportsIndex = 0,
+        length: SupportsIndex | None = None,
+        timeout: float | None = None,
+    ) -> Iterator[None]:
+        """Hold a lock on the file, or on a range of it, in a ``with`` statement.
+
+        Whoever asks for a lock on the same bytes waits until the block is left, unless both
+        are shared: other processes, other threads, and other mappings of this process. It
+        keeps nobody from reading and writing who asks for none.
+
+        Parameters
+        ----------
+        exclusive : bool, default True
+            For one alone; else shared with all who ask for a shared one.
+        offset : int, default 0
+            Position of the first byte, in bytes. It and the range may be past the end.
+        length : int, optional
+            Number of bytes; by default all that there are and will be.
+        timeout : float, optional
+            Seconds to wait, 0 not at all; by default as long as it takes. Signals are
+            handled meanwhile, and a handler may raise.
+
+        Returns
+        -------
+        context manager
+            It takes the lock where the block is entered.
+
+        Raises
+        ------
+        OSError
+            When the filesystem has no locks, or no /proc is mounted.
+        io.UnsupportedOperation
+            When the mapping cannot write to the file and `exclusive` is asked for.
+        TimeoutError
+            When it is still in other hands after `timeout`.
+        ValueError
+            When the range or `timeout` is negative, or empty; the mapping is closed, or has
+            not kept its descriptor.
+
+        Notes
+        -----
+        Each block has an open file description of its own (``F_OFD_SETLK``). So, other
+        than a lock by `fcntl.lockf`, it does not go when somebody in the process closes
+        another descriptor of the file; and a block inside a block waits for itself, as it
+        does with a `threading.Lock`, unless both are shared. It keeps off those who lock by
+        `fcntl.lockf`, and they it, but has nothing to do with `fcntl.flock`.
+
+        A process forked off inside the block shares the lock. It is given back where the
+        block is left in the process that took it, or when all of them have ended.
+
+        Examples
+        --------
+        >>> import numpy as np, yammap
+        >>> m = yammap.open("counter.bin", "w+", size=8)
+        >>> counter = m.array(np.int64)
+        >>> with m.file_lock():
+        ...     counter[0] += 1
+        >>> m.close()
+        """
+        start, count = operator.index(offset), FIRST_BEYOND
+        if length is not None:
+            count = operator.index(length)
+        if start < 0 or count < 1 or (timeout is not None and not timeout >= 0):
+            raise ValueError(
+                f"offset {offset}, length {length} and timeout {timeout} must not be "
+                f"negative, and length not 0"
+            )
+        start += self.origin
+        span = range(start, min(start + count, FIRST_BEYOND))
+        if not span:
+            raise ValueError(f"offset {offset} is beyond the largest file offset")
+        fd = self._opened_once_more(os.O_RDWR if exclusive else os.O_RDONLY)
+        with locked(fd, self.name, exclusive, span, timeout):
+            yield
+
+    def _opened_once_more(self, access: int) -> int:
+        fd = super().fileno()
+        if fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE not in (access, os.O_RDWR):
+            raise io.UnsupportedOperation(
+                f"an exclusive lock needs a descriptor that writes, and that of "
+                f"{self.name!r} only reads: open it in mode 'r+', or lock it shared"
+            )
+        own = os.open(f"/proc/self/fd/{fd}", access | os.O_CLOEXEC)
+        if self.closed:  # by another thread, and the number may be another file's by now
+            os.close(own)
+            len(self)  # raises
+        return own
 
     # -- Arrays
 
