@@ -12,6 +12,7 @@ import numpy as np
 
 from ._array import writeable
 from ._core import Mapping
+from ._elementwise import Elementwise
 from ._file import Mmap
 from ._flags import Advice
 from ._layout import Layout, contiguous, layout_in
@@ -37,7 +38,7 @@ _MODES = ("r", "r+", "c")
 _LARGE = 1 << 20
 
 
-class MappedArray:
+class MappedArray(Elementwise):
     """An array in a file: what it is, and where, and its elements by index.
 
     It never changes, and travels: a pickle has the path and no data, and the file is

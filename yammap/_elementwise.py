@@ -1,0 +1,84 @@
+"""What a handle leaves to arrays: operators, comparisons, and methods of ndarrays."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Elementwise"]
+
+_COMPARISONS = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
+_BINARY = {
+    "add": "+",
+    "sub": "-",
+    "mul": "*",
+    "truediv": "/",
+    "floordiv": "//",
+    "mod": "%",
+    "pow": "**",
+    "matmul": "@",
+    "and": "&",
+    "or": "|",
+    "xor": "^",
+    "lshift": "<<",
+    "rshift": ">>",
+}
+_WRITTEN = {
+    **{name: f"handle[...] {sign} x" for name, sign in (_COMPARISONS | _BINARY).items()},
+    **{f"r{name}": f"x {sign} handle[...]" for name, sign in _BINARY.items()},
+    **{f"i{name}": f"handle[...] {sign}= x" for name, sign in _BINARY.items()},
+    "divmod": "divmod(handle[...], x)",
+    "rdivmod": "divmod(x, handle[...])",
+    "neg": "-handle[...]",
+    "pos": "+handle[...]",
+    "invert": "~handle[...]",
+    "abs": "abs(handle[...])",
+}
+
+
+class Elementwise:
+    """A handle computes nothing itself, and says how it is to be had.
+
+    Python would compare identities else, and `h[h != 3]` would be all of it. What is meant
+    may take any amount of memory, so that the caller should write it.
+    """
+
+    __slots__ = ()
+
+    __hash__ = None  # type: ignore[assignment]  # as of arrays, whose == is not one bool
+
+    def __getitem__(self, key: Any) -> Any:
+        raise NotImplementedError
+
+    def __contains__(self, value: Any) -> bool:
+        return value in self[...]
+
+    def __bool__(self) -> bool:
+        return bool(self[...])
+
+    if not TYPE_CHECKING:  # where every name would be known then
+
+        def __getattr__(self, name: str) -> NoReturn:
+            """Only what is not found comes here; functions of NumPy ask and go on."""
+            hint = ""
+            if not name.startswith("_") and hasattr(np.ndarray, name):
+                hint = f": use handle[...].{name}, of the array that it stands for"
+            raise AttributeError(f"{type(self).__name__!r} has no attribute {name!r}{hint}")
+
+
+def _refusing(written: str) -> Callable[..., NoReturn]:
+    def refuse(self: Elementwise, *_: object) -> NoReturn:
+        raise TypeError(
+            f"a {type(self).__name__} says where an array is, and leaves operations on "
+            f"elements to the array: write {written}"
+        )
+
+    return refuse
+
+
+for _name, _text in _WRITTEN.items():
+    setattr(Elementwise, f"__{_name}__", _refusing(_text))
