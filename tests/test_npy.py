@@ -179,16 +179,66 @@ def test_python_objects_are_refused(npy):
             call(npy)
 
 
-def test_the_suffix_decides(tmp_path):
+def test_the_first_bytes_decide(tmp_path):
     path = tmp_path / "array.bin"
     with open(path, "wb") as file:
-        np.save(file, np.zeros(3))
-    assert yammap.open_array(path).shape == yammap.MappedArray(path).shape == (152,)
-    with open(path, "rb") as file:
-        assert yammap.open_array(file.fileno()).shape == (152,)
-    named = path.rename(path.with_suffix(".npy"))
-    for name in (named, str(named), bytes(named)):
-        assert yammap.open_array(name).shape == yammap.MappedArray(name).shape == (3,)
+        np.save(file, np.arange(3.0))
+    for name in (path, str(path), bytes(path)):
+        for call in (yammap.open_array, yammap.MappedArray):
+            same(call(name)[:], np.arange(3.0))
+            same(call(name, "f8")[:], np.arange(3.0))
+            with pytest.raises(ValueError, match=r"header says .*yammap\.open\(path\)"):
+                call(name, "f4")
+    with open(path, "r+b") as file:
+        same(yammap.open_array(file.fileno(), mode="r+"), np.arange(3.0))
+    same(yammap.open_array(path, mode="a+"), np.arange(3.0))
+
+
+def test_bytes_as_they_are_of_a_file_with_a_header(npy):
+    np.save(npy, np.arange(3, dtype="<i4"))
+    with pytest.raises(ValueError, match=r"not 128; yammap\.open\(path\)\.array"):
+        yammap.open_array(npy, "<i4", offset=128)
+    raw = yammap.open(npy).array("<i4", 3, 128)
+    handle = yammap.MappedArray.of(raw)
+    assert raw.tolist() == handle[:].tolist() == [0, 1, 2]
+    assert yammap.open(npy).array().tobytes() == npy.read_bytes()
+
+
+def test_a_file_of_another_name_grows_with_its_header(tmp_path):
+    path = tmp_path / "log.dat"
+    with open(path, "wb") as file:
+        np.save(file, np.zeros((2, 3)))
+    log = yammap.MappedArray(path, mode="r+").append([[1, 2, 3]])
+    log.flush()
+    same(np.load(path), log[:])
+
+
+@pytest.mark.parametrize("content", [b"", b"raw data, and none of NumPy's"])
+def test_a_name_that_promises_too_much_is_refused(npy, content):
+    npy.write_bytes(content)
+    for call in (yammap.open_array, yammap.MappedArray):
+        with pytest.raises(
+            ValueError, match=r"not begin as a \.npy.*yammap\.open"
+        ) as error:
+            call(npy, "u1")
+        assert str(npy) in str(error.value)
+    assert yammap.open(npy).array().tobytes() == content
+
+
+@pytest.mark.parametrize("name", ["pair.npz", "archive"])
+@pytest.mark.parametrize("arrays", [{}, {"x": np.arange(3)}])
+def test_an_archive_is_no_array(tmp_path, name, arrays):
+    path = tmp_path / name
+    with open(path, "wb") as file:
+        np.savez(file, **arrays)
+    for call in (yammap.open_array, yammap.MappedArray):
+        for dtype in (None, "u1"):
+            with pytest.raises(ValueError, match=r"archive: open_npz .*yammap\.open"):
+                call(path, dtype)
+        assert len(call(path, offset=1)) == path.stat().st_size - 1
+    with open(path, "rb") as file, pytest.raises(ValueError, match="open_npz"):
+        yammap.open_array(file.fileno())
+    assert len(yammap.open_npz(path)) == len(arrays)
 
 
 # -- Making

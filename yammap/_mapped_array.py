@@ -16,7 +16,7 @@ from ._elementwise import Elementwise
 from ._file import Mmap
 from ._flags import Advice
 from ._layout import Layout, contiguous, layout_in
-from ._npy import Header, is_npy, layout_of_npy, read_header
+from ._npy import MAGIC, Header, is_npy, layout_of_npy, read_header
 from ._open import absolute, reopen
 from ._source import Source, locate, reach, source_at
 from ._stream import AHEAD
@@ -53,7 +53,8 @@ class MappedArray(Elementwise):
         this user on this machine can follow as long as the array lives here.
     dtype : dtype_like, optional
         Element type; structured types are fine, object types are not. By default
-        numpy.uint8, or, where the path ends in ``.npy``, what that file's header says.
+        numpy.uint8, or, where the file begins as one in NumPy's format, what its header
+        says.
     shape : int or tuple of int, optional
         Elements a dimension; one may be -1, to be inferred from the size of the file or
         mapping. By default one dimension of all elements up to its end.
@@ -76,7 +77,9 @@ class MappedArray(Elementwise):
         When `dtype` holds Python objects.
     ValueError
         When the array does not fit into the file or mapping, or the mode is unknown. Of a
-        ``.npy`` file: when its header says something else.
+        ``.npy`` file: when its header says something else. (Of its bytes as they are
+        ``MappedArray.of(yammap.open(path).array(dtype))`` is one.) Of an archive, as a
+        ``.npz`` is: when `offset` is 0.
 
     Notes
     -----
@@ -545,8 +548,9 @@ class MappedArray(Elementwise):
         array([0., 5., 5., 0.])
         """
         extent = self._layout.extent
-        start = 0 if is_npy(self.path) else extent.start  # its header may have changed
-        self.mapping.sync(start, extent.stop - start)
+        m = self.mapping
+        start = 0 if _begins_as_npy(m) else extent.start  # its header may have changed
+        m.sync(start, extent.stop - start)
 
     def append(self, rows: ArrayLike) -> Self:
         """Write rows behind the last one, and return the longer array.
@@ -614,7 +618,7 @@ class MappedArray(Elementwise):
     def _require_whole(self, m: Mmap) -> Header | None:
         """Raise unless the file has this array only; return its header if it has one."""
         end, size = self._layout.extent.stop, m.refresh()
-        if not is_npy(self.path):
+        if not _begins_as_npy(m):
             if end != size or not self._layout.is_contiguous:
                 self._refuse_part(f"it has {size} bytes, and the array ends at {end}")
             return None
@@ -643,17 +647,24 @@ def _layout(
     dtype: DTypeLike | None,
     shape: Shape | None,
     offset: int,
+def _begins_as_npy(m: Mmap) -> bool:
+    return m.pread(len(MAGIC), 0) == MAGIC
+
+
     strides: tuple[int, ...] | None,
     order: Literal["C", "F"],
 ) -> Layout:
     try:
-        if not is_npy(path):
-            kind = np.uint8 if dtype is None else dtype
-            layout = layout_in(len(window), kind, shape, offset, strides, order)
-            return layout._replace(offset=window.start + layout.offset)
-        if window.start or offset or strides is not None:
-            raise ValueError("the header of a .npy file says where its elements are")
-        with open(path, "rb") as file:
-            return layout_of_npy(file, window.stop, dtype, shape, order)
+        with open(path, "rb", buffering=0) as file:
+            # One page for these bytes, and not as many as the kernel would read ahead.
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
+            if is_npy(file.read(len(MAGIC)), path, window.start + offset):
+                if strides is not None:
+                    raise ValueError("its header says how its elements follow one another")
+                file.seek(0)
+                return layout_of_npy(file, window.stop, dtype, shape, order)
+        kind = np.uint8 if dtype is None else dtype
+        layout = layout_in(len(window), kind, shape, offset, strides, order)
+        return layout._replace(offset=window.start + layout.offset)
     except ValueError as error:
         raise ValueError(f"{path!r}, from offset {offset}: {error}") from None

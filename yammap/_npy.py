@@ -22,8 +22,19 @@ if TYPE_CHECKING:
 
     _Said = tuple[tuple[int, ...], bool, np.dtype[Any]]
 
-__all__ = ["Header", "header_of_new", "is_npy", "layout_of_npy", "read_header"]
+__all__ = [
+    "MAGIC",
+    "Header",
+    "has_npy_name",
+    "header_of_new",
+    "is_npy",
+    "layout_of_npy",
+    "read_header",
+]
 
+MAGIC: bytes = npy.MAGIC_PREFIX
+_ARCHIVES = b"PK\3\4", b"PK\5\6"  # the second is an empty one (APPNOTE.TXT, 4.3.16)
+_RAW = "yammap.open(path).array(dtype, shape, offset) takes its bytes as they are"
 
 # Of a header, for NumPy to take it from anybody.
 _MOST_LETTERS = 10_000
@@ -78,9 +89,31 @@ class Header(NamedTuple):
         return text.ljust(len(self.text) - 1) + b"\n"
 
 
-def is_npy(path: Any) -> bool:
-    """Tell whether a path (no descriptor) ends in ``.npy``."""
+def has_npy_name(path: Any) -> bool:
+    """Tell whether a path (no descriptor) ends in ``.npy``, so that a new file is one."""
     return not isinstance(path, int) and os.fsencode(path).endswith(b".npy")
+
+
+def is_npy(start: bytes, path: Any, offset: int) -> bool:
+    """Tell by its first bytes whether a file has a header that says what its array is.
+
+    A name tells less: NumPy writes to any, and a descriptor has none.
+
+    Raises
+    ------
+    ValueError
+        When there is a header and `offset` is not 0, there is none and the name promises
+        one, or it is an archive and no `offset` says what of it is wanted.
+    """
+    if start.startswith(MAGIC):
+        if offset:
+            raise ValueError(f"its header says where its array is, not {offset}; {_RAW}")
+        return True
+    if has_npy_name(path):
+        raise ValueError(f"this does not begin as a .npy file does; {_RAW}")
+    if start.startswith(_ARCHIVES) and not offset:
+        raise ValueError(f"this is an archive: open_npz has the arrays of a .npz; {_RAW}")
+    return False
 
 
 def read_header(file: Readable) -> Header:
@@ -167,7 +200,7 @@ def layout_of_npy(
     if kind.base != found.dtype or not same_shape or order not in ("C", header.order):
         raise ValueError(
             f"its header says shape {found.shape}, dtype {found.dtype} and order "
-            f"{header.order!r}, not {given}, {kind.base} and {order!r}"
+            f"{header.order!r}, not {given}, {kind.base} and {order!r}; {_RAW}"
         )
     shape_of(None, found.dtype, found.shape)  # for the types that it refuses
     return inside(found, end)

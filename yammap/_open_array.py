@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import operator
 import os
 import struct
@@ -13,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal, Unpack
 import numpy as np
 
 from ._array import shape_of
-from ._npy import header_of_new, is_npy, layout_of_npy
+from ._layout import contiguous
+from ._npy import MAGIC, has_npy_name, header_of_new, is_npy, layout_of_npy
 from ._open import NEW, Options, check_options, known
 from ._open import open as open_path
 
@@ -44,8 +44,9 @@ def open_array(
 ) -> NDArray[Any]:
     """Map a file and return it as a plain ndarray, in one call.
 
-    A path that ends in ``.npy`` is that of a file in NumPy's format: its header says what
-    the array is, and a new file gets one.
+    A file that begins as one in NumPy's format, whatever its name, has a header which says
+    what the array is. A new file gets one if its path ends in ``.npy``. For the bytes of
+    such a file as they are: ``yammap.open(path).array(dtype, shape, offset)``.
 
     Parameters
     ----------
@@ -80,7 +81,8 @@ def open_array(
     ValueError
         When the array does not fit, or a new file's shape is not given. Of a ``.npy`` file:
         when it is none, its array is not all there, `offset` is not 0, or its header says
-        something else than `dtype`, `shape` or `order`.
+        something else than `dtype`, `shape` or `order`. Of an archive, as a ``.npz`` is:
+        when `offset` is 0.
 
     Examples
     --------
@@ -98,17 +100,18 @@ def open_array(
     offset = operator.index(offset)
     if offset < 0 or order not in ("C", "F"):
         raise ValueError(f"offset {offset} is negative, or order {order!r} not 'C' or 'F'")
-    if is_npy(path):
-        return _open_npy(path, dtype, mode, shape, offset, order, options)
-    kind = np.dtype(np.uint8 if dtype is None else dtype)
-    size = None
     if known(mode) in NEW:
-        size = offset + math.prod(shape_of(None, kind, shape)) * kind.itemsize
-    with open_path(path, mode, size=size, **options) as m:
-        return m.array(kind, shape, offset, order)
+        return _make(path, dtype, mode, shape, offset, order, options)
+    with open_path(path, mode, **options) as m:
+        with _naming(path):
+            if is_npy(m.pread(len(MAGIC), 0), path, offset):
+                m.seek(0)  # in append mode it is at the end
+                layout = layout_of_npy(m, m.size(), dtype, shape, order)
+                return layout.over(m.view(), 0)
+        return m.array(np.uint8 if dtype is None else dtype, shape, offset, order)
 
 
-def _open_npy(
+def _make(
     path: Any,
     dtype: DTypeLike | None,
     mode: str,
@@ -117,16 +120,16 @@ def _open_npy(
     order: Literal["C", "F"],
     options: _ArrayOptions,
 ) -> NDArray[Any]:
-    if offset:
-        raise ValueError(f"offset {offset}: the header of {path!r} says where its array is")
-    if known(mode) in NEW:
-        kind = np.dtype(np.uint8 if dtype is None else dtype)
-        start, layout = header_of_new(kind, shape_of(None, kind, shape), order)
-        with open_path(path, mode, size=layout.offset + layout.nbytes, **options) as m:
-            m.write_at(start, 0)
-            return layout.over(m.view(), 0)
-    with open_path(path, mode, **options) as m, _naming(path):
-        return layout_of_npy(m, m.size(), dtype, shape, order).over(m.view(), 0)
+    kind = np.dtype(np.uint8 if dtype is None else dtype)
+    full = shape_of(None, kind, shape)
+    start, layout = b"", contiguous(kind, full, offset, order)
+    if has_npy_name(path):
+        if offset:
+            raise ValueError(f"offset {offset}: a header says where {path!r} has its array")
+        start, layout = header_of_new(kind, full, order)
+    with open_path(path, mode, size=layout.offset + layout.nbytes, **options) as m:
+        m.write_at(start, 0)
+        return layout.over(m.view(), 0)
 
 
 def open_npz(path: Path, mode: str = "r") -> dict[str, NDArray[Any]]:

@@ -64,7 +64,7 @@ def test_the_name_comes_without_reading(path):
     first = lazy(handle, 1 << 36)
     assert first.name == lazy(pickle.loads(pickle.dumps(handle)), 1 << 36).name
     with yammap.open(path) as m:
-        assert not m.resident(0, 1 << 30).any()
+        assert not m.resident(0, 1 << 30)[1:].any()  # the first tells if it is a .npy
     os.utime(path, ns=(1, 1))
     assert first.name != lazy(handle, 1 << 36).name
     assert tokenize(handle) != tokenize(yammap.MappedArray(path, "<f8"))
