@@ -754,6 +754,26 @@ def test_rows_of_any_layout(tmp_path_factory, draws, rows, axes):
         handle.take([len(array)])
 
 
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("shape", [(4, 0), (0, 4), (4, 0, 3), (4, 3), (4,), (0,)])
+def test_take_is_numpys_for_all_shapes_and_integers(path, shape, order):
+    path.write_bytes(np.arange(12.0).tobytes())
+    handle = yammap.MappedArray(path, "f8", shape, order=order)
+    array = np.arange(float(handle.size)).reshape(shape, order=order)
+    rows = [[1, 0], [], 1, [[0, -1], [1, 0]], np.array([1], "u8"), [True, False]]
+    for index in rows if shape[0] else [[], np.array([], "u8")]:
+        plain = np.asarray(index).astype(np.intp)
+        found, expected = handle.take(index), np.take(array, plain, axis=0)
+        assert (found.shape, found.dtype) == (expected.shape, expected.dtype)
+        assert np.array_equal(found, expected)
+    for index in (4, [-5], [2**63], 2**63, [-(2**63)], [2**64], [-(2**70)]):
+        with pytest.raises(IndexError):
+            handle.take(index)
+    for index in ([1.0], ["a"], [None]):
+        with pytest.raises(TypeError, match="integers"):
+            handle.take(index)
+
+
 @pytest.mark.parametrize("step", [1, -1])
 def test_rows_that_were_cut_off(path, step):
     np.arange(100.0).tofile(path)

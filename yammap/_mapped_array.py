@@ -18,6 +18,7 @@ from ._flags import Advice
 from ._layout import Layout, contiguous, layout_in
 from ._npy import MAGIC, Header, is_npy, layout_of_npy, read_header
 from ._open import absolute, reopen
+from ._records import integers
 from ._source import Source, locate, reach, source_at
 from ._stream import AHEAD
 
@@ -463,12 +464,12 @@ class MappedArray(Elementwise):
                 f"out must have shape {shape} and dtype {self.dtype}, not "
                 f"{result.shape} and {result.dtype}"
             )
-        rows = len(self)
-        if self._layout.row.is_contiguous:
-            layout = {"rows": rows, "offset": self.offset, "step": self.strides[0]}
-            self.mapping._take_rows(index.reshape(-1), result, threads=threads, **layout)
+        rows = integers(index.reshape(-1), "indices", IndexError)
+        if self.size and self._layout.row.is_contiguous:
+            layout = {"rows": len(self), "offset": self.offset, "step": self.strides[0]}
+            self.mapping._take_rows(rows, result, threads=threads, **layout)
         else:
-            np.take(self._whole(), index, axis=0, out=result)
+            np.take(self._whole(), rows.reshape(index.shape), axis=0, out=result)
         return result[()] if out is None and not shape else result
 
     def stream(

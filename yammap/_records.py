@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Records"]
+__all__ = ["Records", "integers"]
 
 _MOST = sys.maxsize  # as an offset
 
@@ -81,7 +81,7 @@ class Records(Pages):
         >>> m.gather([6, 0, 3], 2).tobytes()
         b'ghabde'
         """
-        index = _integers(offsets, "offsets")
+        index = integers(offsets, "offsets")
         length = _size(length, "length")
         self._require_length(length if len(index) else 0)
         out = _target(out, (len(index), length))
@@ -139,8 +139,8 @@ class Records(Pages):
         >>> values.tobytes(), starts
         (b'fgha', array([0, 3, 4]))
         """
-        index = _integers(offsets, "offsets")
-        lengths = _integers(lengths, "lengths")
+        index = integers(offsets, "offsets")
+        lengths = integers(lengths, "lengths")
         self._require_length(int(lengths.max(initial=0)))
         starts = _starts(lengths, len(index))
         out = _target(out, (int(starts[-1]),))
@@ -181,7 +181,7 @@ class Records(Pages):
         >>> m.pread(8, 0)
         b'ab\x00\x00\x00\x00gh'
         """
-        index = _integers(offsets, "offsets")
+        index = integers(offsets, "offsets")
         if not isinstance(records, np.ndarray):
             raise TypeError(f"records must be an array, not {type(records).__name__!r}")
         if records.shape[:1] != index.shape:
@@ -262,7 +262,7 @@ class Records(Pages):
 
     def _take_rows(
         self,
-        index: NDArray[Any],
+        index: NDArray[np.int64],
         out: NDArray[Any],
         *,
         rows: int,
@@ -271,7 +271,6 @@ class Records(Pages):
         threads: int,
     ) -> None:
         """Copy rows of an array at `offset`, each `step` bytes behind the one before."""
-        index = _integers(index, "indices")
         length = out.nbytes // max(1, len(index))
         self._copy(index, out, threads, length=length, base=offset, step=step, rows=rows)
 
@@ -329,17 +328,28 @@ def _size(value: SupportsIndex, what: str) -> int:
     return number
 
 
-def _integers(values: ArrayLike, what: str) -> NDArray[np.int64]:
-    """Return them as the core takes them, without a copy where they are so already."""
+def integers(
+    values: ArrayLike, what: str, beyond: type[Exception] = ValueError
+) -> NDArray[np.int64]:
+    """Return them as the core takes them, without a copy where they are so already.
+
+    Raises
+    ------
+    TypeError
+        When they are no integers.
+    ValueError
+        When they have not one dimension; or `beyond`, when one has more than 64 bits.
+    """
     array = np.asarray(values)
     if array.dtype == np.int64 and array.ndim == 1 and array.flags.carray:
         return array
-    if array.size and array.dtype.kind not in "iu":
+    is_huge = array.dtype == object and all(isinstance(n, int) for n in array.flat)
+    if array.size and array.dtype.kind not in "iu" and not is_huge:
         raise TypeError(f"{what} must be integers, not {array.dtype}")
     if array.ndim != 1:
         raise ValueError(f"{what} must have one dimension, not shape {array.shape}")
-    if array.dtype == np.uint64 and array.size and array.max() > _MOST:
-        raise ValueError(f"{what} go up to {array.max()}, beyond any file")
+    if array.size and (is_huge or array.dtype == np.uint64) and abs(array).max() > _MOST:
+        raise beyond(f"{what} go as far as {abs(array).max()}, beyond any file")
     return np.require(array, np.int64, ("C_CONTIGUOUS", "ALIGNED"))
 
 
