@@ -500,8 +500,8 @@ MUTANTS = [
     Mutant(
         "an array travels by a path that leads elsewhere",
         "_source.py",
-        "if source.inode == place.inode:\n                return source, None",
-        "if source:\n                return source, None",
+        "if file_of(m) == place.file:\n                return _source_of(m, name)",
+        "if m:\n                return _source_of(m, name)",
         "test_mapped_array.py::test_a_file_without_its_name_travels_by_its_descriptor",
     ),
     Mutant(
@@ -545,6 +545,48 @@ MUTANTS = [
         "start + member.file_size",
         "m.size()",
         "test_npy.py::test_a_member_does_not_reach_into_the_next",
+    ),
+    Mutant(
+        "a file that was made later is taken for the one of the same inode before",
+        "_source.py",
+        "elif _differ(found.born, self.born):",
+        "elif False:",
+        "test_mapped_array.py::test_another_file_of_the_same_inode_is_noticed",
+    ),
+    Mutant(
+        "a file of another tmpfs is taken for the one of the same inode",
+        "_core.pyx",
+        "if system.f_type == TMPFS_MAGIC:",
+        "if False:",
+        "faults/test_source.py::test_two_fresh_tmpfs_whose_first_files_have_one_inode",
+    ),
+    Mutant(
+        "a file that overlayfs copied is taken for another",
+        "_core.pyx",
+        "if system.f_type != OVERLAYFS_SUPER_MAGIC and syscall(",
+        "if syscall(",
+        "faults/test_source.py::test_the_first_write_on_overlayfs_makes_no_handle_stale",
+    ),
+    Mutant(
+        "a forked child gives back the lock of its parent",
+        "_lock.py",
+        "if os.getpid() == owner:",
+        "if True:",
+        "test_lock.py::test_a_forked_child_gives_nothing_back",
+    ),
+    Mutant(
+        "a lock to the end keeps off those who append ahead",
+        "_lock.py",
+        "FIRST_BEYOND = (1 << 63) - 3",
+        "FIRST_BEYOND = (1 << 63) - 1",
+        "test_lock.py::test_it_keeps_off_what_holds_an_appender",
+    ),
+    Mutant(
+        "all who use a mapping share one lock",
+        "_file.py",
+        'own = os.open(f"/proc/self/fd/{fd}", access | os.O_CLOEXEC)',
+        "own = os.dup(fd)",
+        "test_lock.py::test_a_block_inside_a_block_waits_for_itself_and_takes_nothing_away",
     ),
 ]
 

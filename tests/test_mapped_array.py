@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 import yammap
+from yammap import _source
 from yammap._source import locate, reach
 
 SHAPE = (6, 5, 4)
@@ -199,7 +200,6 @@ def test_what_is_empty(path):
     assert travelled(handle).nbytes == 0
 
 
-# -- It is opened once, when it is needed
 def test_a_handle_compares_no_identities(path):
     """Nor does it compute: what is to be had is said, and nothing is overwritten."""
     np.arange(5).tofile(path)
@@ -284,6 +284,7 @@ def test_contents_and_truth_are_those_of_the_array(path):
         bool(handle)
 
 
+# -- It is opened once, when it is needed
 
 
 def is_open(path):
@@ -440,6 +441,105 @@ def test_a_file_that_runs_ahead_ends_with_its_data(path):
     with yammap.open(path, "w+", ahead=1 << 16) as m:
         m.append(np.arange(10))
         assert yammap.MappedArray(path, np.int64).shape == (10,)
+
+
+def made_anew(path):
+    """Delete the file, and make it until it has the old inode, at another time."""
+
+    def identity():
+        with open(path, "rb") as file:
+            return os.fstat(file.fileno()).st_ino, _source.birth(file.fileno())[0]
+
+    content, (inode, born) = path.read_bytes(), identity()
+    for _ in range(100_000):
+        path.unlink()
+        path.write_bytes(bytes(len(content)))
+        now = identity()
+        if now[0] == inode and now[1] != born:
+            return
+    pytest.skip("this filesystem does not give an inode again, or tells no time of birth")
+
+
+def test_another_file_of_the_same_inode_is_noticed(cube, path):
+    handle = yammap.MappedArray(path, "<i4", SHAPE, 3)
+    pickled = pickle.dumps(handle)
+    made_anew(path)
+    for call in (lambda: handle[0], lambda: pickle.loads(pickled)[0]):
+        assert "since that is free" in str(stale(call))
+    assert not yammap.MappedArray(path, "<i4", SHAPE, 3)[...].any()  # the new one
+
+
+def test_where_nothing_tells_when_a_file_was_made_it_is_known_by_its_inode(
+    cube, path, monkeypatch
+):
+    known = pickle.dumps(yammap.MappedArray(path, "<i4", SHAPE, 3))
+    monkeypatch.setattr(_source, "birth", lambda _: (0, 0))
+    unknown = pickle.dumps(yammap.MappedArray(path, "<i4", SHAPE, 3))
+    assert np.array_equal(pickle.loads(known), cube)
+    monkeypatch.undo()
+    assert np.array_equal(pickle.loads(unknown), cube)
+    with yammap.atomic_create(path, 1000):
+        pass
+    assert "inode" in str(stale(lambda: pickle.loads(unknown)[0]))
+
+
+@pytest.mark.parametrize(("then", "now"), [(1, 2), (1, 1), (1, 0), (0, 1)])
+def test_the_same_inode_of_another_filesystem_is_noticed(
+    cube, path, monkeypatch, then, now
+):
+    monkeypatch.setattr(_source, "birth", lambda _: (5, then))
+    handle = yammap.MappedArray(path, "<i4", SHAPE, 3)
+    monkeypatch.setattr(_source, "birth", lambda _: (5, now))
+    if then == now or 0 in (then, now):
+        assert np.array_equal(handle, cube)
+    else:
+        assert "of another filesystem" in str(stale(lambda: handle[0]))
+
+
+def test_what_is_written_to_a_file_makes_no_handle_stale(cube, path):
+    sent = pickle.dumps(yammap.MappedArray(path, "<i4", SHAPE, 3))
+    writer = yammap.MappedArray(path, "<i4", SHAPE, 3, "r+")
+    writer[0] = 7
+    writer.flush()
+    with open(path, "ab") as file:
+        file.write(bytes(100_000))
+    os.utime(path, ns=(1, 1))
+    path.chmod(0o600)
+    path.rename(path.with_name("and back"))
+    path.with_name("and back").rename(path)
+    assert np.array_equal(pickle.loads(sent), writer)
+
+
+def test_pickles_of_earlier_versions_are_read(cube, path):
+    handle = yammap.MappedArray(path, "<i4", SHAPE, 3)
+    path_of, inode, size, *layout = handle.__getstate__()[:7]
+    earlier = yammap.MappedArray.__new__(yammap.MappedArray)
+    earlier.__setstate__((path_of, inode, size, *layout, "r"))
+    pickled = pickle.dumps(earlier)
+    for each in (earlier, pickle.loads(pickled)):
+        assert np.array_equal(each, cube)
+    del earlier, each
+    with yammap.atomic_create(path, 1000):
+        pass
+    assert "inode" in str(stale(lambda: pickle.loads(pickled)[0]))
+
+
+# -- What caches know it by
+
+
+def test_a_pickle_is_another_when_the_file_was_written_to(cube, path):
+    handle = yammap.MappedArray(path, "<i4", SHAPE, 3)
+    before = path.stat()
+    seen = {pickle.dumps(handle), pickle.dumps(travelled(handle))}
+    assert len(seen) == 1
+    while path.stat().st_ctime_ns == before.st_ctime_ns:  # the kernel's clock has steps
+        path.write_bytes(path.read_bytes())
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    seen.add(pickle.dumps(handle))  # though its time of change was set back
+    os.utime(path, ns=(1, 1))
+    seen.add(pickle.dumps(handle))
+    assert len(seen) == 3
+    assert {np.array_equal(pickle.loads(each), cube) for each in seen} == {True}
 
 
 # -- The handle of an array

@@ -9,6 +9,7 @@
 #define YAMMAP_CONSTANTS_H
 
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -39,6 +40,12 @@
 #endif
 #ifndef MADV_COLLAPSE
 #define MADV_COLLAPSE 25
+#endif
+#ifndef OVERLAYFS_SUPER_MAGIC
+#define OVERLAYFS_SUPER_MAGIC 0x794c7630
+#endif
+#ifndef SYS_statx
+#define SYS_statx -1    /* known to no kernel: ENOSYS */
 #endif
 #ifndef SYS_cachestat
 #define SYS_cachestat 451

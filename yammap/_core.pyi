@@ -18,17 +18,19 @@ from typing_extensions import Buffer, disjoint_base
 
 from ._errors import Fault
 
-__all__ = ["CONSTANTS", "HARMLESS", "Mapping"]
+__all__ = ["CONSTANTS", "HARMLESS", "Mapping", "birth"]
 
 CONSTANTS: Final[dict[str, int]]
 HARMLESS: Final[set[int]]
+
+def birth(fd: int) -> tuple[int, int]: ...
 
 # On 3.11 NumPy's stubs do not show that arrays are buffers.
 _Buffer = Buffer | NDArray[Any]
 
 @final
 class Region:
-    def _locate(self, address: int) -> tuple[Any, int, int, int, bool]: ...
+    def _locate(self, address: int) -> tuple[Any, tuple[int, int], int, int, bool]: ...
 
 @disjoint_base
 class Mapping:
@@ -147,4 +149,4 @@ class Mapping:
     def _free_size(self) -> None: ...
     def _drop_descriptor(self) -> None: ...
     def _remember_failure(self, code: int) -> None: ...
-    def _locate(self, address: int) -> tuple[Any, int, int, int, bool]: ...
+    def _locate(self, address: int) -> tuple[Any, tuple[int, int], int, int, bool]: ...

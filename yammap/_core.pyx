@@ -45,7 +45,7 @@ from cpython.memoryview cimport PyMemoryView_FromObject
 from libc.errno cimport EACCES, EAGAIN, EBADF, EBUSY, EFAULT, EFBIG, EINTR, EINVAL, EIO, \
     EISDIR, ENODEV, ENOENT, ENOMEM, ENOSPC, ENOSYS, EOPNOTSUPP, EPERM, errno
 from libc.stdint cimport INT64_MAX, int64_t, uint64_t, uintptr_t
-from libc.string cimport strerror
+from libc.string cimport memcpy, strerror
 
 from ._mman cimport *
 
@@ -57,7 +57,7 @@ from io import UnsupportedOperation
 from ._errors import BusError, Fault, NotContiguous, ShortRead
 from ._limits import limit_behind
 
-__all__ = ["CONSTANTS", "HARMLESS", "Mapping"]
+__all__ = ["CONSTANTS", "HARMLESS", "Mapping", "birth"]
 
 
 cdef extern from "Python.h":
@@ -346,7 +346,7 @@ cdef class Region:
     cdef uint64_t serial        # tells it from a later one at the same addresses
     cdef object name
     cdef object former          # names it had: who reads one may do so without a lock
-    cdef uint64_t inode
+    cdef uint64_t device, inode
     cdef patch_range watch      # what the handler of bus errors knows of it
 
     def __cinit__(self):
@@ -410,8 +410,31 @@ cdef class Region:
     def _locate(self, uintptr_t address):
         """The file that an address in it is of, and where: for arrays that travel."""
         cdef int64_t start = address - <uintptr_t> self.base
-        return (self.name, self.inode, self.watch.offset + start, self.watch.fd,
-                self.watch.flags == MAP_PRIVATE)
+        return (self.name, (self.device, self.inode), self.watch.offset + start,
+                self.watch.fd, self.watch.flags == MAP_PRIVATE)
+
+
+def birth(int fd):
+    """When a file was made, in us, and in which filesystem; 0 where nothing tells.
+
+    With the inode they know a file again, whatever is written to it: so there is no time on
+    overlayfs, where the first write makes it that of the copy, and none finer than what
+    ntfs3 and UDF write down. The filesystem's number is told
+    where it is drawn at each mount, and nobody else can have that file: in memory.
+    """
+    cdef extended_stat status
+    cdef file_system system
+    cdef uint64_t filesystem = 0
+    cdef int64_t time = 0
+    if fstatfs(fd, &system) == -1:
+        return 0, 0
+    if system.f_type == TMPFS_MAGIC:
+        memcpy(&filesystem, &system.f_fsid, sizeof(filesystem))
+    if system.f_type != OVERLAYFS_SUPER_MAGIC and syscall(
+            SYS_statx, fd, b"", AT_EMPTY_PATH, STATX_BTIME, &status) == 0:
+        if status.mask & STATX_BTIME:
+            time = status.btime.tv_sec * 1_000_000 + status.btime.tv_nsec // 1000
+    return time, filesystem
 
 
 cdef char *UNSIGNED_BYTES = b"B"
@@ -814,7 +837,7 @@ cdef class Mapping:
     cdef int sync_failure       # an errno value that a sync got, until a rewrite
     cdef int fork_advice        # MADV_DONTFORK or MADV_DOFORK
     cdef list last_faults       # of a closed mapping
-    cdef uint64_t inode
+    cdef uint64_t device, inode
     cdef bint raises
     cdef int fd
     cdef int prot
@@ -996,7 +1019,7 @@ cdef class Mapping:
 
     cdef Region new_region(self):
         cdef Region region = Region.__new__(Region)
-        region.name, region.inode = self.name, self.inode
+        region.name, region.device, region.inode = self.name, self.device, self.inode
         return region
 
     cdef int learn_access(self, bint private, bint readonly) except -1:
@@ -1022,7 +1045,7 @@ cdef class Mapping:
             raise OSError(ENODEV, "only regular files can be mapped, and this is not one",
                           self.name)
         self.refuse_huge_pages(status.st_blksize)
-        self.inode = status.st_ino
+        self.device, self.inode = status.st_dev, status.st_ino
         self.check(ahead_end(self.fd, &status.st_size))
         self.file_size = status.st_size
         self.length = status.st_size - self.origin

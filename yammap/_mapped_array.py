@@ -19,7 +19,7 @@ from ._layout import Layout, contiguous, layout_in
 from ._npy import MAGIC, Header, is_npy, layout_of_npy, read_header
 from ._open import absolute, reopen
 from ._records import integers
-from ._source import Source, locate, reach, source_at
+from ._source import Source, file_of, locate, reach, source_at
 from ._stream import AHEAD
 
 if TYPE_CHECKING:
@@ -95,8 +95,14 @@ class MappedArray(Elementwise):
     cannot see whether they overlap: ``array[1:] = array[:-1]`` is fine, `numpy.copyto` from
     one to the other is not.
 
-    Files are known again by their inode, which a filesystem may give to another file once
-    the first is deleted.
+    Files are known again by their inode, by the time at which they were made, where the
+    filesystem tells it, and in memory by the filesystem; never by what writing changes. A
+    pickle, and the name that Dask gives, are others once the file was changed (`os.stat`,
+    ``st_mtime_ns`` and ``st_ctime_ns``), so that caches keep no stale results. They do not
+    show what was stored through a mapping since its pages have waited to be written to the
+    disk, or at all on tmpfs.
+
+    It compares and computes nothing: ``array[...] == x``, ``array[...].sum()``.
 
     Examples
     --------
@@ -320,17 +326,21 @@ class MappedArray(Elementwise):
     # -- How it travels
 
     def __getstate__(self) -> tuple[Any, ...]:
-        return (*self._source, *self._layout, self._mode)
+        """The last item is for caches, which know a handle by its pickle."""
+        file, more = self._source[:3], self._source[3:]
+        return *file, *self._layout, self._mode, *more, self._source.times()
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
-        self._set(Source(*state[:3]), Layout(*state[3:7]), state[7], None)
+        """Pickles of earlier versions end with the mode."""
+        source = Source(*state[:3], *state[8:10])
+        self._set(source, Layout(*state[3:7]), state[7], None)
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:
         """By the file's name and state, so that Dask need not read it."""
-        status = os.stat(self.path)
-        state = status.st_ino, status.st_size, status.st_mtime_ns
-        dtype, *place = self._layout
-        return type(self).__name__, self.path, self._mode, *state, repr(dtype), *place
+        return type(self).__name__, *(
+            repr(item) if isinstance(item, np.dtype) else item
+            for item in self.__getstate__()
+        )
 
     # -- As an array
 
@@ -384,7 +394,7 @@ class MappedArray(Elementwise):
             if isinstance(name, str | bytes):
                 name = absolute(name)
             same_name = name in (self.path, self.mapping.name)
-            if same_name and place.inode == self._source.inode and not place.private:
+            if same_name and place.file == file_of(self.mapping) and not place.private:
                 return self._in_the_one_mapping(_layout_of(value, place.offset))
         return value
 
@@ -637,6 +647,10 @@ def _layout_of(array: NDArray[Any], offset: int) -> Layout:
     return Layout(array.dtype, array.shape, array.strides, offset)
 
 
+def _begins_as_npy(m: Mmap) -> bool:
+    return m.pread(len(MAGIC), 0) == MAGIC
+
+
 def _require_mode(mode: str) -> None:
     if mode not in _MODES:
         raise ValueError(f"mode must be one of {', '.join(_MODES)}, not {mode!r}")
@@ -648,10 +662,6 @@ def _layout(
     dtype: DTypeLike | None,
     shape: Shape | None,
     offset: int,
-def _begins_as_npy(m: Mmap) -> bool:
-    return m.pread(len(MAGIC), 0) == MAGIC
-
-
     strides: tuple[int, ...] | None,
     order: Literal["C", "F"],
 ) -> Layout:

@@ -1,6 +1,6 @@
 """The system calls and constants the core uses, as the C headers declare them."""
 
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 
 cdef extern from "<sys/mman.h>" nogil:
@@ -22,7 +22,8 @@ cdef extern from "<sys/mman.h>" nogil:
 
 cdef extern from "_constants.h" nogil:     # for those the C library may not have yet
     int MADV_PAGEOUT, MADV_POPULATE_READ, MADV_POPULATE_WRITE
-    long SYS_cachestat
+    long SYS_cachestat, SYS_statx
+    unsigned long OVERLAYFS_SUPER_MAGIC
 
 
 # linux/mman.h has these since 6.5, later than the headers we build with.
@@ -34,9 +35,29 @@ cdef struct cachestat:
     uint64_t nr_cache, nr_dirty, nr_writeback, nr_evicted, nr_recently_evicted
 
 
+# linux/stat.h has these since 4.11.
+cdef enum:
+    AT_EMPTY_PATH = 0x1000
+    STATX_BTIME = 0x800
+
+
+cdef struct extended_time:
+    int64_t tv_sec
+    uint32_t tv_nsec
+    uint32_t spare
+
+
+cdef struct extended_stat:
+    uint32_t mask
+    char others[76]
+    extended_time btime
+    char more[160]
+
+
 cdef extern from "<sys/stat.h>" nogil:
     ctypedef struct file_stat "struct stat":
         int64_t st_size
+        uint64_t st_dev
         uint64_t st_ino
         unsigned int st_mode
         long st_blksize
@@ -50,11 +71,12 @@ cdef extern from "<sys/vfs.h>" nogil:
     struct file_system "statfs":
         unsigned long f_type, f_bsize, f_frsize
         uint64_t f_blocks, f_bfree, f_bavail
+        int f_fsid          # of 64 bits, in a struct without public fields
     int fstatfs(int fd, file_system *result)
 
 
 cdef extern from "<linux/magic.h>":
-    unsigned long HUGETLBFS_MAGIC
+    unsigned long HUGETLBFS_MAGIC, TMPFS_MAGIC
 
 
 cdef extern from "<fcntl.h>" nogil:

@@ -8,7 +8,7 @@ import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakValueDictionary
 
-from ._core import Mapping, Region
+from ._core import Mapping, Region, birth
 from ._open import absolute
 from ._open import open as open_path
 
@@ -18,20 +18,25 @@ if TYPE_CHECKING:
     from ._file import Mmap
     from ._open import Path
 
-__all__ = ["Place", "Source", "locate", "reach", "source_at"]
+__all__ = ["Place", "Source", "file_of", "locate", "reach", "source_at"]
 
 
 # What is mapped here for arrays: thousands of parts of one file need one descriptor. Two
 # threads that come first together make two, which are coherent.
-_open: WeakValueDictionary[tuple[str | bytes, int, str], Mmap] = WeakValueDictionary()
+_open: WeakValueDictionary[tuple[Any, ...], Mmap] = WeakValueDictionary()
 
 
 class Source(NamedTuple):
-    """A file, as it was found."""
+    """A file, as it was found.
+
+    What could not be learnt is 0, as are the last two in pickles of earlier versions.
+    """
 
     path: str | bytes
     inode: int
     size: int  # in bytes
+    born: int = 0  # in microseconds
+    filesystem: int = 0
 
     def open(self, mode: str) -> Mmap:
         """Return the mapping of this process; map the file if it has none.
@@ -43,7 +48,7 @@ class Source(NamedTuple):
         """
         if mode == "c":  # whose changes are not to be shared
             return self.checked(open_path(self.path, mode))
-        key = self.path, self.inode, mode
+        key = (*self._replace(size=0), mode)
         m = _open.get(key)
         if m is None or m.closed:
             m = open_path(self.path, mode)
@@ -57,11 +62,32 @@ class Source(NamedTuple):
         found = _source_of(m, self.path)
         if found.inode != self.inode:
             change = f"another file has its path, inode {found.inode} and not {self.inode}"
+        elif _differ(found.filesystem, self.filesystem):
+            change = f"another file has its path, inode {found.inode} of another filesystem"
+        elif _differ(found.born, self.born):
+            change = (
+                f"another file has its path, and inode {found.inode} since that is free"
+            )
         elif found.size < self.size:
             change = f"it was cut from {self.size} bytes to {found.size}"
         else:
             return m
         raise OSError(errno.ESTALE, f"not as the array was made of it: {change}", self.path)
+
+    def times(self) -> tuple[int, int] | None:
+        """Return when its content and its inode changed, in ns; None where it is not.
+
+        The first alone could be set back, as those do who copy a file with its times.
+        """
+        try:
+            status = os.stat(self.path)
+        except OSError:
+            return None
+        return status.st_mtime_ns, status.st_ctime_ns
+
+
+def _differ(one: int, other: int) -> bool:
+    return 0 != one != other != 0
 
 
 def source_at(path: Path) -> Source:
@@ -76,15 +102,22 @@ def source_at(path: Path) -> Source:
 
 
 def _source_of(m: Mmap, path: str | bytes) -> Source:
+    fd = Mapping.fileno(m)
+    status = os.fstat(fd)
+    return Source(path, status.st_ino, min(status.st_size, m.size()), *birth(fd))
+
+
+def file_of(m: Mmap) -> tuple[int, int]:
+    """Return device and inode, which no other file has while this one is mapped."""
     status = os.fstat(Mapping.fileno(m))
-    return Source(path, status.st_ino, min(status.st_size, m.size()))
+    return status.st_dev, status.st_ino
 
 
 class Place(NamedTuple):
     """Where the memory of a mapping comes from."""
 
     name: Any  # what the file was opened by
-    inode: int
+    file: tuple[int, int]  # device and inode
     offset: int  # in the file, in bytes
     fd: int  # -1 when it is closed
     private: bool
@@ -118,13 +151,12 @@ def reach(place: Place, mode: str) -> tuple[Source, Mmap | None]:
         When there is neither.
     """
     if isinstance(place.name, str | bytes):
-        with contextlib.suppress(OSError):
-            source = source_at(place.name)
-            if source.inode == place.inode:
-                return source, None
+        name = absolute(place.name)
+        with contextlib.suppress(OSError), open_path(name) as m:
+            if file_of(m) == place.file:
+                return _source_of(m, name), None
     if place.fd != -1:
         m = open_path(place.fd, mode)
-        source = _source_of(m, f"/proc/{os.getpid()}/fd/{Mapping.fileno(m)}")
-        if source.inode == place.inode:  # else another thread closed it just now
-            return source, m
+        if file_of(m) == place.file:  # else another thread closed it just now
+            return _source_of(m, f"/proc/{os.getpid()}/fd/{Mapping.fileno(m)}"), m
     raise ValueError(f"no path leads to {place.name!r} any more, and it is closed")

@@ -108,3 +108,19 @@ def test_anonymous_memory_is_shared(run, tasks):
 def test_what_is_sent_is_small(handle):
     assert len(pickle.dumps((handle, 0, 100))) < 500
     assert len(pickle.dumps(yammap.MappedArray.of(handle[::-3, 5:20].T))) < 500
+
+
+def test_a_cache_of_joblib_knows_that_the_file_has_changed(handle, tmp_path):
+    memory = joblib.Memory(tmp_path / "cache", verbose=0)
+    calls = []
+
+    @memory.cache
+    def first(array):
+        calls.append(array)
+        return int(array[0, 0])
+
+    assert (first(handle), first(handle), len(calls)) == (0, 0, 1)
+    with open(handle.path, "r+b") as file:
+        file.write(b"\7")
+    os.utime(handle.path, ns=(1, 1))
+    assert (first(handle), first(handle), len(calls)) == (7, 7, 2)
