@@ -26,6 +26,7 @@ from ._flags import *  # noqa: F403
 from ._mapped_array import MappedArray
 from ._open import anonymous, create, open, open_file
 from ._open_array import open_array, open_npz
+from ._source import guard
 
 __version__ = "0.2.0.dev0"
 
@@ -39,6 +40,7 @@ __all__ = [
     "anonymous",
     "atomic_create",
     "create",
+    "guard",
     "open",
     "open_array",
     "open_file",

@@ -31,6 +31,7 @@ _Buffer = Buffer | NDArray[Any]
 @final
 class Region:
     def _locate(self, address: int) -> tuple[Any, tuple[int, int], int, int, bool]: ...
+    def guard(self) -> AbstractContextManager[None]: ...
 
 @disjoint_base
 class Mapping:

@@ -42,6 +42,7 @@ from cpython.buffer cimport PyBUF_FORMAT, PyBUF_ND, PyBUF_SIMPLE, PyBUF_STRIDES,
 from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_FromStringAndSize
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.memoryview cimport PyMemoryView_FromObject
+from cpython.object cimport PyObject
 from libc.errno cimport EACCES, EAGAIN, EBADF, EBUSY, EFAULT, EFBIG, EINTR, EINVAL, EIO, \
     EISDIR, ENODEV, ENOENT, ENOMEM, ENOSPC, ENOSYS, EOPNOTSUPP, EPERM, errno
 from libc.stdint cimport INT64_MAX, int64_t, uint64_t, uintptr_t
@@ -61,6 +62,8 @@ __all__ = ["CONSTANTS", "HARMLESS", "Mapping", "birth"]
 
 
 cdef extern from "Python.h":
+    void Py_XINCREF(PyObject *object)
+    void Py_XDECREF(PyObject *object)
     long long PyLong_AsLongLongAndOverflow(object value, int *overflow) except? -1
     bint PyIndex_Check(object value)
     Py_ssize_t PyNumber_AsSsize_t(object value, void *error) except? -1
@@ -104,6 +107,7 @@ cdef extern from "_patch.h" nogil:
         int64_t size
         int code
         bint writing, kept
+        unsigned long thread
     struct patch_range:
         char *start
         size_t length, lead, count
@@ -400,6 +404,8 @@ cdef class Region:
 
     def __dealloc__(self):
         if self.base != NULL:
+            if self.watch.count:
+                remember_untold(self)
             with nogil:
                 patch_forget(&self.watch)
                 munmap(self.base, self.span)
@@ -412,6 +418,10 @@ cdef class Region:
         cdef int64_t start = address - <uintptr_t> self.base
         return (self.name, (self.device, self.inode), self.watch.offset + start,
                 self.watch.fd, self.watch.flags == MAP_PRIVATE)
+
+    def guard(self):
+        """As that of the mapping, for whoever has only an array."""
+        return new_guard(None, [self])
 
 
 def birth(int fd):
@@ -555,14 +565,59 @@ cdef bint guard_is_in_force() except -1:
     return False
 
 
+# Of regions that were freed after a fault, and before the thread that touched the page was
+# told: ``x = a[i]; del a`` is done before the interpreter looks. No Python container, since
+# none may be made where regions are freed.
+cdef struct farewell:
+    unsigned long thread
+    patch fault
+    int64_t offset
+    void *name                  # owned
+
+cdef farewell farewells[16]
+cdef unsigned int next_farewell = 0
+
+
+cdef void remember_untold(Region region) noexcept:
+    global next_farewell
+    cdef size_t i = 0
+    cdef patch found
+    cdef farewell *place
+    while patch_get(&region.watch, i, &found):
+        i += 1
+        if found.thread != 0 and region.watch.raises:
+            place = &farewells[next_farewell % 16]
+            next_farewell += 1
+            place.thread, place.fault = found.thread, found
+            place.offset = found.touched - region.data
+            Py_XDECREF(<PyObject *> place.name)
+            place.name = <void *> region.name
+            Py_XINCREF(<PyObject *> place.name)
+
+
+cdef bint recall(unsigned long thread, patch *fault, int64_t *offset, void **name) noexcept:
+    for i in range(16):
+        if farewells[i].thread == thread:
+            farewells[i].thread = 0
+            fault[0] = farewells[i].fault
+            offset[0] = farewells[i].offset
+            name[0] = farewells[i].name
+            return True
+    return False
+
+
 def described(unsigned long thread):
     """The arguments of the BusError for the page that a thread touched, and its offset."""
     cdef patch found
     cdef const patch_range *range
-    if not patch_of_thread(thread, True, &found, &range):
+    cdef int64_t offset
+    cdef void *borrowed
+    if patch_of_thread(thread, True, &found, &range):
+        borrowed = range.name
+        offset = found.touched - range.start - range.lead
+    elif not recall(thread, &found, &offset, &borrowed):
         return (EFAULT, "bus error in a view that is gone"), 0, "read"
-    name = <object> range.name      # before anything can free the region
-    offset = found.touched - range.start - range.lead
+    name = <object> borrowed        # before anything can free the region
     text = text_of_patch(&found, offset)
     return (found.code, text, name), offset, access_of(found.writing)
 
@@ -587,6 +642,34 @@ cdef str text_of_patch(patch *found, int64_t offset):
     return (f"bus error in a view, {access_of(found.writing)} at offset {offset}: {cause}; "
             f"{'a copy of the page is' if found.kept else 'zeros are'} in its place until "
             f"heal()")
+
+
+cdef int raise_patch(list regions) except -1:
+    """Raise the first patch there is. This thread need not be told otherwise then."""
+    cdef Region region
+    cdef patch found
+    cdef int64_t offset
+    for region in regions:
+        if patch_get(&region.watch, 0, &found):
+            cancel_raising(regions)
+            offset = found.touched - region.data
+            text = text_of_patch(&found, offset)
+            raise bus_error(found.code, text, region.name, offset, found.writing)
+    return 0
+
+
+cdef int cancel_raising(list regions) except -1:
+    cdef unsigned long thread = PyThread_get_thread_ident()
+    cdef const patch_range *range
+    cdef bint pending = False
+    cdef Region region
+    cdef patch other
+    for region in regions:
+        if patch_told(&region.watch, thread):
+            pending = True
+    if pending and not patch_of_thread(thread, False, &other, &range):
+        raise_cancel()
+    return 0
 
 
 class RaisedBusError(BusError):
@@ -1414,34 +1497,8 @@ cdef class Mapping:
     cdef int look_for_patches(self) except -1:
         """Raise when one of our regions has patches; remember that none had."""
         cdef unsigned long total = load_total(&patch_total)
-        self.raise_patch(self.regions())
+        raise_patch(self.regions())
         self.seen = total
-        return 0
-
-    cdef int raise_patch(self, list regions) except -1:
-        """Raise the first patch there is. This thread need not be told otherwise then."""
-        cdef Region region
-        cdef patch found
-        cdef int64_t offset
-        for region in regions:
-            if patch_get(&region.watch, 0, &found):
-                self.cancel_raising(regions)
-                offset = found.touched - region.data
-                text = text_of_patch(&found, offset)
-                raise bus_error(found.code, text, self.name, offset, found.writing)
-        return 0
-
-    cdef int cancel_raising(self, list regions) except -1:
-        cdef unsigned long thread = PyThread_get_thread_ident()
-        cdef const patch_range *range
-        cdef bint pending = False
-        cdef Region region
-        cdef patch other
-        for region in regions:
-            if patch_told(&region.watch, thread):
-                pending = True
-        if pending and not patch_of_thread(thread, False, &other, &range):
-            raise_cancel()
         return 0
 
     cdef list faults_in(self, list regions):
@@ -1541,9 +1598,9 @@ cdef class Mapping:
                 else:
                     code = self.heal_regions(discard, &written)
         if code == EFAULT:
-            self.raise_patch(self.regions())
+            raise_patch(self.regions())
         self.check(code)
-        self.cancel_raising(self.regions())
+        cancel_raising(self.regions())
         return written
 
     cdef int heal_regions(self, bint discard, size_t *written):
@@ -1566,7 +1623,8 @@ cdef class Mapping:
 
         Each method does so, too; this is for work on views alone, whose result is not to
         be used before that is known: compute it in the block, and use it behind. What is
-        used in the block already may have been made of replaced pages.
+        used in the block already may have been made of replaced pages. `yammap.guard` is for
+        arrays without their mapping.
 
         Returns
         -------
@@ -1583,9 +1641,7 @@ cdef class Mapping:
         >>> total       # behind the block: no page was missing
         0
         """
-        cdef Guard guard = Guard.__new__(Guard)
-        guard.mapping = self
-        return guard
+        return new_guard(self, None)
 
     # -- Reading and writing
 
@@ -3660,7 +3716,7 @@ cdef class Mapping:
                 self.fd = -1
         if regions:
             self.last_faults = self.faults_in(regions)
-            self.raise_patch(regions)
+            raise_patch(regions)
         self.check(code)
 
     cdef int revoke(self, Region region) noexcept nogil:
@@ -3682,18 +3738,28 @@ cdef class Mapping:
 @cython.auto_pickle(False)
 cdef class Guard:
     """What `Mapping.guard` returns. In C, so that no exception comes between its steps."""
-    cdef Mapping mapping
-    cdef list regions           # which it may have closed at the end
+    cdef Mapping mapping        # None for a region alone
+    cdef list regions           # which the mapping may have closed at the end
 
     def __enter__(self):
+        if self.mapping is None:
+            raise_patch(self.regions)
+            return None
         self.mapping.current()
         self.regions = self.mapping.regions()
         return self.mapping
 
     def __exit__(self, kind, error, traceback):
         if kind is None:
-            self.mapping.raise_patch(self.mapping.regions() or self.regions)
+            now = None if self.mapping is None else self.mapping.regions()
+            raise_patch(now or self.regions)
         return False
+
+
+cdef Guard new_guard(Mapping mapping, list regions):
+    cdef Guard guard = Guard.__new__(Guard)
+    guard.mapping, guard.regions = mapping, regions
+    return guard
 
 
 @cython.final

@@ -8,17 +8,21 @@ import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakValueDictionary
 
+import numpy as np
+
 from ._core import Mapping, Region, birth
 from ._open import absolute
 from ._open import open as open_path
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from numpy.typing import NDArray
 
     from ._file import Mmap
     from ._open import Path
 
-__all__ = ["Place", "Source", "file_of", "locate", "reach", "source_at"]
+__all__ = ["Place", "Source", "file_of", "guard", "locate", "reach", "source_at"]
 
 
 # What is mapped here for arrays: thousands of parts of one file need one descriptor. Two
@@ -131,13 +135,57 @@ def locate(array: NDArray[Any]) -> Place:
     ValueError
         When the memory is not that of a mapping.
     """
+    return Place(*_owner(array)._locate(array.__array_interface__["data"][0]))
+
+
+def guard(array: NDArray[Any]) -> AbstractContextManager[object]:
+    """Return a context that raises on leaving if an array's memory had a bus error.
+
+    As `Mmap.guard` for arrays of which there is no mapping at hand: those of `open_array`
+    and `open_npz`, and large pieces of a `MappedArray`.
+
+    Parameters
+    ----------
+    array : numpy.ndarray
+        Any view of the memory of a mapping, which may be closed.
+
+    Returns
+    -------
+    context manager
+        Entering it and leaving it raise `BusError` if a page of the memory that `array` is
+        a part of could not be had. Leaving it by an exception lets that one pass.
+
+    Raises
+    ------
+    TypeError
+        When `array` is no ndarray.
+    ValueError
+        When its memory is not that of a mapping, or of one that is closed and was lent as
+        a buffer by itself.
+
+    Examples
+    --------
+    >>> import numpy as np, yammap
+    >>> np.arange(1000.0).tofile("measured.bin")
+    >>> measured = yammap.open_array("measured.bin", "f8")
+    >>> with yammap.guard(measured):
+    ...     total = measured.sum()
+    >>> float(total)
+    499500.0
+    """
+    if not isinstance(array, np.ndarray):
+        raise TypeError(f"an ndarray is guarded, not a {type(array).__name__!r}")
+    return _owner(array).guard()
+
+
+def _owner(array: NDArray[Any]) -> Region | Mapping:
     owner: Any = array
     while not isinstance(owner, Region | Mapping):
         # Not of arrays only: those of np.lib.stride_tricks have a base of another type.
         owner = owner.obj if isinstance(owner, memoryview) else getattr(owner, "base", None)
         if owner is None:
             raise ValueError("the array's memory is not that of a file mapped by yammap")
-    return Place(*owner._locate(array.__array_interface__["data"][0]))
+    return owner
 
 
 def reach(place: Place, mode: str) -> tuple[Source, Mmap | None]:

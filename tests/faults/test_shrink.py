@@ -404,6 +404,68 @@ def test_05_a_guard_outlives_the_mapping(faulty):
     """)
 
 
+def test_05_a_guard_of_an_array_alone(faulty):
+    faulty("""
+        mapped(8).close()
+        array = yammap.open_array("file", on_fault="poison")
+        other = yammap.open_array("file", on_fault="poison")
+        with yammap.guard(array[5:].reshape(-1, 1)), yammap.guard(other):
+            total = int(array.sum())
+        os.truncate("file", PAGE)
+
+        def block(part):
+            with yammap.guard(part):
+                return part[3 * PAGE]
+
+        error = bus_error(block, array[5:])
+        assert (error.offset, error.filename) == (3 * PAGE + 5, "file")
+        bus_error(block, array[:4 * PAGE])
+        with yammap.guard(other):       # has a mapping of its own, and touched nothing
+            pass
+        raised(KeyError, exec, "with yammap.guard(other): other[3 * PAGE], {}[1]",
+               globals())
+    """)
+
+
+def test_05_a_guard_of_an_array_over_the_mapping_itself(faulty):
+    faulty("""
+        m = mapped(on_fault="poison")
+        array = np.ndarray(4 * PAGE, np.uint8, m)
+        os.truncate("file", PAGE)
+
+        def block():
+            with yammap.guard(array):
+                array[2 * PAGE]
+
+        assert bus_error(block).offset == 2 * PAGE
+        raised(TypeError, yammap.guard, m)
+        raised(ValueError, yammap.guard, np.arange(3))
+    """)
+
+
+@pytest.mark.parametrize("keep", ["", "names.append(yammap.open_array('file'))"])
+def test_05_a_view_that_is_gone_before_its_fault_is_told(faulty, keep):
+    faulty(f"""
+        mapped(4).close()
+        names = []
+        for i in range(40):
+            os.truncate("file", 4 * PAGE)
+            array = yammap.open_array("file")
+            os.truncate("file", PAGE)
+
+            def touch():
+                global array
+                x = array[2 * PAGE + i]
+                del array       # frees the memory before the interpreter looks
+
+            error = touched(touch)
+            assert (error.offset, error.errno) == (2 * PAGE + i, errno.EFAULT)
+            assert error.filename == "file" and "the file shrank" in str(error)
+            os.truncate("file", 4 * PAGE)
+            {keep}
+    """)
+
+
 def test_05_close_closes_and_then_raises(faulty):
     faulty("""
         m = mapped(on_fault="poison")
