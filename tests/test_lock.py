@@ -307,3 +307,26 @@ def test_memory_without_a_file_has_locks_as_well():
     m = yammap.anonymous(10)
     with m, m.file_lock(), pytest.raises(TimeoutError), m.file_lock(timeout=0):
         pass
+
+
+def test_handles_made_under_the_lock_append_in_turns(tmp_path, child):
+    """A handle that others have overtaken is refused; one made in its turn is not."""
+    yammap.open_array(tmp_path / "log.npy", "i8", "w+", shape=0)
+    child(
+        """
+        import multiprocessing, yammap
+
+        def append():
+            with yammap.open("log.npy", "r+") as m:
+                for _ in range(50):
+                    with m.file_lock(timeout=60):
+                        yammap.MappedArray("log.npy", mode="r+").append([1])
+
+        fork = multiprocessing.get_context("fork")
+        processes = [fork.Process(target=append) for _ in range(2)]
+        for process in processes: process.start()
+        append()
+        for process in processes: process.join()
+        assert yammap.open_array("log.npy").sum() == 150
+        """
+    )

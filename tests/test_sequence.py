@@ -367,3 +367,15 @@ def test_arguments_are_converted_before_the_mapping_is_read(m, call):
 
     with pytest.raises(ValueError, match="is closed"):
         call(m, Closing())
+
+
+def test_mappings_are_compared_as_files_are(path):
+    """By identity, as mmap.mmap is: of bytes, it is a slice that is compared."""
+    path.write_bytes(b"abc")
+    with yammap.open(path) as m, yammap.open(path) as other:
+        assert (m == m, m == other, m != other) == (True, False, True)
+        assert m[:] == other[:] == b"abc"
+        assert m != b"abc"
+        assert len({m, other}) == 2
+        with pytest.raises(TypeError):
+            m < other  # noqa: B015

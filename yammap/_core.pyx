@@ -1623,8 +1623,8 @@ cdef class Mapping:
 
         Each method does so, too; this is for work on views alone, whose result is not to
         be used before that is known: compute it in the block, and use it behind. What is
-        used in the block already may have been made of replaced pages. `yammap.guard` is for
-        arrays without their mapping.
+        used in the block already may have been made of replaced pages. `yammap.guard` is
+        for arrays without their mapping.
 
         Returns
         -------

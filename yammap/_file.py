@@ -45,7 +45,8 @@ class Mmap(Records):
     It is a sequence of bytes as well: ``len(m)``, ``m[i]``, ``m[a:b:c]``, ``in``, `find`,
     `rfind`, `move`, and assignment, which never changes the length. Only iterating gives
     lines, as it does for files; of a large one take `readlines` and not ``list(m)``, which
-    makes room for ``len(m)`` items first.
+    makes room for ``len(m)`` items first. And ``m == data`` tells whether both are the same
+    object, as it does for files and `mmap.mmap`: compare ``m[:] == data``.
 
     Parameters
     ----------

@@ -596,7 +596,7 @@ class MappedArray(Elementwise):
         The header of a ``.npy`` file is written in place, and after the rows: a process
         that is killed in between leaves the array as it was. Only what `flush` has
         acknowledged outlives a power cut. Processes that append to one file must take
-        turns.
+        turns: make the array and append to it under `Mmap.file_lock`.
 
         Examples
         --------
