@@ -668,7 +668,8 @@ def _layout(
     try:
         with open(path, "rb", buffering=0) as file:
             # One page for these bytes, and not as many as the kernel would read ahead.
-            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
+            with contextlib.suppress(OSError):  # a sandbox may refuse it
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
             if is_npy(file.read(len(MAGIC)), path, window.start + offset):
                 if strides is not None:
                     raise ValueError("its header says how its elements follow one another")
