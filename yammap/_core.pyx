@@ -42,7 +42,7 @@ from cpython.buffer cimport PyBUF_FORMAT, PyBUF_ND, PyBUF_SIMPLE, PyBUF_STRIDES,
 from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_FromStringAndSize
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.memoryview cimport PyMemoryView_FromObject
-from cpython.object cimport PyObject
+from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
 from libc.errno cimport EACCES, EAGAIN, EBADF, EBUSY, EFAULT, EFBIG, EINTR, EINVAL, EIO, \
     EISDIR, ENODEV, ENOENT, ENOMEM, ENOSPC, ENOSYS, EOPNOTSUPP, EPERM, errno
 from libc.stdint cimport INT64_MAX, int64_t, uint64_t, uintptr_t
@@ -52,7 +52,6 @@ from ._mman cimport *
 
 import os
 import warnings
-import weakref
 from io import UnsupportedOperation
 
 from ._errors import BusError, Fault, NotContiguous, ShortRead
@@ -74,6 +73,10 @@ cdef extern from "Python.h":
     unsigned long PyThread_get_thread_ident() nogil
     ctypedef struct PyTypeObject:
         const char *tp_name
+        PyObject *tp_dict
+        void *tp_new
+    int PyDict_DelItemString(PyObject *dictionary, const char *key) except -1
+    void PyType_Modified(PyTypeObject *type)
 
 
 cdef extern from "<stdatomic.h>" nogil:
@@ -124,8 +127,11 @@ cdef extern from "_patch.h" nogil:
     void patch_let_go(patch_range *range)
     int patch_cause(const patch_range *range, const void *address)
     bint patch_get(patch_range *range, size_t index, patch *copy)
-    bint patch_of_thread(unsigned long thread, bint claim, patch *copy,
-                         const patch_range **range)
+    struct patch_owner:
+        void (*hold)(void *) noexcept
+        char *data
+        void *name
+    bint patch_of_thread(unsigned long thread, bint claim, patch *copy, patch_owner *owner)
     bint patch_told(patch_range *range, unsigned long thread)
     int patch_heal(patch_range *range, size_t length, bint discard, size_t *written)
 
@@ -155,6 +161,19 @@ cdef extern from "_raise.h":
     int raise_install(object exception)
     void raise_cancel()
     void raise_done()
+
+
+# On Python before 3.13 the mutex is allocated with the object, which Cython does not check.
+cdef extern from *:
+    """
+    #if PY_VERSION_HEX < 0x030D0000
+    #define has_mutex(self) \
+        (*(void **)&((struct __pyx_obj_6yammap_5_core_Mapping *)(self))->mutex != NULL)
+    #else
+    #define has_mutex(self) 1
+    #endif
+    """
+    bint has_mutex(void *mapping)
 
 
 cdef extern from "_constants.h":
@@ -447,6 +466,13 @@ def birth(int fd):
     return time, filesystem
 
 
+cdef int advise_fork_of(Region region, int advice) noexcept:
+    cdef int code = code_of(madvise(region.base, region.span, advice))
+    if code == 0:
+        region.watch.withheld = advice == MADV_DONTFORK
+    return code
+
+
 cdef char *UNSIGNED_BYTES = b"B"
 
 
@@ -606,18 +632,25 @@ cdef bint recall(unsigned long thread, patch *fault, int64_t *offset, void **nam
     return False
 
 
+cdef void hold_name(void *name) noexcept:
+    Py_INCREF(<object> name)
+
+
 def described(unsigned long thread):
     """The arguments of the BusError for the page that a thread touched, and its offset."""
     cdef patch found
-    cdef const patch_range *range
+    cdef patch_owner owner
     cdef int64_t offset
     cdef void *borrowed
-    if patch_of_thread(thread, True, &found, &range):
-        borrowed = range.name
-        offset = found.touched - range.start - range.lead
-    elif not recall(thread, &found, &offset, &borrowed):
+    owner.hold = hold_name
+    if patch_of_thread(thread, True, &found, &owner):
+        name = <object> owner.name
+        Py_DECREF(name)     # the reference of hold_name(), beside the one of `name`
+        offset = found.touched - owner.data
+    elif recall(thread, &found, &offset, &borrowed):
+        name = <object> borrowed
+    else:
         return (EFAULT, "bus error in a view that is gone"), 0, "read"
-    name = <object> borrowed        # before anything can free the region
     text = text_of_patch(&found, offset)
     return (found.code, text, name), offset, access_of(found.writing)
 
@@ -660,14 +693,13 @@ cdef int raise_patch(list regions) except -1:
 
 cdef int cancel_raising(list regions) except -1:
     cdef unsigned long thread = PyThread_get_thread_ident()
-    cdef const patch_range *range
     cdef bint pending = False
     cdef Region region
     cdef patch other
     for region in regions:
         if patch_told(&region.watch, thread):
             pending = True
-    if pending and not patch_of_thread(thread, False, &other, &range):
+    if pending and not patch_of_thread(thread, False, &other, NULL):
         raise_cancel()
     return 0
 
@@ -835,17 +867,49 @@ cdef tuple LASTING = (MADV_NORMAL, MADV_RANDOM, MADV_SEQUENTIAL)
 cdef tuple LASTING_FOR_PAGES = (MADV_HUGEPAGE, MADV_NOHUGEPAGE)
 
 
-# All there are, by identity: a subclass may compare as it likes.
-mappings = weakref.WeakValueDictionary()
+# All mappings there are, linked by addresses. A weak dictionary would need memory, and run
+# Python code, in the child of a fork: what fails there would leave locks as they are.
+cdef void *mappings = NULL
+cdef cython.pymutex mappings_mutex
 
 
-def renew_after_fork():
-    """A thread that held a lock at the fork is not there to release it in the child."""
-    for mapping in list(mappings.values()):
-        mapping._after_fork()
+def after_fork_in_child():
+    """A thread that held a lock at the fork is not there to release it in the child.
+
+    First all locks are renewed, which cannot fail. What can, comes after that, for every
+    mapping whatever happens to the others; the first exception is raised at the end.
+    """
+    cdef void *next_one = mappings
+    cdef Mapping mapping
+    if mappings_mutex.locked():
+        mappings_mutex.release()
+    while next_one != NULL:
+        (<Mapping> next_one).renew_locks()
+        next_one = (<Mapping> next_one).next_mapping
+    failure = None
+    for mapping in live_mappings():
+        try:
+            mapping._after_fork()
+        except BaseException as error:
+            failure = failure or error
+    if failure is not None:
+        raise failure
 
 
-os.register_at_fork(after_in_child=renew_after_fork)
+cdef list live_mappings():
+    cdef list found = []    # made before the mutex is held: the collector may run here
+    cdef void *next_one
+    with mappings_mutex:
+        next_one = mappings
+        while next_one != NULL:
+            found.append(<Mapping> next_one)
+            next_one = (<Mapping> next_one).next_mapping
+    return found
+
+
+# No hook takes the mutex before a fork: one of another module may run after it, and free a
+# mapping. The list can be followed from its head whatever a thread was about to do to it.
+os.register_at_fork(after_in_child=after_fork_in_child)
 
 
 @cython.no_gc_clear     # __dealloc__ needs the regions, which may outlive it
@@ -902,6 +966,9 @@ cdef class Mapping:
         for a mapping that is not writable, growable and in memory.
     """
     cdef object __weakref__
+    cdef void *next_mapping     # in the list of all
+    cdef void *previous_mapping
+    cdef bint listed
     cdef Region region          # None: closed
     cdef Py_ssize_t length      # bytes in the mapping
     cdef Py_ssize_t shrinks     # how often this object has cut the file
@@ -947,9 +1014,32 @@ cdef class Mapping:
 
     def __cinit__(self):
         self.fd = self.ahead_fd = -1
+        if not has_mutex(<void *> self):
+            raise MemoryError
         self.elders = []
         self.last_faults = []
         self.fork_advice = MADV_DOFORK
+        self.enlist()
+
+    cdef void enlist(self) noexcept:
+        """Be found by a fork. The head changes last, and so is never half a list."""
+        global mappings
+        with mappings_mutex:
+            self.next_mapping = mappings
+            if mappings != NULL:
+                (<Mapping> mappings).previous_mapping = <void *> self
+            mappings = <void *> self
+            self.listed = True
+
+    cdef void delist(self) noexcept:
+        global mappings
+        with mappings_mutex:
+            if self.next_mapping != NULL:
+                (<Mapping> self.next_mapping).previous_mapping = self.previous_mapping
+            if self.previous_mapping != NULL:
+                (<Mapping> self.previous_mapping).next_mapping = self.next_mapping
+            else:
+                mappings = self.next_mapping
 
     def __init__(self, fd, name, *, private=False, readonly=False, offset=0, length=None,
                  reserve=None, preallocate=True, on_fault="raise", keep_fd=True,
@@ -961,7 +1051,6 @@ cdef class Mapping:
         self.fd = descriptor
         self.name = name
         try:
-            mappings[id(self)] = self
             self.set_up(private, readonly, offset, length, reserve, preallocate)
             self.set_up_ahead(as_offset(ahead, "ahead"), keep_fd and engine != "pread")
             self.learn_length(-1 if length is None else as_offset(length, "length"))
@@ -972,6 +1061,8 @@ cdef class Mapping:
 
     def __dealloc__(self):
         cdef Region region
+        if self.listed:
+            self.delist()
         if self.fd != -1:
             for region in self.elders:
                 region.let_go_of_file()
@@ -981,8 +1072,12 @@ cdef class Mapping:
                 self.stop_ahead()
                 close(self.fd)
 
-    def _after_fork(self):
-        """In a forked child: free the mutex if a thread held it that is not here."""
+    cdef void renew_locks(self) noexcept:
+        """In a forked child: free the mutex if a thread held it that is not here.
+
+        And let go of the lock of who appends ahead, which is the parent's: what the child
+        appended would be overwritten.
+        """
         if self.mutex.locked():
             self.mutex.release()
         if self.ahead_fd != -1:
@@ -990,6 +1085,9 @@ cdef class Mapping:
             self.marker.size = self.ahead = self.open_to = 0
             close(self.ahead_fd)        # which leaves the lock to the parent
             self.ahead_fd = -1
+
+    def _after_fork(self):
+        """In a forked child, which has no memory of a mapping with MADV_DONTFORK."""
         if self.fork_advice == MADV_DONTFORK:
             self.close()
 
@@ -1241,10 +1339,11 @@ cdef class Mapping:
                 self.allocated = 0
             self.length = length
             self.file_size = max(self.origin + length, self.marker.size)
+            if new is not old:
+                self.elders.append(old)
             self.region = new
             new.reach(length)
         if new is not old:
-            self.elders.append(old)
             self.forget_elders(False)
         return 0
 
@@ -1464,6 +1563,11 @@ cdef class Mapping:
             return -1
         end[0] = status.st_size - self.origin
         count = clip(offset, count, end[0])
+        if not writing and self.flags == MAP_PRIVATE and not fault_in_force(tick()):
+            # The file has the page as it was before changes. It may only stand for a page
+            # that cannot be touched, which has none, and not for one nobody could ask for.
+            if fault_carry(memory, buffer, 1, False) != NULL and errno != EFAULT:
+                return -1
         if not writing:
             return pread(self.fd, buffer, count, self.origin + offset)
         if self.flags == MAP_PRIVATE:
@@ -1490,9 +1594,12 @@ cdef class Mapping:
 
     cdef list regions(self):
         """All that views can be in; none when closed, but for those that were lent out."""
-        if self.region is None:
-            return []
-        return [*self.elders, self.region]
+        cdef list found = []    # made first: the collector may run here, and close the mapping
+        with cython.critical_section(self):
+            if self.region is not None:
+                found.extend(self.elders)
+                found.append(self.region)
+        return found
 
     cdef int look_for_patches(self) except -1:
         """Raise when one of our regions has patches; remember that none had."""
@@ -1543,8 +1650,13 @@ cdef class Mapping:
         (0, [])
         >>> m.close()
         """
+        cdef list faults
         regions = self.regions()
-        return self.faults_in(regions) if regions else list(self.last_faults)
+        if regions:
+            return self.faults_in(regions)
+        with cython.critical_section(self):
+            faults = self.last_faults
+        return faults.copy()
 
     def heal(self, *, bint discard=False):
         """Write what was stored into replaced pages to the file, and map it there again.
@@ -2286,7 +2398,7 @@ cdef class Mapping:
         A memmove inside the mapping is not to be repeated after a fault or a truncation:
         it has changed its own source.
         """
-        cdef char piece[32768]
+        cdef char piece[4096]       # a thread's stack may be small
         cdef int64_t done = 0, count, start
         cdef bint backwards = target > source
         while done < length:
@@ -3027,11 +3139,12 @@ cdef class Mapping:
     cdef int require_file(self, int64_t start, int64_t count) except -1:
         """Raise where the file has no such bytes any more: they were not written either."""
         cdef file_stat status
-        cdef int64_t end
-        if self.fd != -1 and fstat(self.fd, &status) == 0:
-            end = max(0, status.st_size - self.origin)
-            if end < start + count:
-                self.raise_bus_error(EFAULT, end, 0, True, self.cause_of(EFAULT, end))
+        cdef int64_t end = -1
+        with self.mutex:
+            if self.fd != -1 and fstat(self.fd, &status) == 0:
+                end = max(0, status.st_size - self.origin)
+        if end != -1 and end < start + count:
+            self.raise_bus_error(EFAULT, end, 0, True, self.cause_of(EFAULT, end))
         return 0
 
     def _remember_failure(self, int code):
@@ -3133,16 +3246,27 @@ cdef class Mapping:
         if number == MADV_DONTFORK or number == MADV_DOFORK:
             return self.advise_fork(number, start == 0 and count == self.length)
         if number in LASTING + LASTING_FOR_PAGES and start == 0 and length is None:
-            if number in LASTING:
-                self.advice = number
-            else:
-                self.page_advice = number
-            pages.start, pages.length = region.base, region.span
+            return self.advise_whole(number)
         if pages.length:
             with nogil:
                 code = code_of(madvise(pages.start, pages.length, number))
         region.renew()      # its pages may be gone from memory
         self.check_call(code, "madvise(2)")
+
+    cdef object advise_whole(self, int advice):
+        """Of the reserve, too. Under the mutex: a truncation unmaps a part of that, and then
+        the addresses may be somebody else's."""
+        cdef int code = CLOSED
+        with self.mutex:
+            if self.region is not None:
+                if advice in LASTING:
+                    self.advice = advice
+                else:
+                    self.page_advice = advice
+                with nogil:
+                    code = code_of(madvise(self.region.base, self.region.span, advice))
+                self.region.renew()
+        self.check(code)
 
     cdef object advise_file(self, int advice, int64_t start, int64_t count):
         cdef int code = CLOSED
@@ -3161,12 +3285,16 @@ cdef class Mapping:
         them; so zeros are put there at once (_patch.c), and nothing is unmapped twice.
         """
         cdef Region region
+        cdef int code = CLOSED
         if not whole:
             raise ValueError("MADV_DONTFORK and MADV_DOFORK are for the whole mapping")
-        self.fork_advice = advice
-        for region in self.regions():
-            self.check(code_of(madvise(region.base, region.span, advice)))
-            region.watch.withheld = advice == MADV_DONTFORK
+        with self.mutex:
+            if self.region is not None:
+                self.fork_advice = advice
+                code = advise_fork_of(self.region, advice)
+                for region in self.elders:
+                    code = code or advise_fork_of(region, advice)
+        self.check(code)
 
     def _hint(self, offset, length):
         """Have a range read from the disk, without waiting for it.
@@ -3406,13 +3534,14 @@ cdef class Mapping:
 
     cdef Py_ssize_t restore(self, int64_t start, int64_t end) except -1:
         """Overwrite less than a page of memory with the file's bytes."""
-        cdef char buffer[65536]
         cdef Py_ssize_t count = 0
         cdef int code = CLOSED
         if start >= end:
             return 0
         self.require_descriptor()
         self.require_file(start, end - start)
+        original = PyBytes_FromStringAndSize(NULL, end - start)
+        cdef char *buffer = PyBytes_AS_STRING(original)
         with self.mutex:
             if self.region is not None:
                 with nogil:
@@ -3715,7 +3844,9 @@ cdef class Mapping:
                     code = code_of(close(self.fd)) or code or ahead_code
                 self.fd = -1
         if regions:
-            self.last_faults = self.faults_in(regions)
+            faults = self.faults_in(regions)
+            with cython.critical_section(self):
+                self.last_faults = faults
             raise_patch(regions)
         self.check(code)
 
@@ -3725,11 +3856,20 @@ cdef class Mapping:
         patch_resize(&region.watch, 0)
         return code_of(-self.map_zeros(region.base, region.span, self.prot))
 
+    cdef list lent_regions(self):
+        """Those of a closed mapping as well, which their holders keep."""
+        cdef list found = []    # made first, as in `regions`
+        with cython.critical_section(self):
+            found.extend(self.elders)
+            if self.region is not None:
+                found.append(self.region)
+        return found
+
     def _locate(self, uintptr_t address):
         """As that of the region: who took its export unseen holds the mapping itself."""
         cdef Region region
-        for region in [*self.elders, self.region]:
-            if region is not None and address - <uintptr_t> region.base < region.span:
+        for region in self.lent_regions():
+            if address - <uintptr_t> region.base < region.span:
                 return region._locate(address)
         raise ValueError(f"address {address:#x} is not in the mapping of {self.name!r}")
 
@@ -3796,6 +3936,20 @@ cdef class Hold:
                              bint writing) except -1:
         return (<Mapping> self.mapping).transfer(buffer, offset, length, writing)
 
+
+cdef int make_private(type kind) except -1:
+    """Let nobody make such an object by hand: it would hold nothing, and be used."""
+    cdef PyTypeObject *c_type = <PyTypeObject *> kind
+    c_type.tp_new = NULL
+    PyDict_DelItemString(c_type.tp_dict, "__new__")
+    PyType_Modified(c_type)
+    return 0
+
+
+make_private(Region)
+make_private(View)
+make_private(Guard)
+make_private(Hold)
 
 # Its users know it as yammap.Mapping, and should not learn from a traceback or from help()
 # which file it is in. A static type's module is a part of its name, which only C can change.

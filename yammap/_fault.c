@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "_fault.h"
 #include "_attempts.h"
+#include "_carry.h"
 #include "_patch.h"
 #include "_raise.h"
 
@@ -11,7 +12,6 @@
 #include <stdatomic.h>
 #include <stdint.h>
 #include <string.h>
-#include <sys/uio.h>
 #include <ucontext.h>
 #include <unistd.h>
 
@@ -25,7 +25,8 @@ struct range {
 struct guard {
     sigjmp_buf escape;
     struct range ranges[2];
-    const void *volatile address;
+    const void *volatile address;   /* NULL: a signal told of a fault, and not where */
+    volatile int is_repeated;
 };
 
 /* initial-exec: the handler may not call __tls_get_addr(), which can allocate. */
@@ -195,16 +196,31 @@ static int is_patched(const siginfo_t *info, const ucontext_t *context)
     }
 }
 
+/* faulthandler, once it has printed, puts back the handler before it and raises the signal
+ * again. That one this thread sends to itself, inside the copy, where nothing else does. */
+static int is_sent_by_itself(const siginfo_t *info)
+{
+    return info->si_code == SI_TKILL && info->si_pid == getpid();
+}
+
+static void escape(struct guard *guard, const void *address, const ucontext_t *context)
+{
+    active = NULL;
+    guard->address = address;
+    restore_float_environment(context);
+    siglongjmp(guard->escape, 1);
+}
+
 static void on_sigbus(int signo, siginfo_t *info, void *context)
 {
     struct guard *guard = active;
     int saved_errno = errno;
 
-    if (guard != NULL && info->si_code > 0 && covers(guard, info->si_addr)) {
-        active = NULL;
-        guard->address = info->si_addr;
-        restore_float_environment(context);
-        siglongjmp(guard->escape, 1);
+    if (guard != NULL && info->si_code > 0 && covers(guard, info->si_addr))
+        escape(guard, info->si_addr, context);
+    if (guard != NULL && !guard->is_repeated && is_sent_by_itself(info)) {
+        guard->is_repeated = 1;
+        escape(guard, NULL, context);
     }
     if (!is_patched(info, context))
         chain(signo, info, context, (uintptr_t)__builtin_frame_address(0));
@@ -296,10 +312,13 @@ static void enter(struct guard *guard)
     atomic_signal_fence(memory_order_seq_cst);
 }
 
-static void leave(void)
+/* A signal that told of no fault after all was meant for whoever had SIGBUS before. */
+static void leave(const struct guard *guard)
 {
     atomic_signal_fence(memory_order_seq_cst);
     active = NULL;
+    if (guard->is_repeated)
+        raise(SIGBUS);
 }
 
 /* memmove, not memcpy: source and target may both be views of one mapping. */
@@ -309,11 +328,12 @@ const void *fault_copy(void *target, const void *source, size_t length)
 
     guard.ranges[0] = range_of(target, length);
     guard.ranges[1] = range_of(source, length);
-    if (sigsetjmp(guard.escape, 0))
+    guard.is_repeated = 0;
+    if (sigsetjmp(guard.escape, 0) && guard.address != NULL)
         return guard.address;
     enter(&guard);
     memmove(target, source, length);
-    leave();
+    leave(&guard);
     return NULL;
 }
 
@@ -324,25 +344,22 @@ const void *fault_call(void (*function)(void *), void *argument,
 
     guard.ranges[0] = range_of(ranges[0].start, ranges[0].length);
     guard.ranges[1] = range_of(ranges[1].start, ranges[1].length);
-    if (sigsetjmp(guard.escape, 0))
+    guard.is_repeated = 0;
+    if (sigsetjmp(guard.escape, 0) && guard.address != NULL)
         return guard.address;
     enter(&guard);
     function(argument);
-    leave();
+    leave(&guard);
     return NULL;
 }
 
 const void *fault_carry(void *memory, void *buffer, size_t length, int writing)
 {
-    struct iovec ours, theirs;
     size_t done = 0;
     ssize_t count;
 
     while (done < length) {
-        ours = (struct iovec){(char *)buffer + done, length - done};
-        theirs = (struct iovec){(char *)memory + done, length - done};
-        count = writing ? process_vm_writev(getpid(), &ours, 1, &theirs, 1, 0)
-                        : process_vm_readv(getpid(), &ours, 1, &theirs, 1, 0);
+        count = carry((char *)memory + done, (char *)buffer + done, length - done, writing);
         if (count <= 0)
             return (char *)memory + done;
         done += (size_t)count;

@@ -14,8 +14,13 @@
  *   faulted, somewhere inside a range it was given. What it had done until then
  *   is unspecified: memmove() copies in any order. The floating-point environment
  *   is as it was.
+ * - Another handler that has taken our place may answer a fault by putting us back and
+ *   raising the signal again, as faulthandler does. Inside a guarded call, a SIGBUS that the
+ *   thread sends to itself is taken for that, once: the function runs again, and its fault
+ *   then comes to us. If there is none, the signal goes where it would have gone.
  * - Guarded calls do not nest, and the guarded function must hold no lock, own
- *   no memory and call nothing that does: a fault abandons it where it stands.
+ *   no memory and call nothing that does: a fault abandons it where it stands. It may be
+ *   called a second time, with what the first call left in its argument.
  * - Only faults the kernel raised (si_code > 0), in a thread inside a guarded
  *   call at an address inside its ranges, or in a watched range, are ours. All other
  *   SIGBUS go to the handler that was there before, with its own mask, or to the default
@@ -48,8 +53,9 @@ static inline int fault_in_force(unsigned tick)
 /* memmove(target, source, length), guarded on both sides. */
 const void *fault_copy(void *target, const void *source, size_t length);
 
-/* Copy between `memory` and `buffer` by system call (process_vm_readv(2), on ourselves),
- * which answers where memory would fault. Returns as fault_copy(), an address of `memory`. */
+/* Copy between `memory` and `buffer` by system call (_carry.h), which answers where memory
+ * would fault. Returns as fault_copy(), an address of `memory`; errno is EFAULT where the
+ * page there cannot be touched, else the reason why the kernel could not be asked. */
 const void *fault_carry(void *memory, void *buffer, size_t length, int writing);
 
 struct fault_range {

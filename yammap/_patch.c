@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "_patch.h"
 #include "_attempts.h"
+#include "_carry.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -9,7 +10,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #ifndef MADV_POPULATE_READ
@@ -208,13 +208,18 @@ static int copy_aside(char *page)
 {
     void *aside = mmap(NULL, page_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
                        -1, 0);
-    struct iovec here = {aside, page_size}, there = {page, page_size};
+    size_t done = 0;
+    ssize_t count;
 
     if (aside == MAP_FAILED)
         return 0;
-    if (process_vm_readv(getpid(), &here, 1, &there, 1, 0) != (ssize_t)page_size) {
-        munmap(aside, page_size);
-        return 0;
+    while (done < page_size) {
+        count = carry(page + done, (char *)aside + done, page_size - done, 0);
+        if (count <= 0) {
+            munmap(aside, page_size);
+            return 0;
+        }
+        done += (size_t)count;
     }
     copied = aside;
     return 1;
@@ -248,12 +253,13 @@ static int cause_at(const struct patch_range *range, const char *page, int kept)
 
 /* -- Where the file ends */
 
+/* Any error but EFAULT says that nobody could be asked. The page may be readable then, and
+ * taking it for one past the end would replace the whole view by zeros. */
 static int is_readable(char *page)
 {
     char byte;
-    struct iovec here = {&byte, 1}, there = {page, 1};
 
-    return process_vm_readv(getpid(), &here, 1, &there, 1, 0) == 1;
+    return carry(page, &byte, 1, 0) == 1 || errno != EFAULT;
 }
 
 /* A large folio that the end of the file lies in is cached beyond it, too. */
@@ -603,8 +609,9 @@ static int tell_of(struct patch_range *range, unsigned long thread)
 }
 
 int patch_of_thread(unsigned long thread, int claim, struct patch *copy,
-                    const struct patch_range **range)
+                    struct patch_owner *owner)
 {
+    struct patch_range *range = NULL;
     unsigned long found = 0;
 
     lock();
@@ -612,11 +619,16 @@ int patch_of_thread(unsigned long thread, int claim, struct patch *copy,
         for (size_t i = 0; i < next->count; i++)
             if (next->patches[i].thread == thread && next->patches[i].serial > found) {
                 *copy = next->patches[i];
-                *range = next;
+                range = next;
                 found = copy->serial;
             }
     for (struct patch_range *next = ranges; claim && next != NULL; next = next->next)
         tell_of(next, thread);
+    if (range != NULL && owner != NULL) {
+        owner->data = range->start + range->lead;
+        owner->hold(range->name);
+        owner->name = range->name;
+    }
     unlock();
     return found != 0;
 }

@@ -93,9 +93,18 @@ int patch_cause(const struct patch_range *range, const void *address);
 /* Copy patch number `index`; returns 0 when there are not so many. */
 int patch_get(struct patch_range *range, size_t index, struct patch *copy);
 
-/* Find the last patch that a thread is to be told of. With `claim`, it is told of all. */
+/* Whose a patch is. Another thread may free the range as soon as it is found, so `hold` is
+ * called with its name before that: it takes a reference, and neither waits nor fails. */
+struct patch_owner {
+    void (*hold)(void *name);
+    char *data;             /* of the mapping's first byte */
+    void *name;
+};
+
+/* Find the last patch that a thread is to be told of. With `claim`, it is told of all.
+ * `owner` may be NULL. */
 int patch_of_thread(unsigned long thread, int claim, struct patch *copy,
-                    const struct patch_range **range);
+                    struct patch_owner *owner);
 
 /* The thread has been told of its patches in this range. Returns whether it was not yet. */
 int patch_told(struct patch_range *range, unsigned long thread);

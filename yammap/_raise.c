@@ -51,11 +51,10 @@ static int has_gil(void)
 
 static void tell(unsigned long thread)
 {
-    const struct patch_range *range;
     struct patch patch;
     PyObject *error;
 
-    if (!patch_of_thread(thread, 0, &patch, &range))
+    if (!patch_of_thread(thread, 0, &patch, NULL))
         return;     /* a method has told it meanwhile */
     if (PyThreadState_SetAsyncExc(thread, exception) > 0)
         return;

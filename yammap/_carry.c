@@ -1,0 +1,38 @@
+#define _GNU_SOURCE
+#include "_carry.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+/* Sandboxes that refuse process_vm_readv(2), since it can read other processes, let pipes
+ * pass. /proc/self/mem would take no second copy, but is not there in every container. */
+static ssize_t carry_by_pipe(void *target, const void *source, size_t length)
+{
+    int ends[2], code;
+    ssize_t count;
+
+    if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) == -1)
+        return -1;
+    count = write(ends[1], source, length < CARRY_MOST ? length : CARRY_MOST);
+    if (count > 0)
+        count = read(ends[0], target, (size_t)count);
+    code = errno;
+    close(ends[0]);
+    close(ends[1]);
+    errno = code;
+    return count;
+}
+
+ssize_t carry(void *memory, void *buffer, size_t length, int writing)
+{
+    struct iovec ours = {buffer, length}, theirs = {memory, length};
+    ssize_t count = writing ? process_vm_writev(getpid(), &ours, 1, &theirs, 1, 0)
+                            : process_vm_readv(getpid(), &ours, 1, &theirs, 1, 0);
+
+    if (count >= 0 || errno == EFAULT)
+        return count;
+    return writing ? carry_by_pipe(memory, buffer, length)
+                   : carry_by_pipe(buffer, memory, length);
+}
