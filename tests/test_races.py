@@ -35,7 +35,10 @@ BUILDS = {
 
 def compiled(flags, program):
     """Build the program, or skip where the compiler lacks the sanitizer."""
-    sources = [HERE / "stress.c", *(CORE / f"_{name}.c" for name in ("carry", "fault", "patch"))]
+    sources = [
+        HERE / "stress.c",
+        *(CORE / f"_{name}.c" for name in ("carry", "fault", "patch")),
+    ]
     command = ["gcc", "-std=gnu11", "-g", "-Wall", "-Wextra", "-Werror", "-pthread", *flags]
     command += ["-I", HERE, "-I", CORE, *sources, "-o", program]
     done = subprocess.run(command, capture_output=True, text=True)

@@ -5,12 +5,15 @@ import os
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 
 import yammap
 
 PAGE = os.sysconf("SC_PAGESIZE")
+MIB = 1 << 20
 
 
 pytestmark = pytest.mark.usefixtures("eager_switching")
@@ -286,3 +289,111 @@ def test_another_thread_runs_meanwhile(path, call):
         alone = not ran  # closing gives the GIL up, too
     other.join()
     assert not alone
+
+
+@pytest.mark.parametrize("size", [32, 64])
+def test_small_stacks(path, child, size):
+    """No function of ours keeps a large buffer on the stack."""
+    path.write_bytes(bytes(range(256)) * 4096)
+    child(f"""
+        import threading, numpy as np, yammap
+
+        def work():
+            with yammap.open({str(path)!r}, "c") as m:
+                m[:200] = bytes(200)
+                m.discard(5, 100)
+                m.move(100_000, 0, 90_000)
+                m.gather(np.arange(0, 900_000, 5000), 1000)
+                m.gather_ragged([1, 70_000], [70_000, 3])
+                m.find(b"absent"), m[::-1]
+            with yammap.open("other", "w+", ahead=1 << 20) as m:
+                for i in range(1000):
+                    m.append(bytes(100))
+                m.resize(1 << 20)
+                m.punch_hole(5, 100_000)
+                m.scatter([0, 500_000], np.ones((2, 1000), np.uint8))
+                m.sync()
+                sum(len(chunk) for chunk in m.stream(10_000))
+            done.append(True)
+
+        done = []
+        threading.stack_size({size} * 1024)
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+        assert done
+        """)
+
+
+def test_advice_for_all_of_a_mapping_that_another_thread_cuts(path, eager_switching):
+    """The reserve is advised, too, which a truncation gives back under a live view."""
+    rounds = 300
+    with yammap.open(path, "w+", size=MIB, reserve=8 * MIB) as m:
+        stop = threading.Event()
+
+        def advise():
+            while not stop.is_set():
+                m.madvise(yammap.MADV_RANDOM)
+                m.madvise(yammap.MADV_NORMAL)
+
+        thread = ThreadPoolExecutor(1)
+        with thread:
+            advising = thread.submit(advise)
+            for i in range(rounds):
+                np.ndarray((1,), np.uint8, buffer=m)  # an unseen holder: a new region
+                m.resize(MIB - 4096 * (i % 7))
+            stop.set()
+            advising.result()
+
+
+def test_faults_and_sync_while_another_thread_closes(path, eager_switching):
+    path.write_bytes(bytes(100))
+
+    def use(m):
+        with contextlib.suppress(ValueError):
+            while True:
+                assert m.faults() == []
+                m.sync()
+
+    with ThreadPoolExecutor(2) as pool:
+        for _ in range(300):
+            m = yammap.open(path, "r+")
+            using = pool.submit(use, m)
+            closing = pool.submit(m.close)
+            closing.result(), using.result()
+            assert m.faults() == []
+
+
+def test_a_fork_renews_every_lock_whatever_one_mapping_does(child):
+    """One that cannot be closed in the child must not leave the next as in the parent."""
+    told = child("""
+        import os, sys, yammap
+
+        last = yammap.open("last", "w+", ahead=1 << 20)
+        last.append(b"parent ")
+        bad = yammap.open("bad", "w+", size=4096)
+        first = yammap.open("first", "w+", ahead=1 << 20)
+        first.append(b"parent ")
+        bad.madvise(yammap.MADV_DONTFORK)
+        os.close(bad.fileno())
+        sys.unraisablehook = lambda hook: print(type(hook.exc_value).__name__, flush=True)
+        pid = os.fork()
+        if pid == 0:
+            for m in (first, last):
+                try:
+                    m.append(b"child")
+                except ValueError as error:
+                    assert "forked" in str(error), error
+                else:
+                    os._exit(1)
+            os._exit(0)
+        assert os.waitpid(pid, 0)[1] == 0
+        for m in (first, last):
+            m.append(b"again")
+            assert m[:] == b"parent again"
+        try:
+            bad.close()
+        except OSError:
+            pass
+        """)
+    assert told == "OSError\n"

@@ -75,6 +75,7 @@ cdef extern from "Python.h":
         const char *tp_name
         PyObject *tp_dict
         void *tp_new
+        void *tp_vectorcall
     int PyDict_DelItemString(PyObject *dictionary, const char *key) except -1
     void PyType_Modified(PyTypeObject *type)
 
@@ -3940,7 +3941,7 @@ cdef class Hold:
 cdef int make_private(type kind) except -1:
     """Let nobody make such an object by hand: it would hold nothing, and be used."""
     cdef PyTypeObject *c_type = <PyTypeObject *> kind
-    c_type.tp_new = NULL
+    c_type.tp_new = c_type.tp_vectorcall = NULL
     PyDict_DelItemString(c_type.tp_dict, "__new__")
     PyType_Modified(c_type)
     return 0

@@ -323,13 +323,13 @@ def check_options(
         raise TypeError(f"unexpected keyword arguments: {', '.join(sorted(unknown))}")
     if new and (window := options.keys() & {"offset", "length"}):
         raise ValueError(f"a new file is mapped as a whole, without {', '.join(window)}")
-    numbers = {name: options.get(name) for name in ("offset", "length", "reserve", "ahead")}
-    for name, number in {"size": size, **numbers}.items():
+    for name in ("size", "offset", "length", "reserve", "ahead"):
+        number = size if name == "size" else options.get(name)
         if number is not None and not 0 <= operator.index(number) < 1 << 63:
             raise ValueError(f"{name} must be between 0 and 2**63 - 1, not {number}")
     if options.get("ahead") and not options.get("keep_fd", True):
         raise ValueError("ahead makes a file grow, which needs its descriptor: keep_fd")
-    if options.get("advice") not in HARMLESS | {None, Advice.DONTNEED}:
+    if options.get("advice") not in (None, Advice.DONTNEED, *HARMLESS):
         raise ValueError(f"advice {options['advice']!r} is unknown, or destroys data")
 
 

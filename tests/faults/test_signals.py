@@ -560,3 +560,37 @@ def test_42_a_bad_view_to_read_into(faulty):
         m.sync(0, PAGE)
         assert content() == b"s" * PAGE
     """)
+
+
+@pytest.mark.parametrize("length", [1, 3 * 4096])
+def test_34_faulthandler_enabled_after_and_a_fault_at_once(faulty, length):
+    """Before we look again, so faulthandler has the signal: it prints, and repeats it."""
+    out = faulty(f"""
+        m = mapped()
+        m.read_at(bytearray(1), 0)
+        faulthandler.enable(sys.stdout)
+        os.truncate("file", PAGE)
+        error = bus_error(m.read_at, bytearray({length}), PAGE)
+        assert (error.count, error.offset) == (0, PAGE), vars(error)
+        assert bus_error(m.find, b"x", 2 * PAGE).errno == errno.EFAULT
+        assert bus_error(m.gather, [0, 2 * PAGE], PAGE).record == 1
+        os.truncate("file", 4 * PAGE)
+        assert m.pread(1, PAGE) == bytes(1)
+        print("alive")
+    """)
+    assert "Fatal Python error: Bus error" in out
+    assert out.endswith("alive\n")
+
+
+def test_36_a_signal_sent_to_a_thread_that_copies_kills_as_before(faulty):
+    """Taken for a repeated one at first; but there was no fault."""
+    faulty(
+        """
+        m = yammap.open("file", "w+", size=16 * MIB)
+        buffer, ident = bytearray(16 * MIB), threading.get_ident()
+        start(lambda: signal.pthread_kill(ident, signal.SIGBUS))
+        while True:
+            m.read_at(buffer, 0)
+        """,
+        -signal.SIGBUS,
+    )
