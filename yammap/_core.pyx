@@ -745,7 +745,7 @@ cdef int write_all(int fd, const char *source, int64_t length, int64_t offset,
 
 
 cdef bint is_refused(int code) noexcept nogil:
-    """Whether the filesystem has no such call, or a sandbox (seccomp, gVisor) allows none."""
+    """Whether the filesystem has no such call, or a sandbox (seccomp) allows none."""
     return code == EOPNOTSUPP or code == ENOSYS or code == EPERM
 
 
@@ -1595,7 +1595,7 @@ cdef class Mapping:
 
     cdef list regions(self):
         """All that views can be in; none when closed, but for those that were lent out."""
-        cdef list found = []    # made first: the collector may run here, and close the mapping
+        cdef list found = []    # made first: the collector may run here, and a finaliser
         with cython.critical_section(self):
             if self.region is not None:
                 found.extend(self.elders)
@@ -3255,8 +3255,11 @@ cdef class Mapping:
         self.check_call(code, "madvise(2)")
 
     cdef object advise_whole(self, int advice):
-        """Of the reserve, too. Under the mutex: a truncation unmaps a part of that, and then
-        the addresses may be somebody else's."""
+        """Of the reserve, too.
+
+        Under the mutex, since a truncation unmaps a part of the reserve, and the addresses
+        may then be somebody else's.
+        """
         cdef int code = CLOSED
         with self.mutex:
             if self.region is not None:
@@ -3953,5 +3956,5 @@ make_private(Guard)
 make_private(Hold)
 
 # Its users know it as yammap.Mapping, and should not learn from a traceback or from help()
-# which file it is in. A static type's module is a part of its name, which only C can change.
+# which file it is in. A static type's module is a part of its name: only C can change it.
 (<PyTypeObject *> Mapping).tp_name = "yammap.Mapping"

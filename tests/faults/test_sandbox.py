@@ -32,6 +32,7 @@ NUMBERS = {
         "mincore": 27,
         "mremap": 25,
         "name_to_handle_at": 303,
+        "pipe2": 293,
         "process_vm_readv": 310,
         "process_vm_writev": 311,
         "sendfile": 40,
@@ -58,6 +59,7 @@ NUMBERS = {
         "mincore": 232,
         "mremap": 216,
         "name_to_handle_at": 264,
+        "pipe2": 59,
         "process_vm_readv": 270,
         "process_vm_writev": 271,
         "sendfile": 71,
@@ -331,3 +333,53 @@ assert said == {SAYS.get(call, set())!r}, said
 assert warned == { ({"ahead"} if call in WARNS else set())!r}, warned
 """
     )
+
+
+def refusing(code, *names):
+    """Return source that has these calls refused."""
+    numbers = NUMBERS[platform.machine()]
+    return "; ".join(f"refuse(errno.{code}, {numbers[name]})" for name in names)
+
+
+@pytest.mark.parametrize("code", ["EPERM", "ENOSYS"])
+def test_private_changes_are_read_where_the_thread_blocks_the_signal(faulty, code):
+    """Then the kernel copies, through a pipe. What the file has is not what was changed."""
+    faulty(f"""
+        m = mapped(4, mode="c")
+        m[:PAGE] = b"x" * PAGE
+        {refusing(code, "process_vm_readv", "process_vm_writev")}
+        warnings.simplefilter("ignore")
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGBUS])
+        fresh = yammap.open("file", "c")
+        fresh[5:8] = b"new"
+        assert fresh.pread(5, 4) == b"AnewA"
+        assert m.pread(PAGE + 1, 0) == b"x" * PAGE + b"B"
+        assert m[PAGE - 2 : PAGE + 2] == b"xxBB"
+        assert m.find(b"xB") == PAGE - 1
+        assert m.gather([0, PAGE], 2).tobytes() == b"xxBB"
+        os.truncate("file", PAGE)
+        assert "shrank" in str(bus_error(m.pread, 1, 2 * PAGE))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))     # no pipe can be had
+        assert bus_error(m.pread, 1, 0).errno == errno.EMFILE
+    """)
+
+
+@pytest.mark.usefixtures("small_tmpfs")
+@pytest.mark.parametrize("code", ["EPERM", "ENOSYS"])
+def test_a_bad_page_of_a_view_without_descriptor_is_one_page(faulty, code):
+    """Where nobody can be asked whether a page is readable, it is not past the end."""
+    faulty(f"""
+        with open("small/file", "wb") as file:
+            file.truncate(8 * PAGE)
+            for page in (0, 1, 3, 4, 5, 6, 7):
+                os.pwrite(file.fileno(), bytes([65 + page]) * PAGE, page * PAGE)
+        m = yammap.open("small/file", "r+", keep_fd=False, on_fault="poison")
+        view = m.array()
+        with contextlib.suppress(OSError), open("small/filler", "wb", buffering=0) as file:
+            while True:
+                file.write(bytes(PAGE))
+        {refusing(code, "process_vm_readv", "pipe2")}
+        assert view[2 * PAGE] == 0
+        assert bytes(view[3 * PAGE :: PAGE]) == b"DEFGH"
+        assert [fault.length for fault in m.faults()] == [PAGE]
+    """)
