@@ -36,6 +36,49 @@ SANDBOX = (
 
 MUTANTS = [
     Mutant(
+        "a repeated signal is nobody's",
+        "_fault.c",
+        "if (guard != NULL && !guard->is_repeated && is_sent_by_itself(info))",
+        "if (0)",
+        "faults/test_signals.py::test_34_faulthandler_enabled_after_and_a_fault_at_once",
+    ),
+    Mutant(
+        "a page nobody could be asked for is past the end",
+        "_patch.c",
+        "carry(page, &byte, 1, 0) == 1 || errno != EFAULT",
+        "carry(page, &byte, 1, 0) == 1",
+        "faults/test_sandbox.py::test_a_bad_page_of_a_view_without_descriptor_is_one_page",
+    ),
+    Mutant(
+        "there is no pipe where the kernel does not copy",
+        "_carry.c",
+        "if (count >= 0 || errno == EFAULT)",
+        "if (1)",
+        "faults/test_sandbox.py::test_private_changes_are_read_where_the_thread_blocks_the_"
+        "signal",
+    ),
+    Mutant(
+        "a mapping that fails in a forked child leaves the others locked",
+        "_core.pyx",
+        "            failure = failure or error",
+        "            raise",
+        "test_threads.py::test_a_fork_renews_every_lock_whatever_one_mapping_does",
+    ),
+    Mutant(
+        "private types are made by hand",
+        "_core.pyx",
+        "    c_type.tp_new = c_type.tp_vectorcall = NULL\n",
+        "",
+        "test_hostile.py::test_private_types_cannot_be_made",
+    ),
+    Mutant(
+        "a mapping without a lock is used",
+        "_core.pyx",
+        "if not has_mutex(<void *> self):",
+        "if False:",
+        "test_hostile.py::test_no_memory_at_any_allocation",
+    ),
+    Mutant(
         "a view keeps the name that its file had",
         "_core.pyx",
         "        self.watch.name = <void *> name\n",
