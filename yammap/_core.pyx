@@ -1567,7 +1567,10 @@ cdef class Mapping:
         if not writing and self.flags == MAP_PRIVATE and not fault_in_force(tick()):
             # The file has the page as it was before changes. It may only stand for a page
             # that cannot be touched, which has none, and not for one nobody could ask for.
-            if fault_carry(memory, buffer, 1, False) != NULL and errno != EFAULT:
+            if fault_carry(memory, buffer, 1, False) == NULL:
+                (&errno)[0] = EAGAIN        # it can be touched by now
+                return -1
+            if errno != EFAULT:
                 return -1
         if not writing:
             return pread(self.fd, buffer, count, self.origin + offset)

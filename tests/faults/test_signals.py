@@ -594,3 +594,50 @@ def test_36_a_signal_sent_to_a_thread_that_copies_kills_as_before(faulty):
         """,
         -signal.SIGBUS,
     )
+
+
+FORBID = """
+import struct
+
+
+def forbid(*calls):
+    "Have the kernel answer EPERM to these system calls from now on (seccomp)."
+    rules = [(0x20, 0, 0, 0)]
+    for call in calls:
+        rules += [(0x15, 0, 1, call), (0x06, 0, 0, 0x50000 | errno.EPERM)]
+    rules.append((0x06, 0, 0, 0x7FFF0000))
+    code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *r) for r in rules))
+    program = struct.pack("HxxxxxxP", len(rules), ctypes.addressof(code))
+    prctl = ctypes.CDLL(None).prctl
+    assert prctl(38, 1, 0, 0, 0) == 0 == prctl(22, 2, program, 0, 0)
+
+
+PROCESS_VM = (310, 311) if os.uname().machine == "x86_64" else (270, 271)
+"""
+
+
+def test_38_private_changes_before_the_end_of_a_file_that_was_cut(faulty):
+    # Memory is read by a pipe there, and what is read must not end in the page beyond.
+    faulty(
+        FORBID
+        + """
+m = mapped(mode="c")
+m.write_at(b"0123456789", 2 * PAGE - 10)
+os.truncate("file", 2 * PAGE)
+forbid(*PROCESS_VM)
+buffer = bytearray(PAGE)
+errors = []
+
+
+def read():
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGBUS])
+    errors.append(bus_error(m.read_at, buffer, 2 * PAGE - 10))
+
+
+warnings.simplefilter("ignore", RuntimeWarning)
+[thread] = start(read)
+thread.join()
+assert (errors[0].count, errors[0].offset) == (10, 2 * PAGE)
+assert bytes(buffer[:10]) == b"0123456789", bytes(buffer[:10])
+"""
+    )
