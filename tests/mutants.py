@@ -163,6 +163,27 @@ MUTANTS = [
         "faults/test_disk.py::test_17_a_refused_growth_takes_no_block",
     ),
     Mutant(
+        "the error is asked for where others take it",
+        "_core.pyx",
+        "        cdef int other = sync_file(self.error_fd) if self.error_fd != -1 else 0",
+        "        cdef int other = 0",
+        "faults/test_disk.py::test_23_whoever_shares_the_descriptor_takes_the_error",
+    ),
+    Mutant(
+        "a child shares the descriptor that tells errors",
+        "_core.pyx",
+        "            self.error_fd = -1\n            self.watch_errors()",
+        "            pass",
+        "faults/test_disk.py::test_23_the_parent_takes_nothing_from_its_child",
+    ),
+    Mutant(
+        "what was copied up is not looked for",
+        "_core.pyx",
+        "        return self.changed != before",
+        "        return False",
+        "faults/test_shrink.py::test_a_file_that_a_writer_has_copied_up",
+    ),
+    Mutant(
         "an empty file is mapped once and for all",
         "_core.pyx",
         "        if self.file_size == 0 < max(self.origin + length, self.marker.size):",

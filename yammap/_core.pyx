@@ -768,6 +768,12 @@ cdef int write_zeros(int fd, int64_t offset, int64_t length, bint appending,
     return code
 
 
+cdef int reopen_to_read(int fd) noexcept nogil:
+    cdef char path[32]
+    snprintf(path, sizeof(path), b"/proc/self/fd/%d", fd)
+    return open_file(path, O_RDONLY | O_CLOEXEC)
+
+
 cdef int64_t free_room(int fd) noexcept nogil:
     """Bytes that the filesystem says it can still give us; INT64_MAX where it does not say.
 
@@ -908,9 +914,16 @@ cdef list live_mappings():
     return found
 
 
-# No hook takes the mutex before a fork: one of another module may run after it, and free a
+def watch_before_fork():
+    """What the child syncs, it takes the errors of: by the descriptor that it shares."""
+    cdef Mapping mapping
+    for mapping in live_mappings():
+        mapping._watch_errors()
+
+
+# No hook holds the mutex across a fork: one of another module may run after it, and free a
 # mapping. The list can be followed from its head whatever a thread was about to do to it.
-os.register_at_fork(after_in_child=after_fork_in_child)
+os.register_at_fork(before=watch_before_fork, after_in_child=after_fork_in_child)
 
 
 @cython.no_gc_clear     # __dealloc__ needs the regions, which may outlive it
@@ -986,6 +999,9 @@ cdef class Mapping:
     cdef int ahead_fd           # the lock of who runs the file ahead, or -1
     cdef bint inherited         # from a process that appends ahead, by a fork
     cdef int sync_failure       # an errno value that a sync got, until a rewrite
+    cdef int error_fd           # by which nobody else takes the kernel's errors, or -1
+    cdef bint overlaid          # another file may come to lie behind the descriptor
+    cdef int64_t changed        # the file's time of change, in ns, when it was mapped
     cdef int fork_advice        # MADV_DONTFORK or MADV_DOFORK
     cdef list last_faults       # of a closed mapping
     cdef uint64_t device, inode
@@ -1014,7 +1030,7 @@ cdef class Mapping:
     """bool: the file takes bytes only at its end (``O_APPEND``)."""
 
     def __cinit__(self):
-        self.fd = self.ahead_fd = -1
+        self.fd = self.ahead_fd = self.error_fd = -1
         if not has_mutex(<void *> self):
             raise MemoryError
         self.elders = []
@@ -1072,6 +1088,8 @@ cdef class Mapping:
             with nogil:
                 self.stop_ahead()
                 close(self.fd)
+        if self.error_fd != -1:
+            close(self.error_fd)
 
     cdef void renew_locks(self) noexcept:
         """In a forked child: free the mutex if a thread held it that is not here.
@@ -1091,6 +1109,31 @@ cdef class Mapping:
         """In a forked child, which has no memory of a mapping with MADV_DONTFORK."""
         if self.fork_advice == MADV_DONTFORK:
             self.close()
+        elif self.error_fd != -1:       # that one is the parent's
+            close(self.error_fd)
+            self.error_fd = -1
+            self.watch_errors()
+
+    cdef void watch_errors(self) noexcept nogil:
+        """Open the file once more, if others may take the errors of writing it back.
+
+        The kernel tells each once for each time the file was opened: to who syncs, and on
+        NFS to who writes next. One descriptor a mapping, kept from the start, would be too
+        many. Without /proc there is none.
+        """
+        if self.error_fd != -1 or self.fd == -1 or self.flags == MAP_PRIVATE:
+            return
+        if self.appending or self.prot & PROT_WRITE:
+            self.error_fd = reopen_to_read(self.fd)
+
+    def _watch_errors(self):
+        with self.mutex:        # a thread may be closing the descriptor
+            self.watch_errors()
+
+    cdef int sync_watched(self, int code) noexcept nogil:
+        """The error that somebody else may have taken, unless there is one already."""
+        cdef int other = sync_file(self.error_fd) if self.error_fd != -1 else 0
+        return code or other
 
     # -- Setting up
 
@@ -1159,6 +1202,7 @@ cdef class Mapping:
         self.unmapped = engine == "pread"
         if not self.unmapped:
             guard_is_in_force()
+            self.learn_overlay()
             code = self.map_region(self.length, region)
         if code in (ENODEV, EPERM, EACCES) and engine != "auto":
             reason = strerror(code).decode()
@@ -1293,7 +1337,34 @@ cdef class Mapping:
             region.watch.withheld = madvise(region.base, region.span, MADV_DONTFORK) == 0
 
     cdef void *map_pages(self, int64_t span) noexcept nogil:
-        return mmap(NULL, span, self.prot, self.flags, self.fd, self.origin // PAGE * PAGE)
+        cdef int fd = reopen_to_read(self.fd) if self.overlaid else -1
+        cdef void *base = mmap(NULL, span, self.prot, self.flags, self.fd if fd == -1 else fd,
+                               self.origin // PAGE * PAGE)
+        if fd != -1:
+            close(fd)       # which leaves errno as it is
+        return base
+
+    cdef void learn_overlay(self) noexcept nogil:
+        """Whether a writer may have the file copied up from a lower layer of an overlayfs.
+
+        Then system calls go to the copy, and what was mapped stays the original, by this
+        descriptor for ever. Only the time of change tells.
+        """
+        cdef file_system system
+        self.overlaid = (fcntl(self.fd, F_GETFL) & O_ACCMODE == O_RDONLY
+                         and fstatfs(self.fd, &system) == 0
+                         and system.f_type == OVERLAYFS_SUPER_MAGIC)
+        if self.overlaid:
+            self.is_copied_up()
+
+    cdef bint is_copied_up(self) noexcept nogil:
+        """Whether the file was changed, and perhaps copied up, since this was asked last."""
+        cdef file_stat status
+        cdef int64_t before = self.changed
+        if not self.overlaid or fstat(self.fd, &status):
+            return False
+        self.changed = status.st_ctim.tv_sec * 1000000000 + status.st_ctim.tv_nsec
+        return self.changed != before
 
     cdef void map_anew(self, Region region) noexcept nogil:
         """Map a file that was empty once more at the same place, now that it has a size.
@@ -2651,7 +2722,9 @@ cdef class Mapping:
         if length == 0:
             return 0
         code = self.ensure_blocks(self.length, self.length + length)
-        if code and code != EOPNOTSUPP:
+        if code == EOPNOTSUPP:
+            self.watch_errors()
+        elif code:
             return code
         code = write_all(self.fd, source, length, -1, &done)
         reached = lseek(self.fd, 0, SEEK_CUR) - self.origin
@@ -2677,6 +2750,7 @@ cdef class Mapping:
         cdef int64_t done = 0
         cdef int code = self.ensure_blocks(start, start + length)
         if code == EOPNOTSUPP:
+            self.watch_errors()     # NFS tells who writes what it could not write before
             code = self.append_zeros(start) if self.preallocate else 0
         if code == 0 and length == 0:
             code = self.extend_to(start)
@@ -3009,6 +3083,10 @@ cdef class Mapping:
 
         Of a file that another mapping runs ahead (`ahead`) it is the size of the data.
 
+        A file on an overlayfs (of a container) that was mapped for reading is another file
+        once a writer has had it copied up from its layer. Reading shows the original until
+        this is called, and views made before go on to.
+
         Returns
         -------
         int
@@ -3042,7 +3120,10 @@ cdef class Mapping:
                     code = self.end_of_file(&end)
                     if code == 0:
                         end = max(0, end - self.origin)
-                        code = self.ensure_room(end, spare)
+                        if self.is_copied_up():
+                            code = self.map_region(end, spare)
+                        else:
+                            code = self.ensure_room(end, spare)
                 if code == 0:
                     self.adopt(spare, end)
         self.check(code)
@@ -3127,6 +3208,11 @@ cdef class Mapping:
                         code = self.sync_descriptor(start, count, wait)
         else:
             code = 0    # nothing in the mapping, and no descriptor
+        if wait and self.error_fd != -1:
+            with self.mutex:
+                if self.region is not None:
+                    with nogil:
+                        code = self.sync_watched(code)
         self.look_for_patches()     # a copy in their place was not written
         self._remember_failure(code)
         self.require_file(start, count)
@@ -3190,6 +3276,10 @@ cdef class Mapping:
             self.raise_bus_error(EFAULT, <const char *> fault - region.data, 0, True,
                                  "the page cannot be written")
         if start == 0 and count == self.length:
+            with self.mutex:
+                if self.region is not None:
+                    with nogil:
+                        self.sync_watched(0)
             self.sync_failure = 0
         self.sync(start, count)
 
@@ -3850,6 +3940,9 @@ cdef class Mapping:
                 with nogil:
                     code = code_of(close(self.fd)) or code or ahead_code
                 self.fd = -1
+            if self.error_fd != -1:
+                close(self.error_fd)
+                self.error_fd = -1
         if regions:
             faults = self.faults_in(regions)
             with cython.critical_section(self):

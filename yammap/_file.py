@@ -370,6 +370,7 @@ class Mmap(Records):
         """
         with self._serial:
             fd = super().fileno()
+            self._watch_errors()  # which os.fsync(fd) takes
             if self.origin or self.private or self._runs_ahead:
                 raise io.UnsupportedOperation(
                     f"the descriptor of {self.name!r} shows other bytes than the mapping, "

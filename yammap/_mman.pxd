@@ -23,7 +23,6 @@ cdef extern from "<sys/mman.h>" nogil:
 cdef extern from "_constants.h" nogil:     # for those the C library may not have yet
     int MADV_PAGEOUT, MADV_POPULATE_READ, MADV_POPULATE_WRITE
     long SYS_cachestat, SYS_statx
-    unsigned long OVERLAYFS_SUPER_MAGIC
 
 
 # linux/mman.h has these since 6.5, later than the headers we build with.
@@ -54,6 +53,18 @@ cdef struct extended_stat:
     char more[160]
 
 
+cdef extern from "<time.h>" nogil:
+    struct timespec:
+        int64_t tv_sec
+        int64_t tv_nsec
+    int CLOCK_MONOTONIC_COARSE
+    int clock_gettime(int clock, timespec *result)
+
+
+cdef extern from "<stdio.h>" nogil:
+    int snprintf(char *buffer, size_t size, const char *format, ...)
+
+
 cdef extern from "<sys/stat.h>" nogil:
     ctypedef struct file_stat "struct stat":
         int64_t st_size
@@ -62,6 +73,7 @@ cdef extern from "<sys/stat.h>" nogil:
         unsigned int st_mode
         long st_blksize
         int64_t st_blocks
+        timespec st_ctim
     int fstat(int fd, file_stat *result)
     bint S_ISREG(unsigned int mode)
     bint S_ISDIR(unsigned int mode)
@@ -76,11 +88,12 @@ cdef extern from "<sys/vfs.h>" nogil:
 
 
 cdef extern from "<linux/magic.h>":
-    unsigned long HUGETLBFS_MAGIC, TMPFS_MAGIC
+    unsigned long HUGETLBFS_MAGIC, OVERLAYFS_SUPER_MAGIC, TMPFS_MAGIC
 
 
 cdef extern from "<fcntl.h>" nogil:
-    int F_GETFL, O_ACCMODE, O_RDONLY, O_WRONLY, O_APPEND
+    int F_GETFL, O_ACCMODE, O_RDONLY, O_WRONLY, O_APPEND, O_CLOEXEC
+    int open_file "open"(const char *path, int flags, ...)
     int FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE
     unsigned int SYNC_FILE_RANGE_WAIT_BEFORE
     unsigned int SYNC_FILE_RANGE_WRITE
@@ -112,14 +125,6 @@ cdef extern from "<unistd.h>" nogil:
 
 cdef extern from "<string.h>" nogil:
     void *memmem(const void *hay, size_t hay_length, const void *needle, size_t length)
-
-
-cdef extern from "<time.h>" nogil:
-    struct timespec:
-        int64_t tv_sec
-        int64_t tv_nsec
-    int CLOCK_MONOTONIC_COARSE
-    int clock_gettime(int clock, timespec *result)
 
 
 cdef extern from "<sys/resource.h>" nogil:

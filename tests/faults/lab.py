@@ -103,6 +103,21 @@ def thin_ext4(directory, size=256 * MIB, real=8 * MIB):
         yield directory
 
 
+@contextlib.contextmanager
+def overlay(directory, **files):
+    """An overlayfs whose lower layer has files of these bytes."""
+    layers = directory.with_name(directory.name + ".layers")
+    with tmpfs(layers, 16 * MIB):
+        lower, upper, work = (layers / name for name in ("lower", "upper", "work"))
+        for layer in (lower, upper, work):
+            layer.mkdir()
+        for name, data in files.items():
+            (lower / name).write_bytes(data)
+        options = f"lowerdir={lower},upperdir={upper},workdir={work}"
+        with mounted(directory, "-t", "overlay", "-o", options, "none"):
+            yield directory
+
+
 def snapshot(directory, to):
     """Copy what the disk under a mounted filesystem holds now, as if power were cut."""
     run("cp", "--sparse=always", image_of(directory), image_of(to))

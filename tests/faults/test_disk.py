@@ -548,7 +548,9 @@ def failed():
 @pytest.fixture
 def thinly(faulty, thin):
     """Run source with a disk that cannot hold what was promised."""
-    return lambda source: faulty(THIN + textwrap.dedent(source))
+    return lambda source, **environment: faulty(
+        THIN + textwrap.dedent(source), **environment
+    )
 
 
 def test_21_a_failed_sync_stays_failed(thinly):
@@ -628,6 +630,90 @@ def test_23_somebody_else_takes_the_error_first(thinly, who):
         for _ in range(3):
             raised(OSError, m.sync)
     """)
+
+
+@pytest.mark.parametrize("first", ["child", "owner of the descriptor"])
+def test_23_whoever_shares_the_descriptor_takes_the_error(thinly, first):
+    thinly(f"""
+        m = failed()
+        if {first!r} == "child":
+            child = os.fork()
+            if child == 0:
+                for _ in range(3):
+                    with contextlib.suppress(OSError):
+                        m.sync()
+                os._exit(0)
+            assert os.waitpid(child, 0)[1] == 0
+        else:
+            fd = m.fileno()
+            for _ in range(3):
+                with contextlib.suppress(OSError):
+                    os.fsync(fd)
+        for _ in range(3):
+            raised(OSError, m.sync)
+    """)
+
+
+def test_23_the_parent_takes_nothing_from_its_child(thinly):
+    thinly("""
+        m = failed()
+        ready, go = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.read(ready, 1)
+            raised(OSError, m.sync)
+            raised(OSError, m.sync)
+            os._exit(0)
+        for _ in range(3):
+            with contextlib.suppress(OSError):
+                m.sync()
+        os.write(go, b"x")
+        assert os.waitpid(child, 0)[1] == 0
+    """)
+
+
+LATE = """
+#define _GNU_SOURCE
+#include <errno.h>
+#include <sys/syscall.h>
+#include <sys/types.h>
+#include <unistd.h>
+int fallocate(int fd, int mode, off_t offset, off_t length)
+{
+    (void)fd, (void)mode, (void)offset, (void)length;
+    errno = EOPNOTSUPP;
+    return -1;
+}
+ssize_t pwrite(int fd, const void *data, size_t count, off_t offset)
+{
+    int code = 0, once;
+
+    for (once = 0; once < 4; once++)
+        if (syscall(SYS_fdatasync, fd))
+            code = errno;
+    if (code == 0)
+        return syscall(SYS_pwrite64, fd, data, count, offset);
+    errno = code;
+    return -1;
+}
+int fallocate64(int, int, off_t, off_t) __attribute__((alias("fallocate")));
+ssize_t pwrite64(int, const void *, size_t, off_t) __attribute__((alias("pwrite")));
+"""
+
+
+def test_23_the_next_write_takes_the_error_as_on_nfs(thinly, tmp_path):
+    # The library stands for NFS, which the kernels that we have do not have.
+    late = str(lab.preload(LATE, tmp_path))
+    source = """
+        m = yammap.open("thin/file", "w+")
+        def fill():
+            for _ in range(64):
+                m.append(b"x" * MIB)
+        raised(OSError, fill)
+        for _ in range(3):
+            raised(OSError, m.sync)
+    """
+    thinly(source, LD_PRELOAD=late)
 
 
 def test_24_the_limit_of_file_sizes(faulty):

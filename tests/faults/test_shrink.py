@@ -2,6 +2,7 @@
 
 import signal
 
+import lab
 import pytest
 
 pytestmark = pytest.mark.no_sanitizer
@@ -716,3 +717,24 @@ def test_12_the_file_was_replaced_not_changed(faulty):
         m.close()
         assert m.faults() == []
     """)
+
+
+def test_a_file_that_a_writer_has_copied_up(faulty, tmp_path):
+    with lab.overlay(tmp_path / "layers", file=b"old" * 2000):
+        faulty("""
+            m = yammap.open("layers/file")
+            before = m.view()
+            assert m.pread(3, 0) == b"old"
+            with open("layers/file", "r+b") as file:
+                file.write(b"new" * 4000)
+            assert m.refresh() == 12000
+            assert m.read() == m.pread(12000, 0) == b"new" * 4000
+            assert bytes(m.view()) == b"new" * 4000
+            assert bytes(before) == b"old" * 2000
+            with open("layers/file", "r+b") as file:
+                file.seek(5)
+                file.write(b"later")
+            assert m.pread(5, 5) == b"later"
+            before.release()
+            m.close()
+        """)
