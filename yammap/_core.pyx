@@ -1180,7 +1180,8 @@ cdef class Mapping:
             warnings.warn(f"{self.name!r} cannot run ahead of its data, so each append to "
                           f"it is a system call: ahead needs /proc, fcntl(2) with "
                           f"F_OFD_SETLK, fgetxattr(2), fsetxattr(2), fallocate(2), "
-                          f"getrandom(2) and mmap(2), of which one is refused ({strerror(code).decode()})", RuntimeWarning)
+                          f"getrandom(2) and mmap(2), of which one is refused "
+                          f"({strerror(code).decode()})", RuntimeWarning)
         return 0
 
     cdef int set_up_memory(self, on_fault, bint keep_fd, engine) except -1:
@@ -1338,7 +1339,8 @@ cdef class Mapping:
 
     cdef void *map_pages(self, int64_t span) noexcept nogil:
         cdef int fd = reopen_to_read(self.fd) if self.overlaid else -1
-        cdef void *base = mmap(NULL, span, self.prot, self.flags, self.fd if fd == -1 else fd,
+        cdef int file = self.fd if fd == -1 else fd
+        cdef void *base = mmap(NULL, span, self.prot, self.flags, file,
                                self.origin // PAGE * PAGE)
         if fd != -1:
             close(fd)       # which leaves errno as it is
@@ -1358,7 +1360,7 @@ cdef class Mapping:
             self.is_copied_up()
 
     cdef bint is_copied_up(self) noexcept nogil:
-        """Whether the file was changed, and perhaps copied up, since this was asked last."""
+        """Whether the file was changed, and perhaps copied up, since the last call."""
         cdef file_stat status
         cdef int64_t before = self.changed
         if not self.overlaid or fstat(self.fd, &status):
@@ -1369,10 +1371,10 @@ cdef class Mapping:
     cdef void map_anew(self, Region region) noexcept nogil:
         """Map a file that was empty once more at the same place, now that it has a size.
 
-        ntfs3 loses what is stored into a writable mapping that is older than the first byte
-        of its file, when that is next mapped. Not to map an empty file at all would find out
-        too late what cannot be mapped. A failure leaves the mapping that there is, which all
-        other filesystems are content with: the file has grown, and that cannot be undone.
+        ntfs3 loses what is stored into a writable mapping that is older than the first
+        byte of its file, when that is next mapped. Not to map an empty file at all would
+        find out too late what cannot be mapped. A failure leaves the mapping that there
+        is, which all other filesystems are content with: the file has grown already.
         """
         if self.unmapped or not self.prot & PROT_WRITE or self.flags == MAP_PRIVATE:
             return
@@ -2822,7 +2824,7 @@ cdef class Mapping:
         ext4 gives a file all the blocks there are before it says that there are too few,
         and takes them back only when it is truncated: to the same size, which would cut
         what another process appends at that moment. So this is asked first. Blocks that
-        the file has behind its end count; of one with holes they cannot be told, and do not.
+        the file has behind its end count; of a file with holes they cannot be told apart.
         """
         cdef file_stat status
         if fstat(self.fd, &status):
