@@ -659,21 +659,20 @@ def test_the_position_lies_behind_the_end_after_shrinking():
                 each.write(b"")
 
 
-def test_a_resize_waits_for_a_write_that_was_found_to_fit():
-    """Which would make the mapping, and its file, longer again."""
-
-    class Slow(compat.mmap):
-        def write_at(self, data, offset):
-            cutter.start()
-            cutter.join(0.1)
-            return super().write_at(data, offset)
-
-    m = Slow(-1, 10)
-    cutter = threading.Thread(target=m.resize, args=(3,))
-    m.seek(5)
-    assert m.write(b"12345") == 5
-    cutter.join()
-    assert len(m) == 3
+@pytest.mark.parametrize(("name", "argument"), [("resize", 3), ("write", b"12345")])
+def test_a_resize_and_a_write_wait_for_one_another(name, argument):
+    """A write that was found to fit would make the mapping longer again behind a resize."""
+    m = compat.mmap(-1, 10)
+    other = threading.Thread(target=getattr(m, name), args=(argument,))
+    with m._serial:
+        other.start()
+        other.join(0.1)
+        assert (m.tell(), len(m)) == (0, 10)
+        m.seek(5)
+        m.write(b"12345")
+        m.seek(0)
+    other.join()
+    assert (m.tell(), len(m)) == ((0, 3) if name == "resize" else (5, 10))
 
 
 def test_what_is_written_is_as_long_as_when_it_was_found_to_fit():

@@ -9,6 +9,8 @@ import pytest
 
 import yammap
 
+PAGE = os.sysconf("SC_PAGESIZE")
+
 
 @pytest.fixture(params=[io.FileIO, yammap.open], ids=["FileIO", "Mmap"])
 def open_raw(request):
@@ -177,6 +179,64 @@ def test_truncate_cuts_what_was_written_through_the_descriptor(raw, path):
     assert path.read_bytes() == b"x" * 30
 
 
+def test_what_others_append_is_read(raw, path):
+    raw.seek(0, os.SEEK_END)
+    with open(path, "ab", buffering=0) as other:
+        assert raw.readline() == raw.read(5) == b""
+        other.write(b" line\nmore")
+        assert raw.readline() == b" line\n"
+        assert raw.read(9) == b"more"
+        other.write(b"and more")
+        assert raw.readinto(buffer := bytearray(9)) == 8
+        assert buffer == b"and more\0"
+        other.write(b"all")
+        assert raw.read() == b"all"
+        other.write(b"end")
+        assert raw.seek(-3, os.SEEK_END) == raw.tell() == path.stat().st_size - 3
+        assert raw.readlines() == [b"end"]
+
+
+@pytest.mark.parametrize("size", [0, 2, 6 * PAGE + 3])
+def test_what_others_cut_is_not_read(open_raw, path, size):
+    path.write_bytes(b"line\n" * 10_000)
+    for read in ("read", "readall", "readline", "readinto"):
+        with open_raw(path, "r+") as file:
+            file.seek(8 * PAGE)
+            os.truncate(path, size)
+            arguments = (bytearray(5),) if read == "readinto" else ()
+            assert getattr(file, read)(*arguments) in (b"", 0)
+            assert file.tell() == 8 * PAGE
+        path.write_bytes(b"line\n" * 10_000)
+
+
+def test_a_read_across_a_cut_ends_there(open_raw, path):
+    path.write_bytes(b"x" * 10 * PAGE)
+    with open_raw(path) as file:
+        os.truncate(path, 2 * PAGE + 9)
+        assert file.read(5 * PAGE) == b"x" * (2 * PAGE + 9)
+        assert file.tell() == 2 * PAGE + 9
+
+
+@pytest.mark.parametrize("size", [0, 3, 2 * PAGE + 3])
+@pytest.mark.parametrize("at", [0, PAGE + 1, 3 * PAGE, 4 * PAGE - 1, 9 * PAGE])
+def test_a_write_extends_what_others_have_cut(open_raw, path, size, at):
+    path.write_bytes(b"x" * 4 * PAGE)
+    with open_raw(path, "r+") as file:
+        file.seek(at)
+        os.truncate(path, size)
+        assert file.write(b"y" * PAGE) == PAGE
+        assert file.tell() == at + PAGE
+    expected = (b"x" * size).ljust(at, b"\0")
+    expected = expected[:at] + b"y" * PAGE + expected[at + PAGE :]
+    assert path.read_bytes() == expected
+
+
+def test_truncate_cuts_what_others_have_appended(raw, path):
+    path.write_bytes(b"x" * 100)
+    assert raw.truncate(30) == 30
+    assert path.read_bytes() == b"x" * 30
+
+
 def test_truncate_refuses_negative(raw, path):
     with pytest.raises((OSError, ValueError)):
         raw.truncate(-1)
@@ -327,6 +387,12 @@ CALLS = {
     "__iter__": (),
     "__next__": (),
 }
+
+
+def test_writing_no_lines_to_a_closed_file_raises(raw):
+    raw.close()
+    with pytest.raises(ValueError, match="closed"):
+        raw.writelines([])
 
 
 @pytest.mark.parametrize("name", CALLS)

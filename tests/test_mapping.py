@@ -324,11 +324,26 @@ def test_sparse_growth_does_not_cut_what_another_appended(path):
         assert os.stat(path).st_size == 1000
 
 
-def test_a_gap_has_blocks(path):
+@pytest.mark.parametrize("use", ["write", "write_at"])
+def test_a_gap_is_a_hole(path, use):
+    with yammap.open(path, "w+") as m:
+        m.write(b"start")
+        if use == "write":
+            m.seek(1 << 20)
+            m.write(b"end")
+        else:
+            m.write_at(b"end", 1 << 20)
+        m.sync()
+        assert os.stat(path).st_blocks * 512 < 1 << 18
+        assert m.pread(4, (1 << 20) - 1) == b"\0end"
+
+
+def test_what_is_added_by_resizing_has_blocks_behind_a_hole_too(path):
     with yammap.open(path, "w+") as m:
         m.write_at(b"end", 1 << 20)
+        m.resize(2 << 20)
         m.sync()
-        assert os.stat(path).st_blocks * 512 >= 1 << 20
+        assert 1 << 20 <= os.stat(path).st_blocks * 512 < 2 << 20
 
 
 def test_failed_growth_changes_nothing(child):

@@ -50,14 +50,16 @@ from libc.string cimport memcpy, strerror
 
 from ._mman cimport *
 
+import operator
 import os
+import threading
 import warnings
 from io import UnsupportedOperation
 
 from ._errors import BusError, Fault, NotContiguous, ShortRead
 from ._limits import limit_behind
 
-__all__ = ["CONSTANTS", "HARMLESS", "Mapping", "birth"]
+__all__ = ["CONSTANTS", "HARMLESS", "Mapping", "Positioned", "birth"]
 
 
 cdef extern from "Python.h":
@@ -1012,6 +1014,7 @@ cdef class Mapping:
     cdef int advice             # one of LASTING
     cdef int page_advice        # one of LASTING_FOR_PAGES, or MADV_NORMAL
     cdef bint started
+    cdef bint windowed          # growable, and yet it does not follow the file's end
     cdef bint preallocate
     cdef cython.pymutex mutex
 
@@ -1229,7 +1232,7 @@ cdef class Mapping:
     def _free_size(self):
         """Let a window be resized; the file then ends where the window does."""
         self.require_descriptor()
-        self.growable = self.flags == MAP_SHARED
+        self.growable = self.windowed = self.flags == MAP_SHARED
 
     def _drop_descriptor(self):
         """Let go of the file's descriptor; the size is fixed from now on."""
@@ -2750,10 +2753,12 @@ cdef class Mapping:
         page cache in one call: the mapping sees the bytes at once.
         """
         cdef int64_t done = 0
-        cdef int code = self.ensure_blocks(start, start + length)
+        cdef bint filling = length == 0 and self.preallocate    # a seek leaves a hole
+        cdef int64_t first = self.length if filling else start
+        cdef int code = self.ensure_blocks(first, start + length)
         if code == EOPNOTSUPP:
             self.watch_errors()     # NFS tells who writes what it could not write before
-            code = self.append_zeros(start) if self.preallocate else 0
+            code = self.append_zeros(start) if filling else 0
         if code == 0 and length == 0:
             code = self.extend_to(start)
         elif code == 0:
@@ -2763,27 +2768,26 @@ cdef class Mapping:
         return code
 
     cdef int ensure_blocks(self, int64_t start, int64_t end) noexcept nogil:
-        """Allocate what bytes from `start` to `end` need, and a gap unless told otherwise.
+        """Allocate what bytes from `start` to `end` need.
 
         Some more makes many small growths cheap. What is left of it is not given back at
         closing: truncating to the same size would cut what another process appends at that
         moment. So it is little.
         """
-        cdef int64_t first = self.length if self.preallocate else start
         cdef int64_t ahead = round_up(end) - end, more = min(MOST_AHEAD, end // 8)
         cdef int code
-        if end <= max(first, self.allocated):
+        if end <= max(start, self.allocated):
             return 0
-        code = self.require_room(first, end)
+        code = self.require_room(start, end)
         if code:
             return code
         if self.preallocate and end - self.length <= more:
             ahead += more
-        code = self.have_blocks(FALLOC_FL_KEEP_SIZE, first, end + ahead - first)
+        code = self.have_blocks(FALLOC_FL_KEEP_SIZE, start, end + ahead - start)
         if code and code != EOPNOTSUPP:
             ahead = 0
-            code = self.have_blocks(FALLOC_FL_KEEP_SIZE, first, end - first)
-        if code == 0:
+            code = self.have_blocks(FALLOC_FL_KEEP_SIZE, start, end - start)
+        if code == 0 and start <= self.length:
             self.allocated = end + ahead
         return code
 
@@ -3866,25 +3870,10 @@ cdef class Mapping:
         with self.mutex:
             if self.region is not None:
                 with nogil:
+                    start = min(start, INT64_MAX - self.origin)
                     code = self.look_for(what, self.origin + start, &found)
         self.check(code)
         return min(found - self.origin, self.length)
-
-    def _seek_descriptor(self, offset, whence):
-        """Move the offset of the descriptor, as lseek(2), and return it.
-
-        Under the mutex: who appends reads off it where the record landed, and the
-        descriptor's number may be another file's when the mapping is closed.
-        """
-        cdef int64_t start = as_offset(offset, "offset"), found = 0
-        cdef int code = CLOSED, what = as_code(whence, "whence")
-        self.require_descriptor()
-        with self.mutex:
-            if self.region is not None:
-                found = lseek(self.fd, start, what)
-                code = errno if found == -1 else 0
-        self.check(code)
-        return found
 
     cdef int look_for(self, int whence, int64_t offset, int64_t *found) noexcept nogil:
         """The descriptor's own offset stays: somebody may share it."""
@@ -3974,6 +3963,520 @@ cdef class Mapping:
             if address - <uintptr_t> region.base < region.span:
                 return region._locate(address)
         raise ValueError(f"address {address:#x} is not in the mapping of {self.name!r}")
+
+
+cdef int64_t as_size(object value) except? -2:
+    """How many bytes to read: -1 for all, as for None and negative numbers."""
+    return -1 if value is None else max(-1, PyNumber_AsSsize_t(value, NULL))
+
+
+@cython.auto_pickle(False)
+cdef class Positioned(Mapping):
+    """A mapping with a position, at which files read and write.
+
+    A method moves the bytes and then the position, and runs no Python code in between: so
+    an exception of a signal handler comes before both or after both. And what is at the
+    position is what the file has there now, as read(2) and write(2) have it, though others
+    may have cut it or written behind its end.
+    """
+    cdef readonly object _serial        # a lock: the kernel, too, serialises offsets
+    cdef readonly int64_t _position
+    cdef readonly bint _descriptor_is_out       # so its offset is the position
+
+    def __cinit__(self):
+        # Reentrant, since a signal handler may use the file its own thread is using.
+        self._serial = threading.RLock()
+
+    def _after_fork(self):
+        self._serial = threading.RLock()
+        Mapping._after_fork(self)
+
+    def fileno(self):
+        """Return the descriptor of the file, which the mapping keeps open.
+
+        From then on the position is the offset of the descriptor, as that of a file is. So
+        whoever reads or writes there goes on where `read` and `write` were, and they go on
+        behind him. What he has added to the file is seen by the next `seek`, `truncate` or
+        `refresh`. In append mode `append` moves it to the end, too.
+
+        Returns
+        -------
+        int
+            The descriptor.
+
+        Raises
+        ------
+        io.UnsupportedOperation
+            When the descriptor shows other bytes than the mapping: copy on write, in a
+            window that does not begin where the file does, and with `ahead`.
+            ``Mapping.fileno(m)`` returns it nevertheless.
+        ValueError
+            When the mapping is closed, or has not kept its descriptor.
+
+        Examples
+        --------
+        >>> import os, yammap
+        >>> m = yammap.open("shared.txt", "w+")
+        >>> m.write(b"by the mapping, "), os.write(m.fileno(), b"around it, ")
+        (16, 11)
+        >>> m.write(b"and by it"), m.pread(50, 0)
+        (9, b'by the mapping, around it, and by it')
+        >>> m.close()
+        """
+        with self._serial:
+            self.require_descriptor()
+            self._watch_errors()    # which os.fsync(fd) takes
+            if self.origin or self.flags == MAP_PRIVATE or self.runs_ahead():
+                raise UnsupportedOperation(
+                    f"the descriptor of {self.name!r} shows other bytes than the mapping, "
+                    f"which is {self.kind()}")
+            if not self._descriptor_is_out:
+                self.seek_descriptor(self._position, SEEK_SET)
+                self._descriptor_is_out = True
+            return self.fd
+
+    cdef bint runs_ahead(self) noexcept:
+        return self.ahead_fd != -1 or self.inherited
+
+    cdef str kind(self):
+        if self.runs_ahead():
+            return "of a file that runs ahead of its data"
+        if self.flags == MAP_PRIVATE:
+            return "copy on write"
+        return f"a window from offset {self.origin}"
+
+    cdef int64_t seek_descriptor(self, int64_t offset, int whence) except -1:
+        """Move the offset of the descriptor, and return it.
+
+        Under the mutex: who appends reads off it where the record landed, and the
+        descriptor's number may be another file's when the mapping is closed.
+        """
+        cdef int64_t found = 0
+        cdef int code = CLOSED
+        self.require_descriptor()
+        with self.mutex:
+            if self.region is not None:
+                found = lseek(self.fd, offset, whence)
+                code = errno if found == -1 else 0
+        self.check(code)
+        return found
+
+    cdef int follow(self) except -1:
+        """Take the position from the descriptor, which others may have moved."""
+        if self._descriptor_is_out:
+            self._position = self.seek_descriptor(0, SEEK_CUR)
+        return 0
+
+    cdef int move_to(self, int64_t position) except -1:
+        self._position = position
+        if self._descriptor_is_out:
+            self.seek_descriptor(position, SEEK_SET)
+        return 0
+
+    cdef bint catch_up(self) except -1:
+        """Take over the size that the file has now; tell whether the mapping's changed.
+
+        That of a window, of a copy on write and without a descriptor is fixed.
+        """
+        cdef Py_ssize_t before = self.length
+        if self.growable and not self.windowed and self.is_outdated():
+            Mapping.refresh(self)
+        return self.length != before
+
+    cdef bint is_outdated(self) except -1:
+        cdef file_stat status
+        cdef bint outdated = False
+        with self.mutex:
+            if self.region is not None:
+                with nogil:
+                    outdated = (fstat(self.fd, &status) == -1
+                                or status.st_size != self.file_size)
+        return outdated
+
+    def tell(self):
+        """Return the position of the next `read` or `write`.
+
+        Returns
+        -------
+        int
+            The position, in bytes.
+
+        Raises
+        ------
+        ValueError
+            When the mapping is closed.
+
+        Examples
+        --------
+        >>> import yammap
+        >>> yammap.anonymous(10).tell()
+        0
+        """
+        self.current()
+        self.follow()
+        return self._position
+
+    def seek(self, offset, whence=0, /):
+        """Move the position, even past the end: there `read` finds nothing yet.
+
+        Parameters
+        ----------
+        offset : int
+            Bytes from where `whence` says.
+        whence : int, default SEEK_SET
+            ``SEEK_SET`` start, ``SEEK_CUR`` position, ``SEEK_END`` end; ``SEEK_DATA``
+            and ``SEEK_HOLE`` the next data or hole at or after `offset`, as lseek(2).
+
+        Returns
+        -------
+        int
+            The new position.
+
+        Raises
+        ------
+        OSError
+            When there is no data or hole after `offset`.
+        io.UnsupportedOperation
+            When the position would lie before the start: an `OSError` (``EINVAL``), as of
+            files, and a `ValueError`, as of `io.BytesIO`.
+        ValueError
+            When `whence` is unknown, or the mapping is closed.
+
+        Examples
+        --------
+        >>> import yammap
+        >>> m = yammap.anonymous(100)
+        >>> m.seek(-10, yammap.SEEK_END)
+        90
+        """
+        cdef int what = as_code(whence, "whence")
+        offset = operator.index(offset)
+        with self._serial:
+            self.follow()
+            position = self.sought(offset, what)
+            if position < 0:
+                reason = f"position {position} is before the start of {self.name!r}"
+                raise UnsupportedOperation(EINVAL, reason)
+            self.move_to(as_offset(position, "position"))
+            return position
+
+    def _seek_within(self, offset, int whence):
+        """Move the position, and not beyond the end."""
+        with self._serial:
+            position = self.sought(offset, whence)
+            if not 0 <= position <= self.length:
+                raise ValueError("seek out of range")
+            self.move_to(position)
+            return position
+
+    cdef object sought(self, object offset, int whence):
+        self.current()
+        if whence == SEEK_SET:
+            return offset
+        if whence == SEEK_CUR:
+            return self._position + offset
+        if whence == SEEK_END:
+            self.catch_up()
+            return self.length + offset
+        if whence == SEEK_DATA or whence == SEEK_HOLE:
+            return self.lseek(offset, whence)
+        raise ValueError(f"whence must be one of SEEK_SET, SEEK_CUR, SEEK_END, SEEK_DATA, "
+                         f"SEEK_HOLE, not {whence}")
+
+    # -- Reading
+
+    def read(self, size=-1, /):
+        """Read up to `size` bytes from the position, and move it.
+
+        Parameters
+        ----------
+        size : int or None, default -1
+            Number of bytes; all to the end when negative or None.
+
+        Returns
+        -------
+        bytes
+            The bytes; empty at the end.
+
+        Raises
+        ------
+        BusError
+            When the file was cut short or cannot be read. The position stays.
+        ValueError
+            When the mapping is closed.
+
+        Examples
+        --------
+        >>> import yammap
+        >>> len(yammap.anonymous(10).read(4))
+        4
+        """
+        cdef int64_t count = as_size(size)
+        with self._serial:
+            self.follow()
+            return self.read_here(count)
+
+    cdef bytes read_here(self, int64_t size):
+        cdef int64_t start = self._position
+        cdef int64_t length = self.at_hand(start, size)
+        cdef bytes data = PyBytes_FromStringAndSize(NULL, length)
+        cdef int64_t count = self.fetch(PyBytes_AS_STRING(data), start, length)
+        if count < length:
+            data = data[:count]
+        self.move_to(start + count)
+        return data
+
+    cdef int64_t at_hand(self, int64_t start, int64_t size) except -1:
+        """How many of `size` bytes (-1: of all) from `start` on there are in the file.
+
+        Only who comes to the known end asks the file, since that is a system call.
+        """
+        self.current()
+        size = INT64_MAX if size == -1 else size
+        if size >= self.length - start:
+            self.catch_up()
+        return clip(start, size, self.length)
+
+    cdef Py_ssize_t fetch(self, char *target, int64_t start, int64_t count) except -1:
+        """Copy what there is, also of a file that was cut: only a fault may tell."""
+        while True:
+            try:
+                return self.transfer(target, start, count, False)
+            except BusError:
+                if not self.catch_up():
+                    raise
+
+    def readinto(self, buffer, /):
+        """Read into `buffer` as much as there is, and move the position.
+
+        Parameters
+        ----------
+        buffer : buffer
+            Writable, C-contiguous.
+
+        Returns
+        -------
+        int
+            Bytes read; 0 at the end.
+
+        Raises
+        ------
+        BusError
+            When the file was cut short or cannot be read. The position stays.
+        TypeError
+            When `buffer` is read-only or not contiguous.
+        ValueError
+            When the mapping is closed.
+
+        Examples
+        --------
+        >>> import yammap
+        >>> yammap.anonymous(3).readinto(bytearray(10))
+        3
+        """
+        cdef Py_buffer target
+        cdef int64_t start
+        cdef Py_ssize_t count
+        get_target(buffer, &target)
+        try:
+            with self._serial:
+                self.follow()
+                start = self._position
+                count = self.at_hand(start, target.len)
+                count = self.fetch(<char *> target.buf, start, count)
+                self.move_to(start + count)
+        finally:
+            PyBuffer_Release(&target)
+        return count
+
+    def readline(self, size=-1, /):
+        """Read up to and with the next ``b"\\n"``, at most `size` bytes.
+
+        Parameters
+        ----------
+        size : int or None, default -1
+            Most bytes to read; no limit when negative or None.
+
+        Returns
+        -------
+        bytes
+            The line; empty at the end.
+
+        Raises
+        ------
+        BusError
+            When the file was cut short or cannot be read. The position stays.
+        ValueError
+            When the mapping is closed.
+
+        Notes
+        -----
+        To go through many lines, `io.BufferedReader` over the mapping is faster.
+
+        Examples
+        --------
+        >>> import yammap
+        >>> with yammap.open("two.txt", "w+") as m:
+        ...     m.write(b"first\\nsecond")
+        ...     m.seek(0)
+        ...     m.readline()
+        12
+        0
+        b'first\\n'
+        """
+        cdef int64_t count = as_size(size)
+        with self._serial:
+            self.follow()
+            return self.read_here(self.length_of_line(self._position, count))
+
+    cdef int64_t length_of_line(self, int64_t start, int64_t size) except -1:
+        """Where the line ends that begins at `start`, at most `size` bytes (-1: any)."""
+        cdef Py_buffer newline
+        cdef int64_t length, found = -1
+        newline.buf, newline.len = b"\n", 1
+        size = INT64_MAX if size == -1 else size
+        while found == -1:
+            self.current()
+            length = clip(start, size, self.length)
+            try:
+                found = self.search_from(&newline, start, start + length, False)
+            except BusError:
+                if not self.catch_up():
+                    raise
+                continue
+            if found == -1 and (length == size or not self.catch_up()):
+                return length
+        return found + 1 - start
+
+    # -- Writing
+
+    def write(self, data, /):
+        """Write all of `data` at the position, and move it; the file grows as it must.
+
+        In append mode the bytes go to the end, whatever the position was.
+
+        Parameters
+        ----------
+        data : buffer
+            C-contiguous bytes.
+
+        Returns
+        -------
+        int
+            The length of `data` in bytes.
+
+        Raises
+        ------
+        BusError
+            When the file was cut short, or the disk is full or bad.
+        OSError
+            When the file cannot grow. Its size and bytes are then as they were.
+        io.UnsupportedOperation
+            When the mapping is read-only.
+        TypeError
+            When `data` is not a buffer.
+        ValueError
+            When a mapping of fixed size would have to grow, or the mapping is closed.
+
+        Examples
+        --------
+        >>> import yammap
+        >>> m = yammap.anonymous(0)
+        >>> m.write(b"grows"), m.tell(), m.size()
+        (5, 5, 5)
+        """
+        cdef Py_buffer source
+        cdef Py_ssize_t length
+        get_source(data, &source)
+        length = source.len
+        try:
+            with self._serial:
+                self.follow()
+                if self.appending:
+                    self.write_at_end(<const char *> source.buf, length)
+                else:
+                    self.write_here(<char *> source.buf, length)
+        finally:
+            PyBuffer_Release(&source)
+        return length
+
+    def _write_within(self, data, str what):
+        """Write all of `data` at the position, if it does not reach beyond the end."""
+        cdef Py_buffer source
+        cdef Py_ssize_t length
+        get_source(data, &source)
+        length = source.len
+        try:
+            with self._serial:
+                self.current()
+                if length > self.length - self._position:
+                    raise ValueError(f"{what} out of range")
+                self.write_here(<char *> source.buf, length)
+        finally:
+            PyBuffer_Release(&source)
+        return length
+
+    cdef int write_at_end(self, const char *source, int64_t length) except -1:
+        """As write(2) with O_APPEND, which stays where it is for nothing."""
+        cdef int64_t start = self.extend_at_end(source, length)
+        return self.move_to(start + length) if length else 0
+
+    cdef int write_here(self, char *source, int64_t length) except -1:
+        """Write as write(2), which makes a file long enough that was cut.
+
+        A cut inside the last page is no fault, and what was stored behind it is in memory
+        only. So the size is looked at after each write, and who writes knows it landed.
+        """
+        cdef int64_t start = self._position
+        self.require_positional()
+        while True:
+            try:
+                self.store(source, start, length)
+                if not self.catch_up() or clip(start, length, self.length) == length:
+                    return self.move_to(start + length)
+            except BusError as error:
+                if not self.catch_up():
+                    self.move_to(start + error.count)
+                    raise
+
+    def truncate(self, size=None, /):
+        """Set the size of the file. The position stays, even past the end.
+
+        Parameters
+        ----------
+        size : int, optional
+            The new size, in bytes; by default the position.
+
+        Returns
+        -------
+        int
+            The new size.
+
+        Raises
+        ------
+        BufferError
+            When the mapping would become smaller under live views.
+        OSError
+            When the file cannot get that size. It is then as it was.
+        io.UnsupportedOperation
+            When the mapping is read-only.
+        ValueError
+            When `size` is negative, or the mapping closed or of fixed size.
+
+        Examples
+        --------
+        >>> import yammap
+        >>> m = yammap.anonymous(100)
+        >>> m.truncate(0), m.size()
+        (0, 0)
+        """
+        with self._serial:
+            self.follow()
+            if size is None:
+                size = self._position
+            self.catch_up()     # what others have written behind is to be cut off, too
+            self.resize(size)
+            return size
 
 
 @cython.final

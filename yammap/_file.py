@@ -8,15 +8,14 @@ import fcntl
 import io
 import operator
 import os
-import threading
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, SupportsIndex
 
 import numpy as np
 
 from ._array import array_of
+from ._core import Mapping
 from ._disk import differs_on_disk, sync_directory
-from ._errors import BusError, ShortRead
-from ._flags import Whence
+from ._errors import BusError
 from ._lock import FIRST_BEYOND, locked
 from ._records import Records
 
@@ -116,13 +115,7 @@ class Mmap(Records):
     [b'first line\n', b'second line\n']
     """
 
-    __slots__ = (
-        "_descriptor_is_out",
-        "_position",
-        "_runs_ahead",
-        "_serial",
-        "_unsynced_directory",
-    )
+    __slots__ = ("_unsynced_directory",)
 
     def __init__(
         self,
@@ -142,12 +135,8 @@ class Mmap(Records):
         engine: Literal["mmap", "auto", "pread"] = "mmap",
         ahead: SupportsIndex = 0,
     ) -> None:
-        self._position = 0
-        self._descriptor_is_out = False
         # Of a file that may be new: its name is not on the disk before that is synced.
         self._unsynced_directory: str | None = None
-        # Reentrant, since a signal handler may use the file its own thread is using.
-        self._serial = threading.RLock()
         super().__init__(
             fd,
             name,
@@ -162,7 +151,6 @@ class Mmap(Records):
             engine=engine,
             ahead=ahead,
         )
-        self._runs_ahead = bool(ahead)
         try:
             self._prepare(populate, advice)
         except BaseException:
@@ -174,10 +162,6 @@ class Mmap(Records):
             self.madvise(advice)
         if populate:
             self.populate() if self.engine == "mmap" else self.warm()
-
-    def _after_fork(self) -> None:
-        self._serial = threading.RLock()
-        super()._after_fork()
 
     def __del__(self) -> None:
         """Close it, as `io.IOBase` does: a subclass may have a `close` of its own.
@@ -334,195 +318,7 @@ class Mmap(Records):
             if error is None:  # else it is, or came of, the one that is under way
                 raise
 
-    # -- The position
-
-    def fileno(self) -> int:
-        """Return the descriptor of the file, which the mapping keeps open.
-
-        From then on the position is the offset of the descriptor, as that of a file is. So
-        whoever reads or writes there goes on where `read` and `write` were, and they go on
-        behind him. What he has added to the file is seen by the next `seek`, `truncate` or
-        `refresh`. In append mode `append` moves it to the end, too.
-
-        Returns
-        -------
-        int
-            The descriptor.
-
-        Raises
-        ------
-        io.UnsupportedOperation
-            When the descriptor shows other bytes than the mapping: copy on write, in a
-            window that does not begin where the file does, and with `ahead`.
-            ``Mapping.fileno(m)`` returns it nevertheless.
-        ValueError
-            When the mapping is closed, or has not kept its descriptor.
-
-        Examples
-        --------
-        >>> import os, yammap
-        >>> m = yammap.open("shared.txt", "w+")
-        >>> m.write(b"by the mapping, "), os.write(m.fileno(), b"around it, ")
-        (16, 11)
-        >>> m.write(b"and by it"), m.pread(50, 0)
-        (9, b'by the mapping, around it, and by it')
-        >>> m.close()
-        """
-        with self._serial:
-            fd = super().fileno()
-            self._watch_errors()  # which os.fsync(fd) takes
-            if self.origin or self.private or self._runs_ahead:
-                raise io.UnsupportedOperation(
-                    f"the descriptor of {self.name!r} shows other bytes than the mapping, "
-                    f"which is {self._kind()}"
-                )
-            if not self._descriptor_is_out:
-                self._descriptor_is_out = True
-                self._lead()
-            return fd
-
-    # Around whatever uses the position, if the descriptor is out. A property would ask that
-    # by itself, and made `readinto` of 16 bytes take 1.6 times as long.
-
-    def _follow(self) -> None:
-        """Take the position from the descriptor, which others may have moved."""
-        self._position = self.tell()
-
-    def _lead(self) -> None:
-        """Give the descriptor the position."""
-        self._seek_descriptor(self._position, os.SEEK_SET)
-
-    def _kind(self) -> str:
-        if self._runs_ahead:
-            return "of a file that runs ahead of its data"
-        return "copy on write" if self.private else f"a window from offset {self.origin}"
-
-    def tell(self) -> int:
-        """Return the position of the next `read` or `write`.
-
-        Returns
-        -------
-        int
-            The position, in bytes.
-
-        Raises
-        ------
-        ValueError
-            When the mapping is closed.
-
-        Examples
-        --------
-        >>> import yammap
-        >>> yammap.anonymous(10).tell()
-        0
-        """
-        len(self)
-        if self._descriptor_is_out:
-            return self._seek_descriptor(0, os.SEEK_CUR)
-        return self._position
-
-    def seek(self, offset: int, whence: int = Whence.SET, /) -> int:
-        """Move the position, even past the end: there `read` finds nothing yet.
-
-        Parameters
-        ----------
-        offset : int
-            Bytes from where `whence` says.
-        whence : int, default SEEK_SET
-            ``SEEK_SET`` start, ``SEEK_CUR`` position, ``SEEK_END`` end; ``SEEK_DATA``
-            and ``SEEK_HOLE`` the next data or hole at or after `offset`, as lseek(2).
-
-        Returns
-        -------
-        int
-            The new position.
-
-        Raises
-        ------
-        OSError
-            When there is no data or hole after `offset`.
-        io.UnsupportedOperation
-            When the position would lie before the start: an `OSError` (``EINVAL``), as of
-            files, and a `ValueError`, as of `io.BytesIO`.
-        ValueError
-            When `whence` is unknown, or the mapping is closed.
-
-        Examples
-        --------
-        >>> import yammap
-        >>> m = yammap.anonymous(100)
-        >>> m.seek(-10, yammap.SEEK_END)
-        90
-        """
-        offset = operator.index(offset)
-        with self._serial:
-            if self._descriptor_is_out:
-                self._follow()
-                if self.growable:
-                    self.refresh()  # somebody may have written through it
-            position = self._sought(offset, whence)
-            if position < 0:
-                reason = f"position {position} is before the start of {self.name!r}"
-                raise io.UnsupportedOperation(errno.EINVAL, reason)
-            if position > len(self) and self.growable:
-                self.refresh()
-            self._position = position
-            if self._descriptor_is_out:
-                self._lead()
-            return position
-
-    def _sought(self, offset: int, whence: int) -> int:
-        len(self)
-        if whence == Whence.SET:
-            return offset
-        if whence == Whence.CUR:
-            return self._position + offset
-        if whence == Whence.END:
-            return len(self) + offset
-        if whence in (Whence.DATA, Whence.HOLE):
-            return self.lseek(offset, whence)
-        names = ", ".join(f"SEEK_{w.name}" for w in Whence)
-        raise ValueError(f"whence must be one of {names}, not {whence!r}")
-
     # -- Reading
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        """Read up to `size` bytes from the position, and move it.
-
-        Parameters
-        ----------
-        size : int or None, default -1
-            Number of bytes; all to the end when negative or None.
-
-        Returns
-        -------
-        bytes
-            The bytes; empty at the end.
-
-        Raises
-        ------
-        BusError
-            When the file was cut short or cannot be read. The position stays.
-        ValueError
-            When the mapping is closed.
-
-        Examples
-        --------
-        >>> import yammap
-        >>> len(yammap.anonymous(10).read(4))
-        4
-        """
-        size = -1 if size is None else operator.index(size)
-        with self._serial:
-            if self._descriptor_is_out:
-                self._follow()
-            if size < 0:
-                size = len(self)
-            data = self.pread(size, self._position)
-            self._position += len(data)
-            if self._descriptor_is_out:
-                self._lead()
-            return data
 
     def readall(self) -> bytes:
         r"""Read all bytes from the position to the end, and move it.
@@ -546,89 +342,6 @@ class Mmap(Records):
         b'\x00\x00\x00'
         """
         return self.read()
-
-    def readinto(self, buffer: _Buffer, /) -> int:
-        """Read into `buffer` as much as there is, and move the position.
-
-        Parameters
-        ----------
-        buffer : buffer
-            Writable, C-contiguous.
-
-        Returns
-        -------
-        int
-            Bytes read; 0 at the end.
-
-        Raises
-        ------
-        BusError
-            When the file was cut short or cannot be read. The position stays.
-        TypeError
-            When `buffer` is read-only or not contiguous.
-        ValueError
-            When the mapping is closed.
-
-        Examples
-        --------
-        >>> import yammap
-        >>> yammap.anonymous(3).readinto(bytearray(10))
-        3
-        """
-        with self._serial:
-            if self._descriptor_is_out:
-                self._follow()
-            try:
-                count = self.read_at(buffer, self._position)
-            except ShortRead as short:
-                count = short.count
-            self._position += count
-            if self._descriptor_is_out:
-                self._lead()
-            return count
-
-    def readline(self, size: int | None = -1, /) -> bytes:
-        r"""Read up to and with the next ``b"\n"``, at most `size` bytes.
-
-        Parameters
-        ----------
-        size : int or None, default -1
-            Most bytes to read; no limit when negative or None.
-
-        Returns
-        -------
-        bytes
-            The line; empty at the end.
-
-        Raises
-        ------
-        BusError
-            When the file was cut short or cannot be read. The position stays.
-        ValueError
-            When the mapping is closed.
-
-        Notes
-        -----
-        To go through many lines, `io.BufferedReader` over the mapping is faster.
-
-        Examples
-        --------
-        >>> import yammap
-        >>> with yammap.open("two.txt", "w+") as m:
-        ...     m.write(b"first\nsecond")
-        ...     m.seek(0)
-        ...     m.readline()
-        12
-        0
-        b'first\n'
-        """
-        size = -1 if size is None else operator.index(size)
-        with self._serial:
-            start, end = self.tell(), len(self)
-            if size >= 0:
-                end = min(end, start + size)
-            newline = self.find(b"\n", start, end)
-            return self.read(max(0, (newline + 1 or end) - start))
 
     def readlines(self, hint: int | None = -1, /) -> list[bytes]:
         r"""Read lines from the position on.
@@ -700,11 +413,10 @@ class Mmap(Records):
         >>> yammap.anonymous(3).read_byte()
         0
         """
-        with self._serial:
-            byte = self.read(1)
-            if not byte:
-                raise ValueError(f"no byte to read: {self.name!r} ends at {len(self)}")
-            return byte[0]
+        byte = self.read(1)
+        if not byte:
+            raise ValueError(f"no byte to read: {self.name!r} ends at {len(self)}")
+        return byte[0]
 
     def __contains__(self, item: object) -> bool:
         """Tell whether a byte, as an int, or several bytes are there, as `bytes` do."""
@@ -720,55 +432,6 @@ class Mmap(Records):
         return True
 
     # -- Writing
-
-    def write(self, data: _Buffer, /) -> int:
-        """Write all of `data` at the position, and move it; the file grows as it must.
-
-        In append mode the bytes go to the end, whatever the position was.
-
-        Parameters
-        ----------
-        data : buffer
-            C-contiguous bytes.
-
-        Returns
-        -------
-        int
-            The length of `data` in bytes.
-
-        Raises
-        ------
-        BusError
-            When the file was cut short, or the disk is full or bad.
-        OSError
-            When the file cannot grow. Its size and bytes are then as they were.
-        io.UnsupportedOperation
-            When the mapping is read-only.
-        TypeError
-            When `data` is not a buffer.
-        ValueError
-            When a mapping of fixed size would have to grow, or the mapping is closed.
-
-        Examples
-        --------
-        >>> import yammap
-        >>> m = yammap.anonymous(0)
-        >>> m.write(b"grows"), m.tell(), m.size()
-        (5, 5, 5)
-        """
-        with self._serial:
-            if self._descriptor_is_out:
-                self._follow()
-            if self.appending:
-                start, count = self._append(data)
-                if count:  # as write(2), which stays where it is for nothing
-                    self._position = start + count
-            else:
-                count = self.write_at(data, self._position)
-                self._position += count
-            if self._descriptor_is_out:
-                self._lead()
-            return count
 
     def write_byte(self, byte: SupportsIndex, /) -> None:
         """Write one byte at the position, and move it; the file grows as it must.
@@ -827,46 +490,9 @@ class Mmap(Records):
         >>> m.size()
         8
         """
+        len(self)  # raises when closed, if there is no line to write
         for line in lines:
             self.write(line)
-
-    def truncate(self, size: int | None = None, /) -> int:
-        """Set the size of the file. The position stays, even past the end.
-
-        Parameters
-        ----------
-        size : int, optional
-            The new size, in bytes; by default the position.
-
-        Returns
-        -------
-        int
-            The new size.
-
-        Raises
-        ------
-        BufferError
-            When the mapping would become smaller under live views.
-        OSError
-            When the file cannot get that size. It is then as it was.
-        io.UnsupportedOperation
-            When the mapping is read-only.
-        ValueError
-            When `size` is negative, or the mapping closed or of fixed size.
-
-        Examples
-        --------
-        >>> import yammap
-        >>> m = yammap.anonymous(100)
-        >>> m.truncate(0), m.size()
-        (0, 0)
-        """
-        with self._serial:
-            size = self.tell() if size is None else size
-            if self._descriptor_is_out and self.growable:
-                self.refresh()  # what was written through it is to be cut off as well
-            self.resize(size)
-            return size
 
     def flush(self, offset: SupportsIndex = 0, length: SupportsIndex | None = None) -> None:
         """Write changed bytes to the disk: `sync`, under its io name.
@@ -1062,7 +688,7 @@ class Mmap(Records):
             yield
 
     def _opened_once_more(self, access: int) -> int:
-        fd = super().fileno()
+        fd = Mapping.fileno(self)
         if fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE not in (access, os.O_RDWR):
             raise io.UnsupportedOperation(
                 f"an exclusive lock needs a descriptor that writes, and that of "

@@ -10,6 +10,7 @@ import os
 import stat
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, overload
 
+from . import _core
 from ._core import HARMLESS
 from ._file import Mmap
 from ._flags import Advice
@@ -288,7 +289,7 @@ def memory_fd(name: str, flags: int) -> int:
 def reopen(m: Mmap, mode: str, **options: Unpack[_WindowOptions]) -> Mmap:
     """Map the file of `m` once more, whatever its name leads to now."""
     settings = {**options, "private": mode == "c", "readonly": mode == "r"}
-    return map_fd(_duplicate(super(Mmap, m).fileno(), mode), m.name, None, settings)
+    return map_fd(_duplicate(_core.Mapping.fileno(m), mode), m.name, None, settings)
 
 
 @overload
@@ -461,7 +462,7 @@ def _set_size(m: Mmap, size: int, *, preallocate: bool) -> None:
 
 
 def _has_holes(m: Mmap) -> bool:
-    status = os.fstat(super(Mmap, m).fileno())
+    status = os.fstat(_core.Mapping.fileno(m))
     return status.st_blocks * 512 < status.st_size
 
 

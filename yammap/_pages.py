@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, SupportsIndex
 
 import numpy as np
 
-from ._core import Mapping
+from ._core import Mapping, Positioned
 from ._flags import Advice
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ _FOLIO = 2 << 20
 _PAUSES = (0.001, 0.01)
 
 
-class Pages(Mapping):
+class Pages(Positioned):
     """The part of `Mmap` that knows the page cache."""
 
     __slots__ = ()

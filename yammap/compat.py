@@ -372,15 +372,10 @@ class mmap(Mmap):  # noqa: N801
         7
         """
         pos, whence = _ssize(pos), _int(whence)
-        with self._serial:
-            size = len(self)
-            if whence not in _WHENCES:
-                raise ValueError("unknown seek type")
-            pos += (0, self._position, size)[whence]
-            if not 0 <= pos <= size:
-                raise ValueError("seek out of range")
-            self._position = pos
-            return pos
+        len(self)
+        if whence not in _WHENCES:
+            raise ValueError("unknown seek type")
+        return self._seek_within(pos, whence)
 
     def read(self, size: SupportsIndex | None = None, /) -> bytes:
         """Read up to `size` bytes from the position, and move it.
@@ -430,13 +425,10 @@ class mmap(Mmap):  # noqa: N801
         >>> mmap.mmap(-1, 10).read_byte()
         0
         """
-        with self._serial:
-            try:
-                byte = self[self._position]
-            except IndexError:
-                raise ValueError("read byte out of range") from None
-            self._position += 1
-            return byte
+        byte = super().read(1)
+        if not byte:
+            raise ValueError("read byte out of range")
+        return byte[0]
 
     def write_byte(self, byte: SupportsIndex, /) -> None:
         """Write one byte at the position, and move it.
@@ -465,11 +457,7 @@ class mmap(Mmap):  # noqa: N801
             bound = "greater than maximum" if value > 0 else "less than minimum"
             raise OverflowError(f"unsigned byte integer is {bound}")
         self._require_writable()
-        with self._serial:
-            if self._position >= len(self):
-                raise ValueError("write byte out of range")
-            self[self._position] = value
-            self._position += 1
+        self._write_within(bytes([value]), "write byte")
 
     def write(self, data: _Buffer, /) -> int:
         """Write all of `data` at the position, and move it; the length stays.
@@ -500,13 +488,9 @@ class mmap(Mmap):  # noqa: N801
         Traceback (most recent call last):
         ValueError: data out of range
         """
-        with memoryview(cast("Buffer", data)) as view, self._serial:
+        with memoryview(cast("Buffer", data)) as view:
             self._require_writable()
-            if view.nbytes > len(self) - self._position:
-                raise ValueError("data out of range")
-            count = self.write_at(view, self._position)
-            self._position += count
-            return count
+            return self._write_within(view, "data")
 
     def _require_writable(self) -> None:
         len(self)

@@ -113,13 +113,25 @@ def test_14_write_into_a_hole_of_a_full_disk(faulty, touched):
 
 
 @pytest.mark.usefixtures("small_tmpfs")
+def test_the_position_follows_what_a_full_disk_has_taken(faulty):
+    faulty("""
+        m = yammap.open("small/file", "w+", size=4 << 20, preallocate=False)
+        m.seek(5)
+        error = bus_error(m.write, b"x" * (3 << 20))
+        assert error.errno == errno.ENOSPC
+        assert 0 < m.tell() == 5 + error.count
+        assert m.pread(error.count, 5) == b"x" * error.count
+    """)
+
+
+@pytest.mark.usefixtures("small_tmpfs")
 @pytest.mark.parametrize("mode", ["w+", "a+"])
 def test_17_no_room_to_grow(faulty, mode):
     faulty(f"""
         m = yammap.open("small/file", {mode!r})
         m.append(b"kept" + bytes(996))
         for grow in (lambda: m.resize(4 << 20), lambda: m.append(b"x" * (2 << 20)),
-                     lambda: m.appending or m.write_at(b"x", 4 << 20),
+                     lambda: m.appending or m.write_at(b"x" * (2 << 20), 4 << 20),
                      lambda: m.appending or m.write_at(b"x" * (2 << 20), 500)):
             try:
                 assert grow() is True
@@ -178,7 +190,7 @@ def test_17_a_refused_growth_takes_no_block(faulty, mode):
         refused(lambda: m.resize(1 << 30))
         refused(lambda: m.append(bytes(400 * MIB)))
         if not m.appending:
-            refused(lambda: m.write_at(b"x", 1 << 30))
+            refused(lambda: m.write_at(bytes(400 * MIB), 1 << 30))
         assert m.size() == os.stat("disk/file").st_size == len(before)
         assert content("disk/file") == before
         m.append(b"more")
@@ -355,7 +367,7 @@ def test_growth_keeps_what_others_append_meanwhile(
 
 @pytest.mark.usefixtures("small_tmpfs")
 @pytest.mark.parametrize("at", ["0", "50", "8192"])
-@pytest.mark.parametrize("grow", ["m.resize(2 * MIB)", "m.write_at(b'mine', 2 * MIB)"])
+@pytest.mark.parametrize("grow", ["m.resize(2 * MIB)", "m.write_at(b'm' * 2 * MIB, 9)"])
 def test_17_a_failed_growth_keeps_what_others_append_meanwhile(faulty, neighbour, at, grow):
     source = f"""
         m = yammap.open("small/file", "w+")
