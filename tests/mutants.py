@@ -144,8 +144,8 @@ MUTANTS = [
     Mutant(
         "an interrupted making leaves its hidden file",
         "_atomic.py",
-        "os.unlink(name)\n            os.close(fd)",
-        "pass\n            os.close(fd)",
+        "                            os.unlink(name)\n\n",
+        "                            pass\n\n",
         "test_atomic.py::test_nothing_is_left_of_what_could_not_be_made",
     ),
     Mutant(
@@ -399,6 +399,34 @@ MUTANTS = [
         "first = self.length if filling else start",
         "first = self.length",
         "test_mapping.py::test_a_gap_is_a_hole",
+    ),
+    Mutant(
+        "a search goes on whatever is to be interrupted",
+        "_core.pyx",
+        "                first = at + length - overlap\n            PyErr_CheckSignals()",
+        "                first = at + length - overlap",
+        "test_interrupts.py::test_a_search_of_a_huge_hole_can_be_interrupted",
+    ),
+    Mutant(
+        "pieces that are searched do not overlap",
+        "_core.pyx",
+        "cdef int64_t overlap = max(needle.len - 1, 0), most",
+        "cdef int64_t overlap = 0, most",
+        "test_interrupts.py::test_a_needle_across_two_pieces_is_found",
+    ),
+    Mutant(
+        "a descriptor that no mapping took is not closed",
+        "_core.pyx",
+        "    def __dealloc__(self):\n        self.finish()",
+        "    def __dealloc__(self):\n        pass",
+        "test_interrupts.py::test_no_descriptor_is_lost_in_opening",
+    ),
+    Mutant(
+        "regions refer to the name where the collector does not look",
+        "_core.pyx",
+        "return name if type(name) in (str, bytes, int) else",
+        "return name if name is not None else",
+        "test_interrupts.py::test_a_mapping_whose_name_refers_to_it_is_collected",
     ),
     Mutant(
         "positions are not serialised",
@@ -683,8 +711,8 @@ MUTANTS = [
     Mutant(
         "all who use a mapping share one lock",
         "_file.py",
-        'own = os.open(f"/proc/self/fd/{fd}", access | os.O_CLOEXEC)',
-        "own = os.dup(fd)",
+        'own = Descriptor(os.open, f"/proc/self/fd/{fd}", access | os.O_CLOEXEC)',
+        "own = Descriptor(os.dup, fd)",
         "test_lock.py::test_a_block_inside_a_block_waits_for_itself_and_takes_nothing_away",
     ),
 ]

@@ -401,6 +401,9 @@ def test_holes_in_a_window_end_with_it(m, path):
     with yammap.open(path, offset=10, length=100) as window:
         assert window.seek(5, yammap.SEEK_DATA) == 5
         assert window.seek(5, yammap.SEEK_HOLE) == 100
+        for offset in (2**63 - 1, 2**63 - 10):  # which the window's own would overflow
+            with pytest.raises(OSError, match="No such device or address"):
+                window.lseek(offset, yammap.SEEK_DATA)
     with pytest.raises(ValueError, match="whence"):
         m.lseek(0, yammap.SEEK_SET)
 

@@ -13,6 +13,7 @@ import stat
 from functools import partial
 from typing import TYPE_CHECKING, Unpack
 
+from ._core import Descriptor
 from ._disk import sync_directory
 from ._open import Options, check_options, map_fd
 
@@ -97,7 +98,7 @@ def atomic_create(
     try:
         with _named(draft.path):
             draft.open(perm)
-            m = map_fd(os.dup(draft.fd), os.fspath(name), size, {**options})
+            m = map_fd(Descriptor(os.dup, draft.fd), os.fspath(name), size, {**options})
         with m:
             yield m
             m.sync()
@@ -151,11 +152,11 @@ class _Draft:
             os.path.join(self.directory, f".yammap-{end}")
             for end in (slot, f"{slot}-{secrets.token_hex(8)}")
         ]
-        self._fds: list[int] = []
+        self._opened: list[Descriptor] = []
 
     @property
     def fd(self) -> int:
-        return self._fds[-1]
+        return self._opened[-1].fd
 
     def open(self, perm: int | None) -> None:
         """Make the file, in a way of which it is known that it can get its name."""
@@ -176,18 +177,16 @@ class _Draft:
 
     def discard(self) -> None:
         """Let go of the file, and of the hidden name that it may still have."""
-        for fd in self._fds:
-            for name in self._names:
-                with contextlib.suppress(FileNotFoundError):
-                    if os.path.samestat(os.lstat(name), os.fstat(fd)):
-                        os.unlink(name)
-            os.close(fd)
+        for opened in self._opened:
+            with opened as fd:
+                for name in self._names:
+                    with contextlib.suppress(FileNotFoundError):
+                        if os.path.samestat(os.lstat(name), os.fstat(fd)):
+                            os.unlink(name)
 
     def _make(self, path: str, flags: int) -> None:
-        # Without a step of the interpreter's own in between, in which an interrupt would
-        # lose the descriptor.
         flags |= os.O_RDWR | os.O_CLOEXEC
-        self._fds.extend(map(os.open, [path], [flags], [self._perm]))
+        self._opened.append(Descriptor(os.open, path, flags, self._perm))
         with contextlib.suppress(OSError):  # where there are no locks, nothing is swept
             fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
@@ -224,23 +223,19 @@ def _link(fd: int, name: str) -> None:
     What linkat(2) is to follow is a link in /proc, and os.link() follows links only where
     it is given a directory.
     """
-    descriptors = os.open("/proc/self/fd", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
+    flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+    with Descriptor(os.open, "/proc/self/fd", flags) as descriptors:
         os.link(str(fd), name, src_dir_fd=descriptors, follow_symlinks=True)
-    finally:
-        os.close(descriptors)
 
 
 def _sweep(name: str) -> None:
     """Remove what a killed process has left under a hidden name: nobody locks it now."""
     with contextlib.suppress(OSError):
-        fd = os.open(name, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
-        try:
+        flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
+        with Descriptor(os.open, name, flags) as fd:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.path.samestat(os.fstat(fd), os.lstat(name)):
                 os.unlink(name)
-        finally:
-            os.close(fd)
 
 
 def _take_after(fd: int, old: os.stat_result) -> None:

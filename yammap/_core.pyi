@@ -1,5 +1,6 @@
 """Types of the compiled core. The documentation is in its docstrings, once."""
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from threading import _RLock as RLock
 from typing import (
@@ -19,7 +20,7 @@ from typing_extensions import Buffer, disjoint_base
 
 from ._errors import Fault
 
-__all__ = ["CONSTANTS", "HARMLESS", "Mapping", "Positioned", "birth"]
+__all__ = ["CONSTANTS", "HARMLESS", "Descriptor", "Mapping", "Positioned", "birth"]
 
 CONSTANTS: Final[dict[str, int]]
 HARMLESS: Final[set[int]]
@@ -34,12 +35,20 @@ class Region:
     def _locate(self, address: int) -> tuple[Any, tuple[int, int], int, int, bool]: ...
     def guard(self) -> AbstractContextManager[None]: ...
 
+@final
+class Descriptor:
+    def __new__(cls, call: Callable[..., int], *arguments: Any) -> Self: ...
+    @property
+    def fd(self) -> int: ...
+    def __enter__(self) -> int: ...
+    def __exit__(self, *error: object) -> None: ...
+
 @disjoint_base
 class Mapping:
     _closed_text: str
     def __init__(
         self,
-        fd: int,
+        fd: int | Descriptor,
         name: Any,
         *,
         private: bool = False,

@@ -41,6 +41,7 @@ from cpython.buffer cimport PyBUF_FORMAT, PyBUF_ND, PyBUF_SIMPLE, PyBUF_STRIDES,
     PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_FromStringAndSize
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from cpython.exc cimport PyErr_CheckSignals
 from cpython.memoryview cimport PyMemoryView_FromObject
 from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
 from libc.errno cimport EACCES, EAGAIN, EBADF, EBUSY, EFAULT, EFBIG, EINTR, EINVAL, EIO, \
@@ -59,7 +60,7 @@ from io import UnsupportedOperation
 from ._errors import BusError, Fault, NotContiguous, ShortRead
 from ._limits import limit_behind
 
-__all__ = ["CONSTANTS", "HARMLESS", "Mapping", "Positioned", "birth"]
+__all__ = ["CONSTANTS", "HARMLESS", "Descriptor", "Mapping", "Positioned", "birth"]
 
 
 cdef extern from "Python.h":
@@ -207,6 +208,10 @@ cdef int64_t MOST_RESERVE = 1 << 40
 
 # Large writes go piece by piece where the pages are not in memory.
 cdef int64_t CHUNK = 1 << 20
+
+# Searched at once, before signals are looked at: where every page is a hole that must be
+# mapped, a search takes 4 s a GiB.
+cdef int64_t PIECE = 1 << 24
 
 # What the kernel reads at once at least, by default (VM_READAHEAD_PAGES).
 cdef size_t READAHEAD = 1 << 17
@@ -876,6 +881,44 @@ cdef tuple LASTING = (MADV_NORMAL, MADV_RANDOM, MADV_SEQUENTIAL)
 cdef tuple LASTING_FOR_PAGES = (MADV_HUGEPAGE, MADV_NOHUGEPAGE)
 
 
+@cython.final
+@cython.auto_pickle(False)
+cdef class Descriptor:
+    """The descriptor that a call returns, closed unless a mapping takes it over.
+
+    As a mere number it would be lost where a signal handler raises between that call and
+    the next step.
+    """
+    cdef readonly int fd
+
+    def __cinit__(self, call, *arguments):
+        self.fd = -1
+        self.fd = call(*arguments)
+
+    def __enter__(self):
+        return self.fd
+
+    def __exit__(self, *error):
+        self.finish()
+
+    def __dealloc__(self):
+        self.finish()
+
+    cdef void finish(self) noexcept:
+        if self.fd != -1:
+            close(self.take())
+
+    cdef int take(self) noexcept:
+        cdef int fd = self.fd
+        self.fd = -1
+        return fd
+
+
+cdef object label_of(object name):
+    """A name for regions, which the collector does not look into: so it refers to nothing."""
+    return name if type(name) in (str, bytes, int) else str.__str__(str(name))
+
+
 # All mappings there are, linked by addresses. A weak dictionary would need memory, and run
 # Python code, in the child of a fork: what fails there would leave locks as they are.
 cdef void *mappings = NULL
@@ -1013,6 +1056,7 @@ cdef class Mapping:
     cdef int flags
     cdef int advice             # one of LASTING
     cdef int page_advice        # one of LASTING_FOR_PAGES, or MADV_NORMAL
+    cdef object label           # the name, for regions
     cdef bint started
     cdef bint windowed          # growable, and yet it does not follow the file's end
     cdef bint preallocate
@@ -1064,13 +1108,14 @@ cdef class Mapping:
     def __init__(self, fd, name, *, private=False, readonly=False, offset=0, length=None,
                  reserve=None, preallocate=True, on_fault="raise", keep_fd=True,
                  engine="mmap", ahead=0):
-        cdef int descriptor = fd
+        cdef int descriptor = -1 if isinstance(fd, Descriptor) else fd
         if self.started:
             raise RuntimeError("a mapping is initialised only once")
         self.started = True     # before any argument's own code runs
-        self.fd = descriptor
+        self.fd = (<Descriptor> fd).take() if isinstance(fd, Descriptor) else descriptor
         self.name = name
         try:
+            self.label = label_of(name)
             self.set_up(private, readonly, offset, length, reserve, preallocate)
             self.set_up_ahead(as_offset(ahead, "ahead"), keep_fd and engine != "pread")
             self.learn_length(-1 if length is None else as_offset(length, "length"))
@@ -1225,9 +1270,10 @@ cdef class Mapping:
     def _rename(self, name):
         """Call the file something else in errors, those of earlier views included."""
         cdef Region region
-        self.name = name
+        label = label_of(name)
+        self.name, self.label = name, label
         for region in self.regions():
-            region.rename(name)
+            region.rename(label)
 
     def _free_size(self):
         """Let a window be resized; the file then ends where the window does."""
@@ -1249,7 +1295,7 @@ cdef class Mapping:
 
     cdef Region new_region(self):
         cdef Region region = Region.__new__(Region)
-        region.name, region.device, region.inode = self.name, self.device, self.inode
+        region.name, region.device, region.inode = self.label, self.device, self.inode
         return region
 
     cdef int learn_access(self, bint private, bint readonly) except -1:
@@ -2377,23 +2423,29 @@ cdef class Mapping:
 
     cdef int64_t search_from(self, Py_buffer *needle, int64_t start, int64_t end,
                              bint backwards) except -2:
+        """Search piece by piece, which overlap by the needle, with signals in between."""
         cdef Region region
         cdef Py_ssize_t size, shrinks
-        cdef int64_t first, last
+        cdef int64_t overlap = max(needle.len - 1, 0), most = max(PIECE, 2 * needle.len)
+        cdef int64_t first, last, at, length
         cdef Search what
         cdef unsigned long total
         cdef const void *fault
         what.ranges[1] = fault_range(needle.buf, needle.len)
         what.backwards = backwards
+        self.snapshot(&size, &shrinks)
+        first, last = from_start(start, size), from_start(end, size)
         while True:
             total = load_total(&patch_total)
             region = self.snapshot(&size, &shrinks)
-            first, last = from_start(start, size), min(from_start(end, size), size)
+            last = min(last, size)
             if first > last:
                 return -1
             if self.unmapped or not fault_in_force(tick()):
                 return self.search_copies(&what, first, last)
-            what.ranges[0] = fault_range(region.data + first, last - first)
+            length = min(last - first, most)
+            at = last - length if backwards else first
+            what.ranges[0] = fault_range(region.data + at, length)
             with nogil:
                 fault = fault_call(search, &what, what.ranges)
             if load_total(&patch_total) != total:
@@ -2402,12 +2454,19 @@ cdef class Mapping:
                     continue
             if shrinks != self.shrinks:
                 continue
-            if fault == NULL:
-                return what.found - region.data if what.found != NULL else -1
-            if not covers(<const char *> what.ranges[0].start, what.ranges[0].length,
-                          fault):
-                self.raise_bus_error(EFAULT, first, 0, False, CALLER)
-            return self.search_copies(&what, first, last)
+            if fault != NULL:
+                if not covers(region.data + at, length, fault):
+                    self.raise_bus_error(EFAULT, at, 0, False, CALLER)
+                return self.search_copies(&what, first, last)
+            if what.found != NULL:
+                return what.found - region.data
+            if length == last - first:
+                return -1
+            if backwards:
+                last = at + overlap
+            else:
+                first = at + length - overlap
+            PyErr_CheckSignals()
 
     cdef int64_t search_copies(self, Search *what, int64_t first, int64_t last) except -2:
         """Search copies, which overlap by the needle, where memory cannot be searched."""
@@ -2430,6 +2489,7 @@ cdef class Mapping:
                 last = start + overlap
             else:
                 first = start + length - overlap
+            PyErr_CheckSignals()
 
     def move(self, dest, src, count):
         """Copy `count` bytes from `src` to `dest`, which may overlap, as memmove(3).
@@ -4214,10 +4274,9 @@ cdef class Positioned(Mapping):
         cdef int64_t count = as_size(size)
         with self._serial:
             self.follow()
-            return self.read_here(count)
+            return self.read_here(self._position, count)
 
-    cdef bytes read_here(self, int64_t size):
-        cdef int64_t start = self._position
+    cdef bytes read_here(self, int64_t start, int64_t size):
         cdef int64_t length = self.at_hand(start, size)
         cdef bytes data = PyBytes_FromStringAndSize(NULL, length)
         cdef int64_t count = self.fetch(PyBytes_AS_STRING(data), start, length)
@@ -4324,10 +4383,11 @@ cdef class Positioned(Mapping):
         0
         b'first\\n'
         """
-        cdef int64_t count = as_size(size)
+        cdef int64_t start, count = as_size(size)
         with self._serial:
             self.follow()
-            return self.read_here(self.length_of_line(self._position, count))
+            start = self._position      # handlers run in the search, and may move it
+            return self.read_here(start, self.length_of_line(start, count))
 
     cdef int64_t length_of_line(self, int64_t start, int64_t size) except -1:
         """Where the line ends that begins at `start`, at most `size` bytes (-1: any)."""

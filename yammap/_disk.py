@@ -5,7 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 
-from ._core import Mapping
+from ._core import Descriptor, Mapping
 
 __all__ = ["differs_on_disk", "sync_directory"]
 
@@ -14,11 +14,9 @@ _CHUNK = 1 << 20
 
 def sync_directory(path: str) -> None:
     """Write a directory's entries to the disk: fsync(2)."""
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+    with Descriptor(os.open, path, flags) as fd:
         os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def differs_on_disk(m: Mapping, offset: int, length: int) -> bool:
@@ -27,18 +25,15 @@ def differs_on_disk(m: Mapping, offset: int, length: int) -> bool:
     Read with ``O_DIRECT``, which goes past the page cache; a filesystem that cannot do so
     is believed. Bytes that change meanwhile may differ.
     """
+    flags = os.O_RDONLY | os.O_DIRECT | os.O_CLOEXEC
     try:
-        fd = os.open(
-            f"/proc/self/fd/{Mapping.fileno(m)}", os.O_RDONLY | os.O_DIRECT | os.O_CLOEXEC
-        )
+        opened = Descriptor(os.open, f"/proc/self/fd/{Mapping.fileno(m)}", flags)
     except OSError:
         return False
-    try:
+    with opened as fd:
         end = m.origin + offset + length
         start = (m.origin + offset) // mmap.PAGESIZE * mmap.PAGESIZE
         return any(_chunk_differs(m, fd, at, end) for at in range(start, end, _CHUNK))
-    finally:
-        os.close(fd)
 
 
 def _chunk_differs(m: Mapping, fd: int, start: int, end: int) -> bool:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn, SupportsIndex
 import numpy as np
 
 from ._array import array_of
-from ._core import Mapping
+from ._core import Descriptor, Mapping
 from ._disk import differs_on_disk, sync_directory
 from ._errors import BusError
 from ._lock import FIRST_BEYOND, locked
@@ -119,7 +119,7 @@ class Mmap(Records):
 
     def __init__(
         self,
-        fd: int,
+        fd: int | Descriptor,
         name: Any,
         *,
         private: bool = False,
@@ -683,21 +683,21 @@ class Mmap(Records):
         span = range(start, min(start + count, FIRST_BEYOND))
         if not span:
             raise ValueError(f"offset {offset} is beyond the largest file offset")
-        fd = self._opened_once_more(os.O_RDWR if exclusive else os.O_RDONLY)
-        with locked(fd, self.name, exclusive, span, timeout):
+        own = self._opened_once_more(os.O_RDWR if exclusive else os.O_RDONLY)
+        with own as fd, locked(fd, self.name, exclusive, span, timeout):
             yield
 
-    def _opened_once_more(self, access: int) -> int:
+    def _opened_once_more(self, access: int) -> Descriptor:
         fd = Mapping.fileno(self)
         if fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE not in (access, os.O_RDWR):
             raise io.UnsupportedOperation(
                 f"an exclusive lock needs a descriptor that writes, and that of "
                 f"{self.name!r} only reads: open it in mode 'r+', or lock it shared"
             )
-        own = os.open(f"/proc/self/fd/{fd}", access | os.O_CLOEXEC)
-        if self.closed:  # by another thread, and the number may be another file's by now
-            os.close(own)
-            len(self)  # raises
+        own = Descriptor(os.open, f"/proc/self/fd/{fd}", access | os.O_CLOEXEC)
+        len(
+            self
+        )  # raises if closed by another thread: the number may be another file's now
         return own
 
     # -- Arrays

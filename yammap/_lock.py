@@ -26,7 +26,7 @@ _LONGEST_PAUSE = 0.05
 def locked(
     fd: int, name: object, exclusive: bool, span: range, timeout: float | None
 ) -> Iterator[None]:
-    """Hold a lock on bytes, and close `fd`, which stands for the holder, with it.
+    """Hold a lock on bytes. Closing `fd`, which stands for the holder, gives it back, too.
 
     A process that was forked off inside has the descriptor as well: it only closes it, and
     leaves the lock to whoever took it.
@@ -50,7 +50,6 @@ def locked(
         if os.getpid() == owner:
             with contextlib.suppress(OSError):  # closing gives it back as well
                 _set(fd, fcntl.F_OFD_SETLK, fcntl.F_UNLCK, span)
-        os.close(fd)
 
 
 def _acquire(fd: int, kind: int, span: range, timeout: float | None) -> None:

@@ -11,13 +11,13 @@ import stat
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, overload
 
 from . import _core
-from ._core import HARMLESS
+from ._core import HARMLESS, Descriptor
 from ._file import Mmap
 from ._flags import Advice
 from ._limits import limit_behind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
 
 Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
@@ -273,9 +273,9 @@ def anonymous(size: int, name: str = "yammap", **options: Unpack[Options]) -> Mm
     return map_fd(fd, f"memfd:{name}", size, {**options})
 
 
-def memory_fd(name: str, flags: int) -> int:
+def memory_fd(name: str, flags: int) -> Descriptor:
     try:
-        return os.memfd_create(name, flags)
+        return Descriptor(os.memfd_create, name, flags)
     except OSError as error:
         if error.errno in (errno.EPERM, errno.ENOSYS):
             error.strerror = (
@@ -334,7 +334,7 @@ def check_options(
         raise ValueError(f"advice {options['advice']!r} is unknown, or destroys data")
 
 
-def _duplicate(fd: int, mode: str) -> int:
+def _duplicate(fd: int, mode: str) -> Descriptor:
     """Return a descriptor of our own, if what `fd` may do is what the mode asks for."""
     try:
         flags = fcntl.fcntl(fd, fcntl.F_GETFL)
@@ -353,7 +353,7 @@ def _duplicate(fd: int, mode: str) -> int:
     return _own_description(fd, flags)
 
 
-def _own_description(fd: int, flags: int) -> int:
+def _own_description(fd: int, flags: int) -> Descriptor:
     """Open the file once more, not to share its owner's offset and write errors.
 
     The kernel tells an error of writing to the disk once for each time a file was opened.
@@ -362,8 +362,8 @@ def _own_description(fd: int, flags: int) -> int:
     if stat.S_ISREG(os.fstat(fd).st_mode):
         kept = flags & (os.O_ACCMODE | os.O_APPEND)
         with contextlib.suppress(OSError):
-            return os.open(f"/proc/self/fd/{fd}", kept | os.O_CLOEXEC)
-    return os.dup(fd)
+            return Descriptor(os.open, f"/proc/self/fd/{fd}", kept | os.O_CLOEXEC)
+    return Descriptor(os.dup, fd)
 
 
 def _map_path(
@@ -371,7 +371,7 @@ def _map_path(
 ) -> Mmap:
     """Open a file and map it; one that this makes in vain is taken away again."""
     fd, is_new = _open_or_make(path, flags, perm)
-    made = os.fstat(fd)
+    made = os.fstat(fd.fd)
     try:
         return map_fd(fd, os.fspath(path), size, options, flags)
     except BaseException:
@@ -380,7 +380,7 @@ def _map_path(
         raise
 
 
-def _open_or_make(path: Path, flags: int, perm: int) -> tuple[int, bool]:
+def _open_or_make(path: Path, flags: int, perm: int) -> tuple[Descriptor, bool]:
     if not flags & os.O_CREAT or flags & os.O_TMPFILE == os.O_TMPFILE:
         return open_fd(path, flags, perm), False
     try:
@@ -399,14 +399,14 @@ def _unmake(path: Path, made: os.stat_result) -> None:
             os.unlink(path)
 
 
-def open_fd(path: Path, flags: int, perm: int) -> int:
+def open_fd(path: Path, flags: int, perm: int) -> Descriptor:
     if flags & os.O_ACCMODE == os.O_WRONLY:
         raise ValueError(f"flags {flags:#o} only write, and a mapping must read: O_RDWR")
     _refuse_to_wait(path)
     if flags & os.O_TRUNC:
         _refuse_to_cut(path)
     try:
-        return os.open(path, flags | os.O_CLOEXEC, perm)
+        return Descriptor(os.open, path, flags | os.O_CLOEXEC, perm)
     except OSError as error:
         error.strerror = f"{error.strerror}{limit_behind(error.errno or 0)}"
         raise
@@ -431,11 +431,11 @@ def _refuse_to_cut(path: Path) -> None:
         os.getxattr(path, "user.yammap.ahead")
     except OSError:
         return
-    Mmap(os.open(path, os.O_RDWR | os.O_CLOEXEC), path).close()
+    Mmap(Descriptor(os.open, path, os.O_RDWR | os.O_CLOEXEC), path).close()
 
 
 def map_fd(
-    fd: int,
+    fd: Descriptor,
     name: str | bytes | int,
     size: int | None,
     options: dict[str, Any],
@@ -444,13 +444,16 @@ def map_fd(
     """Map a descriptor; a new file gets its size, its first sync writes the directory."""
     keep_fd = size is None or options.pop("keep_fd", True)
     m = Mmap(fd, name, **options)
-    with _closing_on_error(m):
+    try:
         if flags & os.O_CREAT and not isinstance(name, int):
             m._unsynced_directory = os.path.dirname(os.path.realpath(os.fsdecode(name)))
         if size is not None:
             _set_size(m, size, preallocate=options.get("preallocate", True))
         if not keep_fd:
             m._drop_descriptor()
+    except BaseException:
+        m.close()
+        raise
     return m
 
 
@@ -464,12 +467,3 @@ def _set_size(m: Mmap, size: int, *, preallocate: bool) -> None:
 def _has_holes(m: Mmap) -> bool:
     status = os.fstat(_core.Mapping.fileno(m))
     return status.st_blocks * 512 < status.st_size
-
-
-@contextlib.contextmanager
-def _closing_on_error(m: Mmap) -> Iterator[None]:
-    try:
-        yield
-    except BaseException:
-        m.close()
-        raise

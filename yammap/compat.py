@@ -18,7 +18,7 @@ from operator import index
 from typing import TYPE_CHECKING, Any, SupportsIndex, cast
 
 from . import _flags
-from ._core import Mapping
+from ._core import Descriptor, Mapping
 from ._errors import BusError
 from ._file import Mmap
 from ._flags import *  # noqa: F403
@@ -745,17 +745,13 @@ def _checked_size(fileno: int | None, size: int, offset: int) -> int:
     return size or status.st_size - offset
 
 
-def _new_memory(size: int) -> tuple[int, str]:
-    fd = memory_fd("mmap", os.MFD_CLOEXEC)
-    try:
-        os.truncate(fd, size)
-    except BaseException:
-        os.close(fd)
-        raise
-    return fd, "memfd:mmap"
+def _new_memory(size: int) -> tuple[Descriptor, str]:
+    memory = memory_fd("mmap", os.MFD_CLOEXEC)
+    os.truncate(memory.fd, size)
+    return memory, "memfd:mmap"
 
 
-def _own_descriptor(fileno: int) -> tuple[int, str | int]:
+def _own_descriptor(fileno: int) -> tuple[Descriptor, str | int]:
     """Open the file once more, and return its name as well.
 
     Not to share its owner's write errors, which the kernel tells once for each opening,
@@ -767,5 +763,5 @@ def _own_descriptor(fileno: int) -> tuple[int, str | int]:
     link = f"/proc/self/fd/{fileno}"
     with contextlib.suppress(OSError):
         name = os.readlink(link)
-        return os.open(link, mode | os.O_CLOEXEC), name
-    return os.dup(fileno), fileno
+        return Descriptor(os.open, link, mode | os.O_CLOEXEC), name
+    return Descriptor(os.dup, fileno), fileno
