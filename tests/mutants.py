@@ -38,7 +38,7 @@ MUTANTS = [
     Mutant(
         "a repeated signal is nobody's",
         "_fault.c",
-        "if (guard != NULL && !guard->is_repeated && is_sent_by_itself(info))",
+        "if (guard != NULL && !is_second && is_sent_by_itself(info))",
         "if (0)",
         "faults/test_signals.py::test_34_faulthandler_enabled_after_and_a_fault_at_once",
     ),

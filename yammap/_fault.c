@@ -26,12 +26,14 @@ struct guard {
     sigjmp_buf escape;
     struct range ranges[2];
     const void *volatile address;   /* NULL: a signal told of a fault, and not where */
-    volatile int is_repeated;
 };
 
 /* initial-exec: the handler may not call __tls_get_addr(), which can allocate. */
 static _Thread_local struct guard *volatile active
     __attribute__((tls_model("initial-exec")));
+
+/* Whether the guarded call is the second one, after such a signal. */
+static _Thread_local volatile int is_second __attribute__((tls_model("initial-exec")));
 
 _Thread_local unsigned fault_looked __attribute__((tls_model("initial-exec")));
 
@@ -218,10 +220,8 @@ static void on_sigbus(int signo, siginfo_t *info, void *context)
 
     if (guard != NULL && info->si_code > 0 && covers(guard, info->si_addr))
         escape(guard, info->si_addr, context);
-    if (guard != NULL && !guard->is_repeated && is_sent_by_itself(info)) {
-        guard->is_repeated = 1;
+    if (guard != NULL && !is_second && is_sent_by_itself(info))
         escape(guard, NULL, context);
-    }
     if (!is_patched(info, context))
         chain(signo, info, context, (uintptr_t)__builtin_frame_address(0));
     errno = saved_errno;
@@ -312,13 +312,32 @@ static void enter(struct guard *guard)
     atomic_signal_fence(memory_order_seq_cst);
 }
 
-/* A signal that told of no fault after all was meant for whoever had SIGBUS before. */
-static void leave(const struct guard *guard)
+static void leave(void)
 {
     atomic_signal_fence(memory_order_seq_cst);
     active = NULL;
-    if (guard->is_repeated)
+}
+
+/* After the second call: a signal that told of no fault was meant for somebody else. */
+static const void *ended(const void *fault)
+{
+    is_second = 0;
+    if (fault == NULL)
         raise(SIGBUS);
+    return fault;
+}
+
+static const void *copy_again(void *target, const void *source, size_t length)
+{
+    is_second = 1;
+    return ended(fault_copy(target, source, length));
+}
+
+static const void *call_again(void (*function)(void *), void *argument,
+                              const struct fault_range ranges[2])
+{
+    is_second = 1;
+    return ended(fault_call(function, argument, ranges));
 }
 
 /* memmove, not memcpy: source and target may both be views of one mapping. */
@@ -328,12 +347,11 @@ const void *fault_copy(void *target, const void *source, size_t length)
 
     guard.ranges[0] = range_of(target, length);
     guard.ranges[1] = range_of(source, length);
-    guard.is_repeated = 0;
-    if (sigsetjmp(guard.escape, 0) && guard.address != NULL)
-        return guard.address;
+    if (sigsetjmp(guard.escape, 0))
+        return guard.address != NULL ? guard.address : copy_again(target, source, length);
     enter(&guard);
     memmove(target, source, length);
-    leave(&guard);
+    leave();
     return NULL;
 }
 
@@ -344,12 +362,12 @@ const void *fault_call(void (*function)(void *), void *argument,
 
     guard.ranges[0] = range_of(ranges[0].start, ranges[0].length);
     guard.ranges[1] = range_of(ranges[1].start, ranges[1].length);
-    guard.is_repeated = 0;
-    if (sigsetjmp(guard.escape, 0) && guard.address != NULL)
-        return guard.address;
+    if (sigsetjmp(guard.escape, 0))
+        return guard.address != NULL ? guard.address
+                                     : call_again(function, argument, ranges);
     enter(&guard);
     function(argument);
-    leave(&guard);
+    leave();
     return NULL;
 }
 

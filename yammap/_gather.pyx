@@ -317,7 +317,6 @@ cdef class Batch:
         When the sizes of the buffers do not agree.
     """
     cdef Hold hold
-    cdef object name
     cdef Py_buffer index, buffer, starts
     cdef Records records
     cdef int64_t given_rows, first
@@ -328,7 +327,6 @@ cdef class Batch:
                   bint writing=False):
         cdef Records *r = &self.records
         self.hold = mapping._hold(writing)
-        self.name = mapping.name
         PyObject_GetBuffer(index, &self.index, PyBUF_SIMPLE)
         PyObject_GetBuffer(buffer, &self.buffer,
                            PyBUF_SIMPLE if writing else PyBUF_WRITABLE)
@@ -403,7 +401,7 @@ cdef class Batch:
             r.rows = max(0, size - r.length + 1)
         elif r.rows and r.base + max(0, r.step * (r.rows - 1)) + r.length > size:
             raise ValueError(f"{r.rows} records from offset {r.base} are not all in "
-                             f"{self.name!r} any more, which has {size} bytes")
+                             f"{self.hold.mapping.name!r} any more, which has {size} bytes")
         return 0
 
     cdef int refuse(self, int64_t i) except -1:
@@ -412,7 +410,7 @@ cdef class Batch:
             raise IndexError(f"index {r.index[i]} is out of bounds for axis 0 with size "
                              f"{self.given_rows}")
         raise ValueError(f"record {self.first + i}, {length_of(r, i)} bytes at offset "
-                         f"{r.index[i]}, is not in {self.name!r}, which has "
+                         f"{r.index[i]}, is not in {self.hold.mapping.name!r}, which has "
                          f"{self.hold.length} bytes")
 
     def copy(self):
