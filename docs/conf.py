@@ -36,7 +36,7 @@ numpydoc_show_class_members = False  # reference/*.rst lists them by subject
 # not), and begins with a capital letter (where a property begins with its type).
 numpydoc_validation_checks = {"all", "SA01", "ES01", "EX01", "SS02"}
 # A tuple, documented field by field; a class of Cython, which does not tell its signature.
-numpydoc_validation_exclude = {r"yammap\.Fault$", r"yammap\.Mapping$"}
+numpydoc_validation_exclude = {r"yammap\.Fault(\.\w+)?$", r"yammap\.Mapping$"}
 
 highlight_language = "text"  # of literal blocks without a language
 myst_enable_extensions = ["colon_fence"]

@@ -634,10 +634,10 @@ class Mmap(Records):
             Seconds to wait, 0 not at all; by default as long as it takes. Signals are
             handled meanwhile, and a handler may raise.
 
-        Returns
-        -------
-        context manager
-            It takes the lock where the block is entered.
+        Yields
+        ------
+        None
+            Inside the block, the caller holds the lock.
 
         Raises
         ------
@@ -654,10 +654,10 @@ class Mmap(Records):
         Notes
         -----
         Each block has an open file description of its own (``F_OFD_SETLK``). So, other
-        than a lock by `fcntl.lockf`, it does not go when somebody in the process closes
+        than a lock by ``fcntl.lockf``, it does not go when somebody in the process closes
         another descriptor of the file; and a block inside a block waits for itself, as it
-        does with a `threading.Lock`, unless both are shared. It keeps off those who lock by
-        `fcntl.lockf`, and they it, but has nothing to do with `fcntl.flock`.
+        does with a ``threading.Lock``, unless both are shared. It keeps off those who lock by
+        ``fcntl.lockf``, and they it, but has nothing to do with ``fcntl.flock``.
 
         A process forked off inside the block shares the lock. It is given back where the
         block is left in the process that took it, or when all of them have ended.

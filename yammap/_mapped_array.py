@@ -97,7 +97,7 @@ class MappedArray(Elementwise):
 
     Files are known again by their inode, by the time at which they were made, where the
     filesystem tells it, and in memory by the filesystem; never by what writing changes. A
-    pickle, and the name that Dask gives, are others once the file was changed (`os.stat`,
+    pickle, and the name that Dask gives, are others once the file was changed (``os.stat``,
     ``st_mtime_ns`` and ``st_ctime_ns``), so that caches keep no stale results. They do not
     show what was stored through a mapping since its pages have waited to be written to the
     disk, or at all on tmpfs.

@@ -32,7 +32,6 @@ def what_is_refused(path: Path, m: yammap.Mmap) -> None:
     yammap.open_array(path, offset="start")  # type: ignore[arg-type]
     m.write("text")  # type: ignore[arg-type]
     m.read_at(10, 0)  # type: ignore[arg-type]
-    m.name = "other"  # type: ignore[misc]
 
 
 def reading_and_writing(m: yammap.Mmap, data: memoryview) -> None:
