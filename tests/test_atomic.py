@@ -182,3 +182,20 @@ def test_two_make_one_file_at_the_same_time(path, way):
         assert path.read_bytes() == b"second"
     assert path.read_bytes() == b"first"
     assert os.listdir(path.parent) == [path.name]
+
+
+def test_a_forked_child_leaves_the_file_to_its_parent(tmp_path, child):
+    child("""
+        import os, yammap
+
+        with yammap.atomic_create("file", 5) as m:
+            pid = os.fork()
+            if pid:
+                assert os.waitpid(pid, 0)[1] == 0
+                assert not os.path.exists("file")
+                m[:] = b"whole"
+        if not pid:
+            os._exit(0)
+        with open("file", "rb") as file:
+            assert file.read() == b"whole"
+        """)

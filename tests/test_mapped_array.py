@@ -1046,3 +1046,60 @@ def test_the_token_is_of_the_file_and_not_of_its_bytes(cube, path):
     tokens.add(yammap.MappedArray(path, "<i4", SHAPE, 2).__dask_tokenize__())
     tokens.add(yammap.MappedArray(path, "<u4", SHAPE, 3).__dask_tokenize__())
     assert len(tokens) == 4
+
+
+@pytest.mark.parametrize(
+    "name", ["same", "linked", "link", "renamed", "descriptor", "memory"]
+)
+def test_a_view_of_the_file_is_assigned_as_in_memory_by_whatever_name(
+    tmp_path, monkeypatch, name
+):
+    """NumPy sees by addresses what overlaps, and a file has other ones in each mapping."""
+    monkeypatch.chdir(tmp_path)
+    np.arange(10).tofile("same")
+    if name == "memory":
+        m = yammap.anonymous(80)
+        view = m.array(int)
+        view[:] = range(10)
+        handle = yammap.MappedArray.of(view)
+    else:
+        if name == "linked":
+            os.link("same", "linked")
+        if name == "link":
+            os.symlink("same", "link")
+        opened = {"descriptor": os.open("same", os.O_RDWR), "renamed": "same"}.get(
+            name, name
+        )
+        view = yammap.open_array(opened, int, "r+")
+        if name == "renamed":
+            os.rename("same", name)
+        handle = yammap.MappedArray(name if name == "renamed" else "same", int, mode="r+")
+    handle[...] = view[::-1]
+    assert handle[...].tolist() == [*range(9, -1, -1)]
+
+
+def test_rows_are_taken_into_the_file_they_come_from(path):
+    np.arange(8.0).tofile(path)
+    handle = yammap.MappedArray(path, "f8", (-1, 2), mode="r+")
+    assert handle.take([1, 0], out=handle[0:2]).tolist() == [[2, 3], [0, 1]]
+    assert handle[:2].tolist() == [[2, 3], [0, 1]]
+
+
+def test_rows_are_taken_into_their_own_indices(path):
+    np.arange(4)[::-1].tofile(path)
+    handle = yammap.MappedArray(path, int)
+    indices = np.array([3, 2, 1, 0])
+    assert handle.take(indices, out=indices) is indices
+    assert indices.tolist() == [0, 1, 2, 3]
+
+
+def test_appending_spares_an_array_behind_it(path):
+    """NumPy saves many into one file; and those are no rows of a killed append."""
+    with open(path, "wb") as file:
+        np.save(file, np.zeros(2))
+        np.save(file, np.arange(3.0))
+    before = path.read_bytes()
+    handle = yammap.MappedArray(path, mode="r+")
+    with pytest.raises(ValueError, match="another array begins at 144"):
+        handle.append([1.0, 2.0])
+    assert path.read_bytes() == before

@@ -153,6 +153,7 @@ class _Draft:
             for end in (slot, f"{slot}-{secrets.token_hex(8)}")
         ]
         self._opened: list[Descriptor] = []
+        self._owner = os.getpid()
 
     @property
     def fd(self) -> int:
@@ -170,7 +171,12 @@ class _Draft:
             _take_after(self.fd, old)
 
     def publish(self) -> None:
-        """Put the file in its place. linkat(2) cannot replace, so it takes two calls."""
+        """Put the file in its place. linkat(2) cannot replace, so it takes two calls.
+
+        A process that was forked off inside the block leaves the file to its parent.
+        """
+        if os.getpid() != self._owner:
+            return
         if os.fstat(self.fd).st_nlink == 0:
             self._claim(partial(_link, self.fd))
         os.replace(self._hidden, self.path)
@@ -179,7 +185,7 @@ class _Draft:
         """Let go of the file, and of the hidden name that it may still have."""
         for opened in self._opened:
             with opened as fd:
-                for name in self._names:
+                for name in self._names if os.getpid() == self._owner else ():
                     with contextlib.suppress(FileNotFoundError):
                         if os.path.samestat(os.lstat(name), os.fstat(fd)):
                             os.unlink(name)

@@ -656,8 +656,8 @@ class Mmap(Records):
         Each block has an open file description of its own (``F_OFD_SETLK``). So, other
         than a lock by ``fcntl.lockf``, it does not go when somebody in the process closes
         another descriptor of the file; and a block inside a block waits for itself, as it
-        does with a ``threading.Lock``, unless both are shared. It keeps off those who lock by
-        ``fcntl.lockf``, and they it, but has nothing to do with ``fcntl.flock``.
+        does with a ``threading.Lock``, unless both are shared. It excludes those who lock
+        by ``fcntl.lockf``, and they exclude it; ``fcntl.flock`` is another kind of lock.
 
         A process forked off inside the block shares the lock. It is given back where the
         block is left in the process that took it, or when all of them have ended.

@@ -7,6 +7,7 @@ import errno
 import fcntl
 import os
 import struct
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -57,7 +58,7 @@ def _acquire(fd: int, kind: int, span: range, timeout: float | None) -> None:
         _set(fd, fcntl.F_OFD_SETLKW, kind, span)
         return
     # The kernel can wait only without an end, or until a signal, which is the program's.
-    deadline, pause = time.monotonic() + timeout, 0.001
+    deadline, pause = time.monotonic() + min(timeout, threading.TIMEOUT_MAX), 0.001
     while not _try(fd, kind, span):
         if (left := deadline - time.monotonic()) <= 0:
             raise TimeoutError(errno.ETIMEDOUT, f"still locked by others after {timeout} s")

@@ -17,9 +17,9 @@ from ._file import Mmap
 from ._flags import Advice
 from ._layout import Layout, contiguous, layout_in
 from ._npy import MAGIC, Header, is_npy, layout_of_npy, read_header
-from ._open import absolute, reopen
+from ._open import reopen
 from ._records import integers
-from ._source import Source, file_of, locate, reach, source_at
+from ._source import Place, Source, file_of, locate, reach, source_at
 from ._stream import AHEAD
 
 if TYPE_CHECKING:
@@ -384,19 +384,23 @@ class MappedArray(Elementwise):
 
     def _comparable(self, value: Any) -> Any:
         """Return an array of this file at addresses by which NumPy sees what overlaps."""
-        if isinstance(value, MappedArray | memoryview):
+        if isinstance(value, memoryview) or hasattr(value, "__array__"):
             value = np.asarray(value)
-        if self._mode == "c" or not isinstance(value, np.ndarray) or value.base is None:
-            return value
-        with contextlib.suppress(ValueError):  # it is not of any mapping
-            place = locate(value)
-            name = place.name
-            if isinstance(name, str | bytes):
-                name = absolute(name)
-            same_name = name in (self.path, self.mapping.name)
-            if same_name and place.file == file_of(self.mapping) and not place.private:
-                return self._in_the_one_mapping(_layout_of(value, place.offset))
+        if isinstance(value, np.ndarray) and (place := self._place_here(value)):
+            return self._in_the_one_mapping(_layout_of(value, place.offset))
         return value
+
+    def _place_here(self, array: NDArray[Any]) -> Place | None:
+        """Return where an array's memory is in this file, opened by whatever name.
+
+        Changes of mode ``"c"`` are in no file.
+        """
+        if self._mode != "c" and array.base is not None:
+            with contextlib.suppress(ValueError):  # it is not of any mapping
+                place = locate(array)
+                if place.file == file_of(self.mapping) and not place.private:
+                    return place
+        return None
 
     @property
     def _is_large(self) -> bool:
@@ -475,6 +479,9 @@ class MappedArray(Elementwise):
                 f"{result.shape} and {result.dtype}"
             )
         rows = integers(index.reshape(-1), "indices", IndexError)
+        if out is not None and (np.may_share_memory(out, rows) or self._place_here(out)):
+            out[...] = self.take(index, threads=threads)  # rows not to be overwritten first
+            return out
         if self.size and self._layout.row.is_contiguous:
             layout = {"rows": len(self), "offset": self.offset, "step": self.strides[0]}
             self.mapping._take_rows(rows, result, threads=threads, **layout)
@@ -637,6 +644,9 @@ class MappedArray(Elementwise):
         header = read_header(m)
         if header.layout_of(self.dtype) != self._layout or header.order == "F":
             self._refuse_part(f"its header says {header.layout.shape}, {header.order!r}")
+        # Other bytes there are rows of an append that was killed before it wrote a header.
+        if m.pread(len(MAGIC), end) == MAGIC:
+            self._refuse_part(f"another array begins at {end}, where it ends")
         return header
 
     def _refuse_part(self, reason: str) -> NoReturn:
