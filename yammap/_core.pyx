@@ -915,7 +915,7 @@ cdef class Descriptor:
 
 
 cdef object label_of(object name):
-    """A name for regions, which the collector does not look into: so it refers to nothing."""
+    """A name for regions, which the collector does not enter: so it refers to nothing."""
     return name if type(name) in (str, bytes, int) else str.__str__(str(name))
 
 
