@@ -100,6 +100,7 @@ class Lab:
         self.directory = directory
         self.scale = scale
         self._stack = ExitStack()
+        self._open = self._stack.enter_context(ExitStack())
 
     def __enter__(self) -> Lab:
         return self
@@ -129,6 +130,18 @@ class Lab:
 
     @cached_property
     def big(self) -> Store:
+        """The large file, opened."""
+        return self._open.enter_context(open_store(self._tokens_file))
+
+    def open_anew(self) -> None:
+        """Have the large file opened again: a file keeps the readahead of its opening."""
+        if "big" in self.__dict__:
+            self.big.evict()  # what an array still maps would stay in memory
+            self._open.close()
+            del self.big
+
+    @cached_property
+    def _tokens_file(self) -> Path:
         """8 GiB of tokens: those of the standard library over and over again."""
         size = max(self.sized(8 * KIB), 16 * MIB)
         free = shutil.disk_usage(self.directory).free
@@ -136,7 +149,7 @@ class Lab:
             raise OSError(f"{self.directory}: {size} bytes are needed, {free} are free")
         path = self.directory / "big.bin"
         self._write(path, self.tokens.tobytes(), size)
-        return self._stack.enter_context(open_store(path))
+        return path
 
     @cached_property
     def hot(self) -> Store:

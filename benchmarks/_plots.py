@@ -9,7 +9,7 @@ from typing import Any
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from ._report import picture_of, races_by_title
+from ._report import heading, picture_of, races_by_title
 
 __all__ = ["draw"]
 
@@ -40,7 +40,7 @@ def ratios(races: list[dict[str, Any]], figure: Figure) -> None:
         axes.barh(y, middle - 1, left=1, color=colour, height=0.6)
         axes.plot((low, high), (y, y), color=GREY)
         axes.plot(row["reach"], y, "|", color=COLOURS[1], markersize=13, markeredgewidth=2)
-    labels = [f"{race['title']}  |  {row['what']}" for race, row in rows]
+    labels = [f"{heading(race)}  |  {row['what']}" for race, row in rows]
     axes.set_yticks(range(len(rows)), labels)
     axes.set_xscale("log")
     axes.axvline(1, color=GREY, linewidth=0.8)
@@ -62,7 +62,7 @@ def curve(races: list[dict[str, Any]], figure: Figure) -> None:
             values = [1 / row["seconds"][1] for row in rows]
         label = rows[0]["what"]
         axes.plot([race["x"] for race in races], values, "o-", color=colour, label=label)
-    axes.set(xscale="log", yscale="log", xlabel=races[0]["axis"], title=races[0]["title"])
+    axes.set(xscale="log", yscale="log", xlabel=races[0]["axis"], title=heading(races[0]))
     axes.set_ylabel(f"{kind}, MiB" if kind else "records a second")
     axes.set_xticks([race["x"] for race in races], [f"{race['x']:,g}" for race in races])
     axes.minorticks_off()

@@ -1,7 +1,7 @@
 """How contenders are timed: each of their rounds right beside one of yammap's.
 
-A machine's speed drifts, and it does so for both of a pair, so the ratios of the pairs are
-steadier than the ratio of two medians.
+A machine's speed drifts, and it does so for both of a pair, so yammap's time from the same
+rounds stands beside each contender's, and the ratio is that of these two medians.
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ class Race:
     `work` gives the operations of a round by its number, `before` is done before each
     contender's turn. `limits` are yammap's own: the most "seconds" an operation may take
     in any round, or bytes of a kind of memory. Races that differ in `x` alone make a curve.
+    A `cold` one depends on how far the kernel reads around a fault.
     """
 
     title: str
@@ -61,6 +62,7 @@ class Race:
     note: str = ""
     axis: str = ""
     x: float | None = None
+    cold: bool = False
 
     def turn(self, contender: Contender, number: int) -> Measured:
         """Return what one operation took `contender` in a round."""
@@ -94,7 +96,7 @@ def run(race: Race, budget: float, progress: Progress = lambda _: None) -> dict[
         progress(f"{race.title}: {contender.what}")
         pairs = list(rounds(race, contender, budget))
         rows.append(row_of(contender, pairs, len(race.work(0)[: contender.most])))
-    kept = ("title", "size", "note", "axis", "x")
+    kept = ("title", "size", "note", "axis", "x", "cold")
     return {key: getattr(race, key) for key in kept} | {
         "limits": dict(race.limits),
         "rows": rows,
@@ -138,13 +140,17 @@ def row_of(
 ) -> dict[str, Any]:
     """Return a contender's quartiles, and the most memory it took."""
     theirs = [mine for mine, _ in pairs]
+    seconds = quartiles([mine.seconds for mine in theirs])
+    yammap = float(np.median([ours.seconds for _, ours in pairs]))
+    low, _, high = quartiles([mine.seconds / ours.seconds for mine, ours in pairs])
     return {
         "what": contender.what,
         "operations": operations,
         "rounds": len(pairs),
-        "seconds": quartiles([mine.seconds for mine in theirs]),
+        "seconds": seconds,
+        "yammap": yammap,
         "worst": max(mine.seconds for mine in theirs),
-        "ratio": quartiles([mine.seconds / ours.seconds for mine, ours in pairs]),
+        "ratio": [low, seconds[1] / yammap, high],
         "reach": contender.reach,
         "memory": {
             kind: max(mine.memory[kind] for mine in theirs) for kind in theirs[0].memory

@@ -60,6 +60,7 @@ def races(lab: Lab) -> Iterator[Race]:
             work=partial(positions, count=shape[0], span=store.size, size=PAGE, step=PAGE),
             size=PAGE,
             before=store.evict,
+            cold=True,
             note="fio goes past the page cache, and always has 64 requests under way. A "
             "batch has none before its first record and fewer towards its last, and leaves "
             "its pages in the page cache. Where free memory goes back to the host of a "

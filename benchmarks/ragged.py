@@ -83,6 +83,7 @@ def cold(lab: Lab) -> Race:
         work,
         size=2050,
         before=store.evict,
+        cold=True,
     )
 
 

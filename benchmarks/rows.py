@@ -67,6 +67,7 @@ def of_big(lab: Lab) -> Iterator[Race]:
         partial(indices, count=count, rows=len(array)),
         size=KIB,
         before=store.evict,
+        cold=True,
         note="np.memmap reads nearly the whole file for them, 8 MiB and more for each.",
     )
     span = lab.sized(1024)

@@ -21,7 +21,8 @@ def cold(
     """Return one point of a curve of cold records."""
     count = lab.scaled(COUNT, 16)
     work = partial(positions, count=count, span=span, size=SIZE)
-    return Race(title, contenders, work, SIZE, lab.big.evict, 5, axis=axis, x=x)
+    before = lab.big.evict
+    return Race(title, contenders, work, SIZE, before, 5, axis=axis, x=x, cold=True)
 
 
 def batches(lab: Lab) -> Iterator[Race]:

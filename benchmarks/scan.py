@@ -109,6 +109,7 @@ def race(store: Store, size: int, reach: float | None = None, **terms: Any) -> R
         work=lambda _: range(size),
         size=1,
         before=store.evict,
+        cold=True,
         **terms,
     )
 

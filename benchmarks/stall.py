@@ -68,6 +68,7 @@ def races(lab: Lab) -> Iterator[Race]:
         [watched(way) for way in ways],
         work=partial(positions, count=shape[0], span=store.size, size=shape[1]),
         before=store.evict,
+        cold=True,
         limits={"seconds": 5e-3},
         note="The interpreter's switch interval is 5 ms: a thread that keeps the GIL, as a "
         "slice does while it waits for the disk, is asked for it no sooner.",

@@ -5,10 +5,13 @@ It is a test, not a measurement, for which there is `yammap bench`; sizes are sm
 
 import json
 import re
+import signal
 
 import pytest
 from click.testing import CliRunner
-from yammap._bench._race import Contender, Race, run
+from yammap._bench import _readahead
+from yammap._bench._race import Contender, Measured, Race, row_of, run
+from yammap._bench._report import cells
 from yammap._bench._run import SCENARIOS
 
 from yammap._cli import bench, commands
@@ -22,6 +25,8 @@ def test_scenario(name, lab, benchmark):
     races = benchmark.pedantic(once)
     benchmark.extra_info["races"] = races
     for race in races:
+        for row in race["rows"]:
+            assert row["ratio"][1] == row["seconds"][1] / row["yammap"]
         assert all(row["seconds"][0] > 0 and row["ratio"][0] > 0 for row in race["rows"])
 
 
@@ -64,7 +69,9 @@ def test_command_writes_table_json_plots_and_report(tmp_path):
     }
     assert "<svg" in (plots / "reach.svg").read_text()
     document = invoke("report", str(file))
-    assert re.search(r"\| token windows, cold \| .* \| at least 20x \| ", document)
+    assert re.search(
+        r"\| token windows, cold, read_ahead_kb \w+ \| .* \| at least 20x \| ", document
+    )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["plots", "results.json"]
 
 
@@ -73,3 +80,35 @@ def test_contender_that_comes_to_other_bytes_is_reported():
     race = Race("race", contenders, lambda _: range(1, 9))
     with pytest.raises(RuntimeError, match="race: other came to other bytes"):
         run(race, budget=0)
+
+
+UNITS = {"ps": 1e-12, "ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1}
+
+
+def seconds(text):
+    number, unit = text.split()
+    return float(number) * UNITS[unit]
+
+
+def test_ratio_in_a_table_is_that_of_the_times_beside_it():
+    theirs, ours = (535e-9, 2e-6, 9e-6), (138e-9, 1.02e-6, 1.1e-6)
+    pairs = [(Measured(a), Measured(b)) for a, b in zip(theirs, ours, strict=True)]
+    row = row_of(Contender("other", len), pairs, 1)
+    race = {"axis": "", "size": None, "rows": [row]}
+    ((_, time, yammap, _, ratio),) = cells(race)
+    shown = float(ratio.split()[0])
+    assert shown == pytest.approx(seconds(time) / seconds(yammap), abs=0.02)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_readahead_is_put_back_after_a_signal(number, tmp_path):
+    own = _readahead.get(tmp_path)
+
+    def interrupted():
+        with _readahead.kept(tmp_path):
+            _readahead.put(tmp_path, 256)
+            signal.raise_signal(number)
+
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        interrupted()
+    assert _readahead.get(tmp_path) == own

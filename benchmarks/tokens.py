@@ -30,6 +30,7 @@ def races(lab: Lab) -> Iterator[Race]:
         work=partial(positions, count=shape[0], span=store.size, size=WINDOW, step=2),
         size=WINDOW,
         before=store.evict,
+        cold=True,
     )
     span = lab.sized(1024)
     store.warm(span)
