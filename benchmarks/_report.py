@@ -30,7 +30,7 @@ Everything here was measured in one run, by
 
 ```sh
 pip install '.[bench]'
-yammap bench --json docs/performance.json --plots docs/plots
+yammap bench --scale {scale:g} --seconds {seconds:g} --json docs/performance.json --plots docs/plots
 yammap report docs/performance.json > docs/performance.md
 ```
 
@@ -39,20 +39,20 @@ on {machine}, {software}, {date}.
 Take the figures as ratios. A machine's speed drifts, so each round of a contender is run right
 beside one of yammap's own, the two taking turns in going first. A row shows the median of the
 contender's rounds, that of yammap's rounds beside them, and the first over the second, so above 1
-yammap is faster; the quartiles of the pairs' own ratios are in brackets. The distance from 1.00 of the row that is yammap itself is the noise. Rounds read at
-other places each time. *Cold* means: the whole file evicted before each round, and mincore(2)
+yammap is faster; the quartiles of the pairs' own ratios are in brackets. The distance from 1.00 of
+the row that is yammap itself is the noise. Rounds read at other places each time. *Cold* means: the whole file evicted before each round, and mincore(2)
 asked that less than a hundredth of it is in memory; the host of a virtual machine may still have
 it in its own. *Warm* is in the page cache, as read in sequence, mapped by everybody, and
 touched.
 
 A cold race depends on `read_ahead_kb`, how far the kernel reads around a fault: the farther, the
 slower all that let it fault at random. So each race is run at Linux's default of 128, where that can
-be set, and its title says what it was; targets are judged there. The cold tables stand here once
+be set, and the title of a cold one says what it was; targets are judged there. The cold tables stand here once
 more, of three rounds at most, at the setting of this machine{own}.
 """
 REFUSED = "\n**`read_ahead_kb` could not be set to 128 here; titles tell what it was.**\n"
 SCALED = (
-    "\n**Sizes are {scale:g} times those of the report: this run shows that it runs.**\n"
+    "\n**Sizes are {scale:g} times the full ones: the large file has {scale:g} x 8 GiB.**\n"
 )
 
 

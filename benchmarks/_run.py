@@ -86,7 +86,13 @@ def measure(
                 kept = {"scenario": name, "read_ahead_kb": kib}
                 races.append(kept | run(race, budget, tell))
             progress.advance(task)
-    return {**machine(), "scale": scale, "own_read_ahead_kb": own, "races": races}
+    return {
+        **machine(),
+        "scale": scale,
+        "seconds": budget,
+        "own_read_ahead_kb": own,
+        "races": races,
+    }
 
 
 def races_of(name: str, lab: Lab, own: int | None) -> Iterator[tuple[int | None, Race]]:

@@ -68,7 +68,7 @@ def of_big(lab: Lab) -> Iterator[Race]:
         size=KIB,
         before=store.evict,
         cold=True,
-        note="np.memmap reads nearly the whole file for them, 8 MiB and more for each.",
+        note="np.memmap reads as far around each as the readahead goes.",
     )
     span = lab.sized(1024)
     store.warm(span)
