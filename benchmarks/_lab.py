@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from gc import collect
 from pathlib import Path
 from time import sleep
 from typing import Any, Literal
@@ -106,6 +107,7 @@ class Lab:
         return self
 
     def __exit__(self, *_: object) -> None:
+        collect()  # cycles of a race may still hold views, which keep an `mmap` open
         self._stack.close()
 
     def scaled(self, count: int, least: int = 1) -> int:
@@ -137,6 +139,7 @@ class Lab:
         """Have the large file opened again: a file keeps the readahead of its opening."""
         if "big" in self.__dict__:
             self.big.evict()  # what an array still maps would stay in memory
+            collect()
             self._open.close()
             del self.big
 
