@@ -123,6 +123,10 @@ class FileIO(yammap.Mmap):
         self.require(self.reads)
         return super().readinto(buffer)
 
+    def readline(self, size=-1, /):
+        self.require(self.reads)
+        return super().readline(size)
+
     def write(self, data, /):
         self.require(self.writes)
         return super().write(data)
