@@ -2,7 +2,9 @@
 
 import os
 import stat
+import tempfile
 import textwrap
+from pathlib import Path
 
 import pytest
 
@@ -66,14 +68,21 @@ def test_the_owner_is_that_of_the_file_that_is_replaced(path, way):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root makes files of others")
-def test_a_group_that_cannot_be_kept_lends_its_rights_to_no_other(tmp_path, child):
-    (tmp_path / "file").write_bytes(b"old")
-    (tmp_path / "file").chmod(0o674)
-    os.chown(tmp_path / "file", 0, 5678)
-    for directory in (tmp_path, *tmp_path.parents[:3]):
-        directory.chmod(0o777)
-    child("""
+@pytest.fixture
+def open_directory():
+    """A directory that every user may write; those of pytest are for one user."""
+    with tempfile.TemporaryDirectory() as directory:
+        os.chmod(directory, 0o777)
+        yield Path(directory)
+
+
+def test_a_group_that_cannot_be_kept_lends_its_rights_to_no_other(open_directory, child):
+    (open_directory / "file").write_bytes(b"old")
+    (open_directory / "file").chmod(0o674)
+    os.chown(open_directory / "file", 0, 5678)
+    child(f"""
         import os, yammap
+        os.chdir({str(open_directory)!r})
         os.setgid(65534)
         os.setuid(65534)
         with yammap.atomic_create("file", 3):
