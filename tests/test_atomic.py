@@ -67,7 +67,6 @@ def test_the_owner_is_that_of_the_file_that_is_replaced(path, way):
     assert (status.st_uid, status.st_gid, mode_of(path)) == (1234, 5678, 0o640)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes files of others")
 @pytest.fixture
 def open_directory():
     """A directory that every user may write; those of pytest are for one user."""
@@ -76,6 +75,7 @@ def open_directory():
         yield Path(directory)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes files of others")
 def test_a_group_that_cannot_be_kept_lends_its_rights_to_no_other(open_directory, child):
     (open_directory / "file").write_bytes(b"old")
     (open_directory / "file").chmod(0o674)
