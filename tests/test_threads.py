@@ -291,6 +291,7 @@ def test_another_thread_runs_meanwhile(path, call):
     assert not alone
 
 
+@pytest.mark.no_sanitizer  # which makes every frame larger
 @pytest.mark.parametrize("size", [32, 64])
 def test_small_stacks(path, child, size):
     """No function of ours keeps a large buffer on the stack."""
