@@ -749,7 +749,7 @@ def passes(test: str, site: Path, source: Path) -> bool:
             cwd=source,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            timeout=300,
+            timeout=120,
         ).returncode
     return False
 
