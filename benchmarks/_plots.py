@@ -9,7 +9,7 @@ from typing import Any
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from ._report import heading, picture_of, races_by_title
+from ._report import heading, picture_of, races_by_heading
 
 __all__ = ["draw"]
 
@@ -43,6 +43,7 @@ def ratios(races: list[dict[str, Any]], figure: Figure) -> None:
     labels = [f"{heading(race)}  |  {row['what']}" for race, row in rows]
     axes.set_yticks(range(len(rows)), labels)
     axes.set_xscale("log")
+    axes.xaxis.set_major_formatter("{x:g}")
     axes.axvline(1, color=GREY, linewidth=0.8)
     axes.invert_yaxis()
     axes.set_xlabel("times as fast as the contender (the tick: what was to be reached)")
@@ -59,7 +60,7 @@ def curve(races: list[dict[str, Any]], figure: Figure) -> None:
         if kind:
             values = [max(row["memory"][kind], 1 << 12) / 2**20 for row in rows]
         else:
-            values = [1 / row["seconds"][1] for row in rows]
+            values = [1 / row["seconds"] for row in rows]
         label = rows[0]["what"]
         axes.plot([race["x"] for race in races], values, "o-", color=colour, label=label)
     axes.set(xscale="log", yscale="log", xlabel=races[0]["axis"], title=heading(races[0]))
@@ -67,7 +68,7 @@ def curve(races: list[dict[str, Any]], figure: Figure) -> None:
     axes.set_xticks([race["x"] for race in races], [f"{race['x']:,g}" for race in races])
     axes.minorticks_off()
     axes.grid(alpha=0.3, color=GREY)
-    axes.legend()
+    axes.legend(loc="upper left", bbox_to_anchor=(1, 1))  # beside the lines, not over them
 
 
 def pictures(results: dict[str, Any]) -> Iterator[tuple[str, Figure]]:
@@ -75,11 +76,11 @@ def pictures(results: dict[str, Any]) -> Iterator[tuple[str, Figure]]:
     figure = Figure()
     ratios(results["races"], figure)
     yield "reach.svg", figure
-    for title, races in races_by_title(results):
+    for shown, races in races_by_heading(results):
         if races[0]["axis"]:
             figure = Figure()
             curve(races, figure)
-            yield picture_of(title), figure
+            yield picture_of(shown), figure
 
 
 def draw(results: dict[str, Any], directory: Path) -> None:

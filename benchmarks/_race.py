@@ -1,7 +1,8 @@
 """How contenders are timed: each of their rounds right beside one of yammap's.
 
-A machine's speed drifts, and it does so for both of a pair, so yammap's time from the same
-rounds stands beside each contender's, and the ratio is that of these two medians.
+A machine's speed drifts, and it does so for both of a pair, so a row shows one pair, the
+one with the middle ratio. Its times divide to that ratio, which lies between the quartiles.
+Medians of times were tried: they are of different rounds, and their ratio may lie outside.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ class Measured:
     seconds: float
     result: object = None
     memory: Mapping[str, int] = field(default_factory=dict)
+
+
+Pair = tuple[Measured, Measured]  # the contender's round, and yammap's beside it
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,7 @@ class Race:
             result = Measured(seconds, result)
         return Measured(result.seconds / len(work), result.result, result.memory)
 
-    def pair(self, contender: Contender, number: int) -> tuple[Measured, Measured]:
+    def pair(self, contender: Contender, number: int) -> Pair:
         """Return the contender's round and yammap's; they take turns in going first."""
         ours = self.contenders[0]
         if number % 2:
@@ -103,9 +107,7 @@ def run(race: Race, budget: float, progress: Progress = lambda _: None) -> dict[
     }
 
 
-def rounds(
-    race: Race, contender: Contender, budget: float
-) -> Iterator[tuple[Measured, Measured]]:
+def rounds(race: Race, contender: Contender, budget: float) -> Iterator[Pair]:
     """Yield the contender's pairs."""
     end = perf_counter() + budget
     for number in range(race.rounds):
@@ -135,22 +137,18 @@ def as_bytes(result: object) -> bytes:
     return np.ascontiguousarray(result).reshape(-1).view(np.uint8)[: 1 << 20].tobytes()
 
 
-def row_of(
-    contender: Contender, pairs: Sequence[tuple[Measured, Measured]], operations: int
-) -> dict[str, Any]:
-    """Return a contender's quartiles, and the most memory it took."""
+def row_of(contender: Contender, pairs: Sequence[Pair], operations: int) -> dict[str, Any]:
+    """Return the pair of a contender's middle ratio, and the most memory it took."""
     theirs = [mine for mine, _ in pairs]
-    seconds = quartiles([mine.seconds for mine in theirs])
-    yammap = float(np.median([ours.seconds for _, ours in pairs]))
-    low, _, high = quartiles([mine.seconds / ours.seconds for mine, ours in pairs])
+    low, middle, high = quartiles(pairs)
     return {
         "what": contender.what,
         "operations": operations,
         "rounds": len(pairs),
-        "seconds": seconds,
-        "yammap": yammap,
+        "seconds": middle[0].seconds,
+        "yammap": middle[1].seconds,
         "worst": max(mine.seconds for mine in theirs),
-        "ratio": [low, seconds[1] / yammap, high],
+        "ratio": [ratio(pair) for pair in (low, middle, high)],
         "reach": contender.reach,
         "memory": {
             kind: max(mine.memory[kind] for mine in theirs) for kind in theirs[0].memory
@@ -158,6 +156,13 @@ def row_of(
     }
 
 
-def quartiles(values: Sequence[float]) -> list[float]:
-    """Return the lower quartile, the median and the upper quartile."""
-    return [float(value) for value in np.percentile(values, (25, 50, 75))]
+def ratio(pair: Pair) -> float:
+    """Return how many times as fast as the contender yammap was."""
+    theirs, ours = pair
+    return theirs.seconds / ours.seconds
+
+
+def quartiles(pairs: Sequence[Pair]) -> list[Pair]:
+    """Return the pairs a quarter, half and three quarters up by ratio, the lower of two."""
+    ordered = sorted(pairs, key=ratio)
+    return [ordered[(len(ordered) * quarter - 1) // 4] for quarter in (1, 2, 3)]

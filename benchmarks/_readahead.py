@@ -22,7 +22,8 @@ def setting(directory: Path, sys: Path = Path("/sys")) -> Path | None:
     for folder in block, block.parent:
         if (folder / "queue/read_ahead_kb").exists():
             return folder / "queue/read_ahead_kb"
-    shared = sys / "class/bdi" / number / "read_ahead_kb"  # btrfs, NFS, FUSE
+    # NFS and FUSE are found by number; btrfs, which numbers its subvolumes, is not.
+    shared = sys / "class/bdi" / number / "read_ahead_kb"
     return shared if shared.exists() else None
 
 

@@ -14,7 +14,7 @@ __all__ = [
     "heading",
     "judged",
     "picture_of",
-    "races_by_title",
+    "races_by_heading",
     "report",
 ]
 
@@ -37,18 +37,19 @@ yammap report docs/performance.json > docs/performance.md
 on {machine}, {software}, {date}.
 
 Take the figures as ratios. A machine's speed drifts, so each round of a contender is run right
-beside one of yammap's own, the two taking turns in going first. A row shows the median of the
-contender's rounds, that of yammap's rounds beside them, and the first over the second, so above 1
-yammap is faster; the quartiles of the pairs' own ratios are in brackets. The distance from 1.00 of
-the row that is yammap itself is the noise. Rounds read at other places each time. *Cold* means: the whole file evicted before each round, and mincore(2)
-asked that less than a hundredth of it is in memory; the host of a virtual machine may still have
-it in its own. *Warm* is in the page cache, as read in sequence, mapped by everybody, and
-touched.
+beside one of yammap's own, the two taking turns in going first. The ratio of such a pair is the
+contender's time over yammap's, so above 1 yammap is faster. A row shows one pair, that of the
+middle ratio (the lower of two): the contender's time, yammap's in the round beside it, and the
+first over the second, with the quartiles of all pairs' ratios in brackets. The distance from 1.00
+of the row that is yammap itself is the noise. Rounds read at other places each time. *Cold* means:
+the whole file evicted before each round, and mincore(2) asked that less than a hundredth of it is
+in memory; the host of a virtual machine may still have it in its own. *Warm* is in the page cache,
+as read in sequence, mapped by everybody, and touched.
 
 A cold race depends on `read_ahead_kb`, how far the kernel reads around a fault: the farther, the
-slower all that let it fault at random. So each race is run at Linux's default of 128, where that can
-be set, and the title of a cold one says what it was; targets are judged there. The cold tables stand here once
-more, of three rounds at most, at the setting of this machine{own}.
+slower all that let it fault at random. So every race, warm ones too, is run at Linux's default of
+128, where that can be set; the title of a cold one says what it was, and targets are judged there.
+Each cold table is followed by one of three rounds at most at the setting of this machine{own}.
 """
 REFUSED = "\n**`read_ahead_kb` could not be set to 128 here; titles tell what it was.**\n"
 SCALED = (
@@ -80,7 +81,7 @@ def rate(race: Row, row: Row) -> str:
     """Return bytes a second as text, nothing where none are moved."""
     if not race["size"]:
         return ""
-    return scaled(race["size"] / row["seconds"][1], [(1e-6, "MB/s"), (1e-9, "GB/s")])
+    return scaled(race["size"] / row["seconds"], [(1e-6, "MB/s"), (1e-9, "GB/s")])
 
 
 def spread(ratio: Sequence[float]) -> str:
@@ -96,9 +97,9 @@ def at(race: Row) -> str:
 
 def cells(race: Row) -> Iterator[tuple[str, ...]]:
     """Yield the contenders of a race as rows of `COLUMNS`, the fastest first."""
-    for row in sorted(race["rows"], key=lambda row: row["seconds"][1]):
+    for row in sorted(race["rows"], key=lambda row: row["seconds"]):
         held = [f"{kind} {memory(most)}" for kind, most in row["memory"].items()]
-        times = duration(row["seconds"][1]), duration(row["yammap"])
+        times = duration(row["seconds"]), duration(row["yammap"])
         figures = *times, "; ".join([rate(race, row), *held])
         yield at(race) + row["what"], *figures, spread(row["ratio"])
 
@@ -119,11 +120,15 @@ def judged(race: Row) -> Iterator[tuple[str, str, str, bool]]:
         yield f"yammap's own {what}", f"at most {text(limit)}", text(worst), worst <= limit
 
 
-def races_by_title(results: Row) -> Iterator[tuple[str, list[Row]]]:
-    """Yield each title with its race, or with the races that are the points of a curve."""
-    for _, group in groupby(results["races"], heading):
-        races = list(group)
-        yield races[0]["title"], races
+def races_by_heading(results: Row) -> Iterator[tuple[str, list[Row]]]:
+    """Yield each heading with its race, or with the races that are the points of a curve.
+
+    A race at the machine's own readahead follows that at Linux's, wherever it was run.
+    """
+    titles = [race["title"] for race in results["races"]]
+    ordered = sorted(results["races"], key=lambda race: titles.index(race["title"]))
+    for shown, races in groupby(ordered, heading):
+        yield shown, list(races)
 
 
 def heading(race: Row) -> str:
@@ -133,9 +138,9 @@ def heading(race: Row) -> str:
     return f"{race['title']}, read_ahead_kb {known}" if race["cold"] else race["title"]
 
 
-def picture_of(title: str) -> str:
-    """Return the name of a curve's picture."""
-    return title.replace(" ", "-") + ".svg"
+def picture_of(shown: str) -> str:
+    """Return the name of a curve's picture, by its heading."""
+    return shown.replace(",", "").replace(" ", "-") + ".svg"
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
@@ -187,12 +192,11 @@ def report(results: Row) -> Iterator[str]:
     yield from ("## What was to be reached", "", *targets(results), "")
     yield "![what was reached](plots/reach.svg)"
     yield from ("", "## Where yammap loses", "", *losses(results), "", "## All tables")
-    for title, races in races_by_title(results):
+    for shown, races in races_by_heading(results):
         rows = [(f"`{what}`", *rest) for race in races for what, *rest in cells(race)]
-        shown = heading(races[0])
         yield from ("", f"### {shown[0].upper()}{shown[1:]}", "")
         if races[0]["axis"]:
-            yield from (f"![{title}](plots/{picture_of(title)})", "")
+            yield from (f"![{shown}](plots/{picture_of(shown)})", "")
         yield from table(COLUMNS, rows)
         if races[0]["note"]:
             yield from ("", races[0]["note"])

@@ -38,7 +38,7 @@ from . import (
 )
 from ._lab import Lab
 from ._race import Race, run
-from ._report import COLUMNS, cells, heading, races_by_title
+from ._report import COLUMNS, cells, races_by_heading
 
 __all__ = ["SCENARIOS", "measure", "show"]
 
@@ -98,20 +98,21 @@ def measure(
 def races_of(name: str, lab: Lab, own: int | None) -> Iterator[tuple[int | None, Race]]:
     """Yield a scenario's races with Linux's readahead, then cold ones with the machine's.
 
-    These are a few rounds, without targets; the curves are not drawn twice.
+    These are a few rounds, without targets.
     """
     kib = set_for(lab, _readahead.USUAL)
     again = False
     for race in SCENARIOS[name](lab):
-        again |= race.cold and not race.axis
+        again |= race.cold
         yield kib, race
     if not again or own == kib or own is None:
         return
     kib = set_for(lab, own)
     for race in SCENARIOS[name](lab):
-        if race.cold and not race.axis:
+        if race.cold:
             contenders = [replace(way, reach=None) for way in race.contenders]
-            yield kib, replace(race, contenders=contenders, rounds=3, limits={})
+            few = min(race.rounds, 3)
+            yield kib, replace(race, contenders=contenders, rounds=few, limits={})
 
 
 def set_for(lab: Lab, kib: int) -> int | None:
@@ -139,8 +140,8 @@ def show(results: dict[str, Any]) -> None:
     table = Table(box=box.SIMPLE_HEAD, caption=caption, caption_justify="left")
     for i, column in enumerate(COLUMNS):
         table.add_column(column, justify="right" if i else "left", overflow="fold")
-    for _, races in races_by_title(results):
-        table.add_row(Text(heading(races[0]), style="bold"))
+    for shown, races in races_by_heading(results):
+        table.add_row(Text(shown, style="bold"))
         for race in races:
             for row in cells(race):
                 table.add_row(*map(Text, row))
