@@ -36,6 +36,27 @@ SANDBOX = (
 
 MUTANTS = [
     Mutant(
+        "a mapping that is being freed is held at a fork",
+        "_core.pyx",
+        "if Py_REFCNT(<PyObject *> next_one) > 0:",
+        "if True:",
+        "test_threads.py::test_a_fork_while_a_mapping_is_freed",
+    ),
+    Mutant(
+        "a file is mapped over a patch",
+        "_patch.c",
+        "done = range->count == 0 && map_file(",
+        "done = map_file(",
+        "faults/test_shrink.py::test_a_patch_outlives_the_growth_of_a_file_that_was_empty",
+    ),
+    Mutant(
+        "what is healed is inherited in spite of MADV_DONTFORK",
+        "_patch.c",
+        "if (range->withheld)    /* here",
+        "if (0)    /* here",
+        "faults/test_shrink.py::test_30_dontfork_is_of_all_that_has_the_file_behind_it",
+    ),
+    Mutant(
         "a repeated signal is nobody's",
         "_fault.c",
         "if (guard != NULL && !is_second && is_sent_by_itself(info))",
@@ -179,8 +200,8 @@ MUTANTS = [
     Mutant(
         "what was copied up is not looked for",
         "_core.pyx",
-        "        return self.changed != before",
-        "        return False",
+        "if changed != self.changed:",
+        "if False:",
         "faults/test_shrink.py::test_a_file_that_a_writer_has_copied_up",
     ),
     Mutant(

@@ -1,5 +1,6 @@
 """Files that appear whole or not at all: whose they are, where, and what is left."""
 
+import fcntl
 import os
 import stat
 import tempfile
@@ -208,3 +209,25 @@ def test_a_forked_child_leaves_the_file_to_its_parent(tmp_path, child):
         with open("file", "rb") as file:
             assert file.read() == b"whole"
         """)
+
+
+def test_a_file_that_is_swept_as_it_is_made_gets_another_name(tmp_path, monkeypatch):
+    """Somebody may lock it before its maker does, and then takes it for a left one."""
+    monkeypatch.setattr(_atomic._Draft, "_open_unnamed", lambda self: False)
+    flock, sweeping = fcntl.flock, []
+
+    def late(fd, operation):
+        if not sweeping:
+            [name] = os.listdir(tmp_path)
+            sweeping.append(os.open(tmp_path / name, os.O_RDWR))
+            flock(sweeping[0], fcntl.LOCK_EX)
+            sweeping.append(tmp_path / name)
+        return flock(fd, operation)
+
+    monkeypatch.setattr(_atomic.fcntl, "flock", late)
+    with yammap.atomic_create(tmp_path / "file", 5) as m:
+        m.write_at(b"whole", 0)
+        os.unlink(sweeping[1])
+    os.close(sweeping[0])
+    assert (tmp_path / "file").read_bytes() == b"whole"
+    assert os.listdir(tmp_path) == ["file"]

@@ -398,3 +398,46 @@ def test_a_fork_renews_every_lock_whatever_one_mapping_does(child):
             pass
         """)
     assert told == "OSError\n"
+
+
+def test_a_fork_while_a_mapping_is_freed(child):
+    """Its attributes are gone before it is, and may fork."""
+    child("""
+        import os, yammap
+        from yammap._core import Descriptor
+
+        class Mapped(yammap.Mmap):
+            pass
+
+        class Forking:
+            def __del__(self):
+                pid = os.fork()
+                if pid == 0:
+                    os._exit(0)
+                os.waitpid(pid, 0)
+
+        with open("file", "wb") as file:
+            file.write(bytes(4096))
+        for _ in range(20):
+            m = Mapped(Descriptor(os.open, "file", os.O_RDWR), "file")
+            m.forking = Forking()
+            del m
+        """)
+
+
+def test_a_fork_leaves_the_program_descriptors(child):
+    """What is opened once more before it, to know of errors, is not worth the last ones."""
+    child("""
+        import os, resource, yammap
+
+        resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+        held = [yammap.open(f"file{i}", "w+", size=10) for i in range(35)]
+        pid = os.fork()
+        if pid == 0:
+            os._exit(0)
+        assert os.waitpid(pid, 0)[1] == 0
+        more = [os.open("/dev/null", os.O_RDONLY) for _ in range(14)]
+        for m in held:
+            m.write_at(b"x", 0)
+            m.sync()
+        """)

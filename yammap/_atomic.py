@@ -193,8 +193,12 @@ class _Draft:
     def _make(self, path: str, flags: int) -> None:
         flags |= os.O_RDWR | os.O_CLOEXEC
         self._opened.append(Descriptor(os.open, path, flags, self._perm))
-        with contextlib.suppress(OSError):  # where there are no locks, nothing is swept
+        try:
             fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:  # somebody takes it for one that was left, and removes it
+            raise FileExistsError(errno.EEXIST, "swept as it was made", path) from None
+        except OSError:
+            pass  # where there are no locks, nothing is swept
 
     def _open_unnamed(self) -> bool:
         """Return whether there is a file without a name, and it could be given one.

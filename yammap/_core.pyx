@@ -74,6 +74,7 @@ cdef extern from "Python.h":
     Py_ssize_t PySlice_AdjustIndices(Py_ssize_t size, Py_ssize_t *start, Py_ssize_t *stop,
                                      Py_ssize_t step)
     unsigned long PyThread_get_thread_ident() nogil
+    Py_ssize_t Py_REFCNT(PyObject *object)
     ctypedef struct PyTypeObject:
         const char *tp_name
         PyObject *tp_dict
@@ -114,7 +115,7 @@ cdef extern from "_patch.h" nogil:
         int64_t size
         int code
         bint writing, kept
-        unsigned long thread
+        unsigned long thread, serial
     struct patch_range:
         char *start
         size_t length, lead, count
@@ -137,6 +138,7 @@ cdef extern from "_patch.h" nogil:
         void *name
     bint patch_of_thread(unsigned long thread, bint claim, patch *copy, patch_owner *owner)
     bint patch_told(patch_range *range, unsigned long thread)
+    bint patch_map_anew(patch_range *range)
     int patch_heal(patch_range *range, size_t length, bint discard, size_t *written)
 
 
@@ -474,8 +476,9 @@ def birth(int fd):
     return time, filesystem
 
 
-cdef int advise_fork_of(Region region, int advice) noexcept:
-    cdef int code = code_of(madvise(region.base, region.span, advice))
+cdef int advise_fork_of(Region region, int advice) noexcept nogil:
+    """Of what has the file behind it; zeros behind that the child may have, too."""
+    cdef int code = code_of(madvise(region.base, region.blank_from, advice))
     if code == 0:
         region.watch.withheld = advice == MADV_DONTFORK
     return code
@@ -630,14 +633,17 @@ cdef void remember_untold(Region region) noexcept:
 
 
 cdef bint recall(unsigned long thread, patch *fault, int64_t *offset, void **name) noexcept:
+    """The last farewell of a thread. It is told of that one, and so of all: they go."""
+    cdef unsigned long last = 0
     for i in range(16):
         if farewells[i].thread == thread:
             farewells[i].thread = 0
-            fault[0] = farewells[i].fault
-            offset[0] = farewells[i].offset
-            name[0] = farewells[i].name
-            return True
-    return False
+            if farewells[i].fault.serial > last:
+                last = farewells[i].fault.serial
+                fault[0] = farewells[i].fault
+                offset[0] = farewells[i].offset
+                name[0] = farewells[i].name
+    return last != 0
 
 
 cdef void hold_name(void *name) noexcept:
@@ -646,17 +652,19 @@ cdef void hold_name(void *name) noexcept:
 
 def described(unsigned long thread):
     """The arguments of the BusError for the page that a thread touched, and its offset."""
-    cdef patch found
+    cdef patch found, gone
     cdef patch_owner owner
-    cdef int64_t offset
+    cdef int64_t offset = 0
     cdef void *borrowed
+    cdef bint is_gone = recall(thread, &gone, &offset, &borrowed)
+    name = <object> borrowed if is_gone else None
     owner.hold = hold_name
     if patch_of_thread(thread, True, &found, &owner):
         name = <object> owner.name
         Py_DECREF(name)     # the reference of hold_name(), beside the one of `name`
         offset = found.touched - owner.data
-    elif recall(thread, &found, &offset, &borrowed):
-        name = <object> borrowed
+    elif is_gone:
+        found = gone
     else:
         return (EFAULT, "bus error in a view that is gone"), 0, "read"
     text = text_of_patch(&found, offset)
@@ -949,12 +957,17 @@ def after_fork_in_child():
 
 
 cdef list live_mappings():
+    """All but those that are being freed: a reference to one would free it twice.
+
+    (Without a GIL that would take PyUnstable_TryIncRef() of Python 3.14.)
+    """
     cdef list found = []    # made before the mutex is held: the collector may run here
     cdef void *next_one
     with mappings_mutex:
         next_one = mappings
         while next_one != NULL:
-            found.append(<Mapping> next_one)
+            if Py_REFCNT(<PyObject *> next_one) > 0:
+                found.append(<Mapping> next_one)
             next_one = (<Mapping> next_one).next_mapping
     return found
 
@@ -1167,12 +1180,16 @@ cdef class Mapping:
 
         The kernel tells each once for each time the file was opened: to who syncs, and on
         NFS to who writes next. One descriptor a mapping, kept from the start, would be too
-        many. Without /proc there is none.
+        many. Without /proc there is none, nor where three quarters of the descriptors that
+        the process may have are in use: the lowest that is free tells.
         """
         if self.error_fd != -1 or self.fd == -1 or self.flags == MAP_PRIVATE:
             return
         if self.appending or self.prot & PROT_WRITE:
             self.error_fd = reopen_to_read(self.fd)
+        if self.error_fd > sysconf(_SC_OPEN_MAX) * 3 // 4:
+            close(self.error_fd)
+            self.error_fd = -1
 
     def _watch_errors(self):
         with self.mutex:        # a thread may be closing the descriptor
@@ -1384,7 +1401,7 @@ cdef class Mapping:
         if self.page_advice != MADV_NORMAL:
             madvise(region.base, region.span, self.page_advice)
         if self.fork_advice == MADV_DONTFORK:
-            region.watch.withheld = madvise(region.base, region.span, MADV_DONTFORK) == 0
+            advise_fork_of(region, MADV_DONTFORK)
 
     cdef void *map_pages(self, int64_t span) noexcept nogil:
         cdef int fd = reopen_to_read(self.fd) if self.overlaid else -1
@@ -1405,17 +1422,14 @@ cdef class Mapping:
         self.overlaid = (fcntl(self.fd, F_GETFL) & O_ACCMODE == O_RDONLY
                          and fstatfs(self.fd, &system) == 0
                          and system.f_type == OVERLAYFS_SUPER_MAGIC)
-        if self.overlaid:
-            self.is_copied_up()
+        self.changed = self.time_of_change()
 
-    cdef bint is_copied_up(self) noexcept nogil:
-        """Whether the file was changed, and perhaps copied up, since the last call."""
+    cdef int64_t time_of_change(self) noexcept nogil:
+        """When the file was changed, and perhaps copied up, as far as is known."""
         cdef file_stat status
-        cdef int64_t before = self.changed
         if not self.overlaid or fstat(self.fd, &status):
-            return False
-        self.changed = status.st_ctim.tv_sec * 1000000000 + status.st_ctim.tv_nsec
-        return self.changed != before
+            return self.changed
+        return status.st_ctim.tv_sec * 1000000000 + status.st_ctim.tv_nsec
 
     cdef void map_anew(self, Region region) noexcept nogil:
         """Map a file that was empty once more at the same place, now that it has a size.
@@ -1423,12 +1437,12 @@ cdef class Mapping:
         ntfs3 loses what is stored into a writable mapping that is older than the first
         byte of its file, when that is next mapped. Not to map an empty file at all would
         find out too late what cannot be mapped. A failure leaves the mapping that there
-        is, which all other filesystems are content with: the file has grown already.
+        is, which all other filesystems are content with: the file has grown already. So
+        does a patch, which a view has got meanwhile, and whose stores would be lost.
         """
         if self.unmapped or not self.prot & PROT_WRITE or self.flags == MAP_PRIVATE:
             return
-        if mmap(region.base, region.span, self.prot, self.flags | MAP_FIXED, self.fd,
-                self.origin // PAGE * PAGE) != MAP_FAILED:
+        if patch_map_anew(&region.watch):
             self.pass_on_advice(region)
 
     cdef int ensure_room(self, int64_t length, Region spare) noexcept nogil:
@@ -1671,10 +1685,18 @@ cdef class Mapping:
                         moved = self.call_at(memory, buffer, offset, count, writing, end)
                         code[0] = errno if moved == -1 else EFAULT
                         if self.fd == -1:
-                            code[0] = patch_cause(&self.region.watch, memory)
+                            code[0] = self.cause_in_memory(memory)
         if code[0] == CLOSED:
             self.current()
         return max(moved, 0)
+
+    cdef int cause_in_memory(self, char *memory) noexcept nogil:
+        """Why a page cannot be read that no descriptor leads to, or nobody could ask."""
+        cdef char byte
+        if not fault_in_force(tick()) and fault_carry(memory, &byte, 1, False) != NULL:
+            if errno != EFAULT:
+                return errno
+        return patch_cause(&self.region.watch, memory)
 
     cdef Py_ssize_t call_at(self, char *memory, char *buffer, int64_t offset, int64_t count,
                             bint writing, int64_t *end) noexcept nogil:
@@ -1854,6 +1876,7 @@ cdef class Mapping:
         cdef int code
         with nogil:
             code = patch_heal(&region.watch, length, discard, written)
+            self.pass_on_advice(region)     # which what was mapped anew does not have
         return code
 
     def guard(self):
@@ -3173,7 +3196,7 @@ cdef class Mapping:
         >>> m.close()
         """
         cdef Region spare = self.new_region()
-        cdef int64_t end = 0
+        cdef int64_t end = 0, changed = 0
         cdef int code = CLOSED
         self.require_descriptor()
         guard_is_in_force()
@@ -3186,11 +3209,13 @@ cdef class Mapping:
                     code = self.end_of_file(&end)
                     if code == 0:
                         end = max(0, end - self.origin)
-                        if self.is_copied_up():
+                        changed = self.time_of_change()
+                        if changed != self.changed:
                             code = self.map_region(end, spare)
                         else:
                             code = self.ensure_room(end, spare)
                 if code == 0:
+                    self.changed = changed
                     self.adopt(spare, end)
         self.check(code)
         return end

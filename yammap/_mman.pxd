@@ -110,7 +110,7 @@ cdef extern from "<sys/sendfile.h>" nogil:
 
 
 cdef extern from "<unistd.h>" nogil:
-    int _SC_PAGESIZE, SEEK_SET, SEEK_CUR, SEEK_END, SEEK_DATA, SEEK_HOLE
+    int _SC_OPEN_MAX, _SC_PAGESIZE, SEEK_SET, SEEK_CUR, SEEK_END, SEEK_DATA, SEEK_HOLE
     long sysconf(int name)
     long syscall(long number, ...)
     int close(int fd)

@@ -727,9 +727,26 @@ static char *least(char *a, char *b)
 static int map_file(const struct patch_range *range, char *start, char *end)
 {
     end = least(end, end_of(range));
-    return start >= end
-           || mmap(start, (size_t)(end - start), range->prot, range->flags | MAP_FIXED,
-                   range->fd, offset_of(range, start)) != MAP_FAILED;
+    if (start >= end)
+        return 1;
+    if (mmap(start, (size_t)(end - start), range->prot, range->flags | MAP_FIXED, range->fd,
+             offset_of(range, start)) == MAP_FAILED)
+        return 0;
+    if (range->withheld)    /* here, since a fork takes the lock that is held */
+        madvise(start, (size_t)(end - start), MADV_DONTFORK);
+    return 1;
+}
+
+/* With the lock, so that no thread gets a patch in between: its record would stay, and what
+ * is stored into it be gone. */
+int patch_map_anew(struct patch_range *range)
+{
+    int done;
+
+    lock();
+    done = range->count == 0 && map_file(range, range->start, end_of(range));
+    unlock();
+    return done;
 }
 
 static int has_stores(const struct patch_range *range, const struct patch *patch,

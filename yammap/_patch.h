@@ -109,6 +109,10 @@ int patch_of_thread(unsigned long thread, int claim, struct patch *copy,
 /* The thread has been told of its patches in this range. Returns whether it was not yet. */
 int patch_told(struct patch_range *range, unsigned long thread);
 
+/* Map the file anew at the whole range, unless there are patches. Returns whether it was: if
+ * not, what was mapped is there as before. */
+int patch_map_anew(struct patch_range *range);
+
 /* Write what was stored into patches to the file and map it there again, as far as
  * `length` bytes from the start of the range. Adds the bytes written to `*written`.
  * Returns 0 or an errno value, EFAULT where bytes lie past the end of the file; with

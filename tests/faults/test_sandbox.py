@@ -359,8 +359,10 @@ def test_private_changes_are_read_where_the_thread_blocks_the_signal(faulty, cod
         assert m.gather([0, PAGE], 2).tobytes() == b"xxBB"
         os.truncate("file", PAGE)
         assert "shrank" in str(bus_error(m.pread, 1, 2 * PAGE))
+        without = yammap.open("file", keep_fd=False)
         resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))     # no pipe can be had
         assert bus_error(m.pread, 1, 0).errno == errno.EMFILE
+        assert bus_error(without.pread, 1, 0).errno == errno.EMFILE
     """)
 
 

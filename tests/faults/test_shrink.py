@@ -738,3 +738,71 @@ def test_a_file_that_a_writer_has_copied_up(faulty, tmp_path):
             before.release()
             m.close()
         """)
+
+
+def test_a_copy_up_is_looked_for_until_it_could_be_mapped(faulty, tmp_path):
+    with lab.overlay(tmp_path / "layers", file=b"old" * 2000):
+        faulty("""
+            m = yammap.open("layers/file")
+            with open("layers/file", "r+b") as file:
+                file.write(b"new")
+            with open("/proc/self/statm") as file:
+                used = int(file.read().split()[0]) * PAGE
+            soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+            resource.setrlimit(resource.RLIMIT_AS, (used, hard))
+            error = raised(OSError, m.refresh)
+            resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+            assert error.errno == errno.ENOMEM
+            m.refresh()
+            assert m.pread(6, 0) == b"newold"
+        """)
+
+
+def test_a_patch_outlives_the_growth_of_a_file_that_was_empty(faulty):
+    """A view may get one while another thread makes the file longer."""
+    faulty("""
+        m = yammap.create("file", 64 * MIB, on_fault="poison")
+        view = m.view()
+        os.truncate("file", 0)
+        m.refresh()
+
+        def grow():
+            with contextlib.suppress(yammap.BusError):
+                m.write_at(b"x" * (64 * MIB), 0)
+
+        [thread] = start(grow)
+        while os.stat("file").st_size == 0:
+            pass
+        last = 64 * MIB - 1
+        view[last] = 7
+        thread.join()
+        if m.faults():
+            assert m.heal() == 1
+            assert view[last] == 7
+        os.truncate("file", 0)
+        view[last]
+        assert m.faults()
+    """)
+
+
+@pytest.mark.parametrize("shrunk", [False, True])
+def test_30_dontfork_is_of_all_that_has_the_file_behind_it(faulty, shrunk):
+    """What was healed, too; of zeros behind a tail that was lent the child has its own."""
+    faulty(f"""
+        m = yammap.create("file", 8 * PAGE, on_fault="poison")
+        array = np.ndarray(8 * PAGE, np.uint8, buffer=m)
+        array[:] = 1
+        if {shrunk}:
+            m.resize(PAGE)
+        m.madvise(yammap.MADV_DONTFORK)
+        if not {shrunk}:
+            os.truncate("file", 2 * PAGE)
+            array[7 * PAGE]
+            os.truncate("file", 8 * PAGE)
+            m.heal()
+        warnings.simplefilter("ignore")
+        pid = os.fork()
+        if pid == 0:
+            os._exit(int(array.sum()))
+        assert os.waitpid(pid, 0)[1] == 0
+    """)

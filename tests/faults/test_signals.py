@@ -641,3 +641,35 @@ assert (errors[0].count, errors[0].offset) == (10, 2 * PAGE)
 assert bytes(buffer[:10]) == b"0123456789", bytes(buffer[:10])
 """
     )
+
+
+def test_05_of_two_views_that_are_gone_the_other_is_forgotten(faulty):
+    """It was told with the first; else all later errors would name the one before."""
+    faulty("""
+        def bad(name):
+            m = yammap.create(name, PAGE)
+            array = m.array()
+            os.truncate(name, 0)
+            m.close()
+            return array
+
+        def one(name):
+            array = bad(name)
+            try:
+                array[0]
+                del array
+                for _ in range(3):
+                    pass
+            except yammap.BusError as error:
+                return error.filename
+
+        arrays = [bad("first"), bad("second")]
+        try:
+            np.concatenate([arrays.pop(), arrays.pop()])
+            for _ in range(3):
+                pass
+        except yammap.BusError as error:
+            told = error.filename
+        assert told in ("first", "second")
+        assert [one(name) for name in ("third", "fourth")] == ["third", "fourth"]
+    """)
