@@ -283,7 +283,9 @@ class Streamer(Viewer):
             self.fault(file, m, look)
             return
         except ValueError:
-            if m.size() >= where.stop:  # else the mapping has seen a cut by now
+            alive, _ = look.sure()
+            # Else the mapping has seen a cut, after which the file may have grown again.
+            if alive.all() and m.size() >= where.stop:
                 raise
             return
         if healed == self.stage.healed and not m.closed:
