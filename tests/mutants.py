@@ -571,7 +571,7 @@ MUTANTS = [
     Mutant(
         "pages are populated by newer kernels only",
         "_core.pyx",
-        "if code == EFAULT or code == EINVAL or",
+        "if code == EFAULT or code == EINVAL or is_refused(code):",
         "if code == EFAULT:",
         "test_pages.py::test_populate_where_the_kernel_does_not_know_how",
     ),
