@@ -589,6 +589,38 @@ cdef inline bint covers(const char *start, int64_t length,
     return page <= <uintptr_t> address < <uintptr_t> start + length
 
 
+cdef inline int64_t copy_far(char *memory, char *buffer, int64_t length, bint writing,
+                             uint64_t now, const void **fault) noexcept nogil:
+    """Copy as far as memory goes; returns how far, and why not further in `fault`."""
+    fault[0] = copy(memory, buffer, length, writing, now)
+    if fault[0] == NULL:
+        return length
+    return copy_before(memory, buffer, length, writing, fault)
+
+
+cdef int64_t copy_before(char *memory, char *buffer, int64_t length, bint writing,
+                         const void **fault) noexcept nogil:
+    """Copy what lies before the first page that faults, where `fault` is one that did.
+
+    Piece by piece, since memmove goes in any order: of a long range whose end is gone, the
+    last page may fault first, then the one before it.
+    """
+    cdef const void *found = fault[0]
+    cdef int64_t copied = 0, piece = length
+    while True:
+        if found == NULL:
+            copied += piece
+        else:
+            fault[0] = found
+            if not covers(memory + copied, piece, found):
+                return copied
+            length = max(copied, <int64_t> (<uintptr_t> found & -PAGE) - <int64_t> memory)
+        if copied == length:
+            return copied
+        piece = min(CHUNK, length - copied)
+        found = copy(memory + copied, buffer + copied, piece, writing, tick())
+
+
 cdef str CALLER = "in the caller's buffer"
 
 
@@ -1605,7 +1637,7 @@ cdef class Mapping:
         cdef Region region
         cdef Py_ssize_t size, shrinks
         cdef char *memory
-        cdef int64_t count
+        cdef int64_t count, copied
         cdef uint64_t now = tick()
         cdef unsigned long total
         cdef const void *fault
@@ -1615,12 +1647,12 @@ cdef class Mapping:
             memory = region.data + min(offset + done, size)
             count = clip(offset + done, length - done, size)
             if self.unmapped:
-                fault = buffer      # as if all of it had
+                fault, copied = buffer, 0       # as if all of it had
             elif not writing and is_hot(region, memory, count, now):
-                fault = copy(memory, buffer + done, count, writing, now)
+                copied = copy_far(memory, buffer + done, count, writing, now, &fault)
             else:
                 with nogil:
-                    fault = copy(memory, buffer + done, count, writing, now)
+                    copied = copy_far(memory, buffer + done, count, writing, now, &fault)
                 set_hot(region, memory, count, now)
             atomic_thread_fence(memory_order_acquire)   # the copy came before this look
             if shrinks != self.shrinks:
@@ -1629,42 +1661,32 @@ cdef class Mapping:
                 self.look_for_patches()     # zeros may have come while it was copied,
                 if region.watch.heals:
                     continue                # and gone
+            done += copied
             if fault == NULL or count == 0:
-                return done + count
-            done = self.repair(memory, buffer, offset, done, count, fault, writing, shrinks)
+                return done
+            done = self.repair(memory + copied, buffer, offset, done, count - copied, fault,
+                               writing, shrinks)
 
     cdef int64_t repair(self, char *memory, char *buffer, int64_t offset, int64_t done,
-                        int64_t count, const void *fault, bint writing,
+                        int64_t left, const void *fault, bint writing,
                         Py_ssize_t shrinks) except -1:
-        """Go on by system call after `done` bytes, where a copy of `count` faulted.
+        """Go on by system call after `done` bytes, where memory cannot.
 
         Returns how far that went. Where it cannot go on either, the file was cut short or
         the disk is full or bad: then it raises that.
         """
-        cdef int64_t left = count, end = -1, moved
+        cdef int64_t end = -1, moved
         cdef int code = 0
         if not self.unmapped:
-            count = self.settle(memory, buffer, offset, done, count, fault, writing)
-            done += count
-            memory += count
-            left = min(left - count, PAGE - <int64_t> (<uintptr_t> memory % PAGE))
+            if not covers(memory, left, fault):
+                self.raise_bus_error(EFAULT, offset + done, done, writing, CALLER)
+            left = min(left, PAGE - <int64_t> (<uintptr_t> memory % PAGE))
         moved = self.carry(memory, buffer + done, offset + done, min(left, CHUNK), writing,
                            shrinks, &end, &code)
         if moved > 0 or code == EAGAIN or code == EINTR:
             return done + moved
         done = done if end == -1 else clip(offset, done, end)
         self.raise_bus_error(code, offset + done, done, writing, self.cause_of(code, end))
-
-    cdef int64_t settle(self, char *memory, char *buffer, int64_t offset, int64_t done,
-                        int64_t count, const void *fault, bint writing) except -1:
-        """Copy what lies before the fault by itself, since memmove goes in any order."""
-        while fault != NULL and covers(memory, count, fault):
-            count = max(0, <const char *> fault - memory)
-            with nogil:
-                fault = copy(memory, buffer + done, count, writing, tick())
-        if fault != NULL:
-            self.raise_bus_error(EFAULT, offset + done, done, writing, CALLER)
-        return count
 
     cdef int64_t carry(self, char *memory, char *buffer, int64_t offset, int64_t count,
                        bint writing, Py_ssize_t shrinks, int64_t *end,
