@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import yammap
-from yammap._demo import Vocabulary, sources
+from yammap._cli.demo import Vocabulary, sources
 
 __all__ = ["KIB", "MIB", "TOKEN", "Lab", "Store", "positions"]
 

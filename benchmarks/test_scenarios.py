@@ -17,7 +17,7 @@ from yammap._bench._race import Contender, Measured, Race, row_of, run
 from yammap._bench._report import cells, races_by_heading
 from yammap._bench._run import SCENARIOS, races_of, set_for
 
-from yammap._cli import bench, commands
+from yammap._cli.commands import bench, commands
 
 
 @pytest.mark.parametrize("name", SCENARIOS)

@@ -20,7 +20,7 @@ FILES = [
     "test_lifetime.py",
     "test_open.py",
 ]
-OURS = ("yammap/_core.", "yammap/_gather.")
+OURS = ("yammap/_core.", "yammap/_file/gather.")
 HUGE = "not 8_tib and not reserve_that_cannot_be_had"  # valgrind has less address space
 
 

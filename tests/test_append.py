@@ -227,7 +227,7 @@ def test_other_threads_run_while_one_waits_for_the_one_that_trims(child):
         open("log", "wb").close()
         fd = os.open("log", os.O_RDWR)
 
-        def lock(kind):     # as _ahead.c does, of two bytes
+        def lock(kind):     # as _extent/ahead.c does, of two bytes
             flock = struct.pack("hhqqi4x", kind, os.SEEK_SET, 2**63 - 3, 2, 0)
             fcntl.fcntl(fd, fcntl.F_OFD_SETLK, flock)
 

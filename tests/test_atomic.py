@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import yammap
-from yammap import _atomic
+from yammap._file import atomic
 
 
 def put(path, data, **options):
@@ -33,7 +33,7 @@ def umask():
 def way(request, monkeypatch):
     """Both ways of making the file: without a name, and with a hidden one."""
     if request.param == "hidden":
-        monkeypatch.setattr(_atomic._Draft, "_open_unnamed", lambda self: False)
+        monkeypatch.setattr(atomic._Draft, "_open_unnamed", lambda self: False)
     return request.param
 
 
@@ -143,7 +143,7 @@ def test_nothing_is_left_of_what_could_not_be_named(path, way):
 
 def test_closing_comes_before_the_name(path, way, monkeypatch):
     calls = []
-    for where, name in ((yammap.Mmap, "close"), (_atomic._Draft, "publish")):
+    for where, name in ((yammap.Mmap, "close"), (atomic._Draft, "publish")):
         call = getattr(where, name)
         monkeypatch.setattr(
             where, name, lambda self, call=call, name=name: (calls.append(name), call(self))
@@ -154,13 +154,13 @@ def test_closing_comes_before_the_name(path, way, monkeypatch):
 
 KILLED = """
     import os, signal, yammap
-    from yammap import _atomic
+    from yammap._file import atomic
 
     def kill(*_):
         os.kill(os.getpid(), signal.SIGKILL)
 
     def before_it_is_complete():
-        _atomic._Draft._open_unnamed = lambda self: False
+        atomic._Draft._open_unnamed = lambda self: False
         with yammap.atomic_create("file", 100_000):
             kill()
 
@@ -213,7 +213,7 @@ def test_a_forked_child_leaves_the_file_to_its_parent(tmp_path, child):
 
 def test_a_file_that_is_swept_as_it_is_made_gets_another_name(tmp_path, monkeypatch):
     """Somebody may lock it before its maker does, and then takes it for a left one."""
-    monkeypatch.setattr(_atomic._Draft, "_open_unnamed", lambda self: False)
+    monkeypatch.setattr(atomic._Draft, "_open_unnamed", lambda self: False)
     flock, sweeping = fcntl.flock, []
 
     def late(fd, operation):
@@ -224,7 +224,7 @@ def test_a_file_that_is_swept_as_it_is_made_gets_another_name(tmp_path, monkeypa
             sweeping.append(tmp_path / name)
         return flock(fd, operation)
 
-    monkeypatch.setattr(_atomic.fcntl, "flock", late)
+    monkeypatch.setattr(atomic.fcntl, "flock", late)
     with yammap.atomic_create(tmp_path / "file", 5) as m:
         m.write_at(b"whole", 0)
         os.unlink(sweeping[1])

@@ -20,7 +20,9 @@ import yammap
 pytest.importorskip("click")
 pytest.importorskip("rich")
 
-from yammap import __main__, _cli, _info, _terminal
+from yammap import __main__
+from yammap._cli import commands as cli
+from yammap._cli import info, terminal
 
 PAGE = mmap.PAGESIZE
 COMMANDS = ["bench", "demo", "evict", "info", "report", "warm"]
@@ -43,7 +45,7 @@ def run(capsys):
 
     def run(*arguments):
         with pytest.raises(SystemExit) as end:
-            _cli.commands([os.fsdecode(a) for a in arguments], prog_name="yammap")
+            cli.commands([os.fsdecode(a) for a in arguments], prog_name="yammap")
         return int(end.value.code), *capsys.readouterr()
 
     return run
@@ -67,7 +69,7 @@ def written(path):
 
 
 def test_info_agrees_with_the_system(written):
-    found = _info.inspect(str(written))
+    found = info.inspect(str(written))
     status = written.stat()
     assert (found.path, found.size) == (str(written), status.st_size)
     assert found.allocated == status.st_blocks * 512
@@ -78,7 +80,7 @@ def test_holes_are_counted_in_bytes(path):
     with yammap.open(path, "w+", size=1 << 20, preallocate=False) as m:
         m.write_at(b"data", 1 << 18)
         m.write_at(b"data", 1 << 19)
-    found = _info.inspect(str(path))
+    found = info.inspect(str(path))
     data = (1 << 20) - found.bytes_in_holes
     assert found.holes == 3
     assert 0 < data == found.allocated <= 2 << 16
@@ -88,12 +90,12 @@ def test_data_at_both_ends_leaves_one_hole(path):
     with yammap.open(path, "w+", size=1 << 20, preallocate=False) as m:
         m.write_at(b"data", 0)
         m.write_at(b"data", (1 << 20) - 4)
-    assert _info.inspect(str(path)).holes == 1
+    assert info.inspect(str(path)).holes == 1
 
 
 def test_residency_is_told_by_the_page(memory):
-    found = _info.inspect(memory)
-    assert found.residency == _info.Residency(PAGE, [0, PAGE, PAGE, 0, 0, 0, 0, 0])
+    found = info.inspect(memory)
+    assert found.residency == info.Residency(PAGE, [0, PAGE, PAGE, 0, 0, 0, 0, 0])
     assert (found.holes, found.bytes_in_holes) == (2, 6 * PAGE)
     assert found.filesystem is None
 
@@ -105,14 +107,14 @@ def test_residency_is_told_by_the_page(memory):
 def test_cells_are_powers_of_two(pages, cell, cells):
     with yammap.anonymous(pages * PAGE - 1) as m:
         m.write_at(b"end", m.size() - 3)
-        found = _info.residency(m)
+        found = info.residency(m)
     assert (found.cell, len(found.resident)) == (cell * PAGE, cells)
     assert sum(found.resident) == found.resident[-1] == PAGE - 1
 
 
 def test_nothing_is_no_cells(path):
     path.touch()
-    assert _info.inspect(str(path)).residency.resident == []
+    assert info.inspect(str(path)).residency.resident == []
 
 
 def test_a_file_beyond_the_address_space():
@@ -120,7 +122,7 @@ def test_a_file_beyond_the_address_space():
     try:
         os.truncate(fd, 1 << 62)
         os.pwrite(fd, b"x", 1 << 61)
-        found = _info.inspect(f"/proc/self/fd/{fd}")
+        found = info.inspect(f"/proc/self/fd/{fd}")
     finally:
         os.close(fd)
     assert (found.size, found.holes, found.engine) == (1 << 62, 2, "pread")
@@ -130,7 +132,7 @@ def test_a_file_beyond_the_address_space():
 @pytest.mark.parametrize("directory", [None, "/dev/shm"])
 def test_filesystem_is_the_one_that_has_the_file(directory):
     with tempfile.NamedTemporaryFile(dir=directory) as file:
-        found = _info.inspect(file.name).filesystem
+        found = info.inspect(file.name).filesystem
         assert os.path.ismount(found.mount)
         assert os.stat(found.mount).st_dev == os.stat(file.name).st_dev
     mounts = subprocess.run(["mount"], capture_output=True, text=True, check=True).stdout
@@ -138,7 +140,7 @@ def test_filesystem_is_the_one_that_has_the_file(directory):
 
 
 def test_spaces_in_mounts_are_spaces():
-    assert _info._unescaped(r"/mnt/a\040b\134c") == r"/mnt/a b\c"
+    assert info._unescaped(r"/mnt/a\040b\134c") == r"/mnt/a b\c"
 
 
 def test_what_the_kernel_hides_is_unknown_and_no_error(written, monkeypatch, run):
@@ -146,7 +148,7 @@ def test_what_the_kernel_hides_is_unknown_and_no_error(written, monkeypatch, run
         raise PermissionError(1, "hidden", self.name)
 
     monkeypatch.setattr(yammap.Mmap, "_bytes_resident", hide)
-    assert _info.inspect(str(written)).residency is None
+    assert info.inspect(str(written)).residency is None
     assert "the kernel does not tell" in run("info", written)[1]
 
 
@@ -171,9 +173,9 @@ def test_info_shows_facts_and_map(memory, run):
 
 @pytest.mark.parametrize(("width", "cells"), [(15, 1), (45, 16), (46, 32), (80, 64)])
 def test_lines_of_the_map_start_at_round_offsets(width, cells, capsys):
-    console = _terminal.console()
+    console = terminal.console()
     console.width = width
-    _terminal._draw(console, _info.Residency(1 << 30, [1 << 30] * 100), 100 << 30)
+    terminal._draw(console, info.Residency(1 << 30, [1 << 30] * 100), 100 << 30)
     lines = re.findall(r"^ +([\d.]+) G?i?B  (█+)$", capsys.readouterr().out, re.M)
     assert [float(offset) for offset, _ in lines] == list(range(0, 100, cells))
     assert "".join(drawn for _, drawn in lines) == "█" * 100
@@ -185,11 +187,11 @@ def test_lines_of_the_map_start_at_round_offsets(width, cells, capsys):
     [(0, "·"), (1, "░"), (333, "░"), (334, "▒"), (667, "▓"), (999, "▓"), (1000, "█")],
 )
 def test_only_all_looks_like_all_and_nothing_like_nothing(resident, shade):
-    assert _terminal._shade("·░▒▓█", resident, 1000) == shade
+    assert terminal._shade("·░▒▓█", resident, 1000) == shade
 
 
 def test_a_short_last_cell_can_be_full(capsys):
-    _terminal._draw(_terminal.console(), _info.Residency(1024, [1024, 1]), 1025)
+    terminal._draw(terminal.console(), info.Residency(1024, [1024, 1]), 1025)
     assert "██" in capsys.readouterr().out
 
 
@@ -205,12 +207,12 @@ def test_a_short_last_cell_can_be_full(capsys):
     ],
 )
 def test_sizes_are_spelled(count, text):
-    assert _terminal.spelled_size(count) == text
+    assert terminal.spelled_size(count) == text
 
 
 def test_files_that_cannot_be_mapped_say_so(written, capsys):
-    found = replace(_info.inspect(str(written)), engine="pread")
-    _terminal.show(_terminal.console(), found)
+    found = replace(info.inspect(str(written)), engine="pread")
+    terminal.show(terminal.console(), found)
     assert "it cannot be mapped" in capsys.readouterr().out
 
 
@@ -274,7 +276,7 @@ def test_evict_and_warm_do_so_in_silence(written, run):
 
 
 def test_evict_goes_piece_by_piece(written, monkeypatch, run):
-    monkeypatch.setattr(_cli, "_PIECE", 8 * PAGE)
+    monkeypatch.setattr(cli, "_PIECE", 8 * PAGE)
     assert run("evict", written) == (0, "", "")
     with yammap.open(written) as m:
         assert not m.resident().any()
@@ -287,7 +289,7 @@ def test_evict_goes_on_where_the_kernel_does_not_tell(written, monkeypatch, run)
         evicted.extend((offset, length))
         raise PermissionError(1, "hidden", self.name)
 
-    monkeypatch.setattr(_cli, "_PIECE", 1 << 16)
+    monkeypatch.setattr(cli, "_PIECE", 1 << 16)
     monkeypatch.setattr(yammap.Mmap, "evict", hide)
     assert run("evict", written) == (1, "", f"yammap: {written}: hidden\n")
     assert evicted == [0, 1 << 16, 1 << 16, 100_000 - (1 << 16)]
@@ -304,7 +306,7 @@ def test_evict_names_what_stayed(memory, run):
 
 
 def test_warm_names_what_did_not_stay(written, monkeypatch, run):
-    monkeypatch.setattr(_cli, "residency", lambda m: _info.Residency(PAGE, [PAGE, 0]))
+    monkeypatch.setattr(cli, "residency", lambda m: info.Residency(PAGE, [PAGE, 0]))
     assert run("warm", written) == (
         1,
         "",
@@ -313,7 +315,7 @@ def test_warm_names_what_did_not_stay(written, monkeypatch, run):
 
 
 def test_warm_believes_a_kernel_that_does_not_tell(written, monkeypatch, run):
-    monkeypatch.setattr(_cli, "residency", lambda m: None)
+    monkeypatch.setattr(cli, "residency", lambda m: None)
     assert run("warm", written) == (0, "", "")
 
 
@@ -364,7 +366,7 @@ def test_errors_of_the_system_have_no_traceback(monkeypatch, capsys):
     def fail(directory):
         raise OSError(28, "No space left on device", "/full")
 
-    monkeypatch.setattr(_cli._demo, "run", fail)
+    monkeypatch.setattr(cli.demonstration, "run", fail)
     monkeypatch.setattr(sys, "argv", ["yammap", "demo"])
     with pytest.raises(SystemExit) as end:
         __main__.main()
@@ -426,7 +428,7 @@ def test_help_has_examples(command, run):
 
 
 def test_help_lists_all_commands():
-    assert sorted(_cli.commands.commands) == COMMANDS
+    assert sorted(cli.commands.commands) == COMMANDS
 
 
 BASH = """

@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("click")
 pytest.importorskip("rich")
 
-from yammap import _demo
+from yammap._cli import demo
 
 TEXTS = [
     b"def f(x):\n    return x + 1\n\n\ndef g(x):\n    return f(x) + f(x)\n",
@@ -34,26 +34,26 @@ def run(*arguments):
 
 @pytest.mark.parametrize("text", TEXTS)
 def test_tokens_decode_to_their_text(text):
-    vocabulary = _demo.Vocabulary(TEXTS)
+    vocabulary = demo.Vocabulary(TEXTS)
     tokens = vocabulary.encode(text)
     assert tokens.dtype == "<u2"
     assert vocabulary.decode(tokens) == text
 
 
 def test_text_that_was_never_counted_is_spelled_in_bytes():
-    vocabulary = _demo.Vocabulary([])
+    vocabulary = demo.Vocabulary([])
     assert vocabulary.encode(b"word").tolist() == list(b"word")
     assert vocabulary.decode(vocabulary.encode(TEXTS[1])) == TEXTS[1]
 
 
 def test_frequent_pieces_have_the_first_numbers():
-    vocabulary = _demo.Vocabulary([b"rare often often"])
+    vocabulary = demo.Vocabulary([b"rare often often"])
     assert vocabulary.encode(b"rare often").tolist() == [257, 256]
 
 
 def test_vocabulary_is_limited_to_16_bits():
     text = b"".join(b" %d" % number for number in range(70_000))
-    vocabulary = _demo.Vocabulary([text])
+    vocabulary = demo.Vocabulary([text])
     assert len(vocabulary.pieces) == 1 << 16
     assert vocabulary.decode(vocabulary.encode(text)) == text
 
@@ -63,18 +63,18 @@ def test_sources_are_those_of_the_library_alone(tmp_path):
         file = tmp_path / name
         file.parent.mkdir(exist_ok=True)
         file.write_bytes(name.encode())
-    assert _demo.sources(tmp_path) == [b"a.py", b"b.py", b"sub/c.py"]
+    assert demo.sources(tmp_path) == [b"a.py", b"b.py", b"sub/c.py"]
 
 
 def test_library_without_sources_is_reported(tmp_path):
     with pytest.raises(SystemExit, match="no source file"):
-        _demo.sources(tmp_path)
+        demo.sources(tmp_path)
 
 
 def test_different_results_are_reported():
-    _demo.require_same([b"same", b"same", b"same"])
+    demo.require_same([b"same", b"same", b"same"])
     with pytest.raises(RuntimeError, match="different bytes"):
-        _demo.require_same([b"same", b"same", b"other"])
+        demo.require_same([b"same", b"same", b"other"])
 
 
 def test_demo_prints_its_table_and_cleans_up(tmp_path):
@@ -105,9 +105,9 @@ def test_demo_cleans_up_when_it_fails(tmp_path, monkeypatch, error):
         paths[0].write_bytes(b"left")
         raise error
 
-    monkeypatch.setattr(_demo, "report", fail)
+    monkeypatch.setattr(demo, "report", fail)
     with pytest.raises(error):
-        _demo.run(str(tmp_path))
+        demo.run(str(tmp_path))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -115,8 +115,8 @@ def test_demo_works_with_a_small_library(tmp_path, monkeypatch, capsys):
     library = tmp_path / "lib"
     library.mkdir()
     (library / "small.py").write_bytes(b"x = 1  # one\n" * 2000)
-    monkeypatch.setattr(_demo.sysconfig, "get_path", lambda name: str(library))
-    _demo.run(str(tmp_path))
+    monkeypatch.setattr(demo.sysconfig, "get_path", lambda name: str(library))
+    demo.run(str(tmp_path))
     assert "gave every byte back" in capsys.readouterr().out
     assert list(tmp_path.iterdir()) == [library]
 
@@ -134,7 +134,7 @@ def fail():
 )
 def test_a_peer_that_dies_is_reported(job, reason):
     with pytest.raises(SystemExit, match=reason):
-        _demo.best_times([job])
+        demo.best_times([job])
 
 
 def test_a_directory_without_room_is_refused_before_a_file_is_made(tmp_path):
@@ -181,9 +181,9 @@ def test_a_demo_that_is_killed_leaves_nothing(tmp_path, signum):
     (library / "small.py").write_bytes(b"x = 1  # one\n" * 2000)
     source = f"""
         import sysconfig
-        from yammap import _demo
+        from yammap._cli import demo
         sysconfig.get_path = lambda name: {str(library)!r}
-        _demo.run({str(directory)!r})
+        demo.run({str(directory)!r})
     """
     command = [sys.executable, "-P", "-c", textwrap.dedent(source)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "encoding": "utf-8"}

@@ -9,16 +9,16 @@ import yammap
 
 MODULES = [
     "yammap",
-    "yammap._atomic",
+    "yammap._file.atomic",
     "yammap._core",
     "yammap._errors",
-    "yammap._file",
-    "yammap._gather",
-    "yammap._mapped_array",
-    "yammap._open",
-    "yammap._open_array",
-    "yammap._pages",
-    "yammap._records",
+    "yammap._file.mmap_file",
+    "yammap._file.gather",
+    "yammap._arrays.mapped_array",
+    "yammap._file.opening",
+    "yammap._arrays.open_array",
+    "yammap._file.pages",
+    "yammap._file.records",
     "yammap.compat",
 ]
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import yammap
-from yammap._lock import FIRST_BEYOND
+from yammap._file.range_lock import FIRST_BEYOND
 
 MIB = 1 << 20
 

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 import yammap
-from yammap import _source
-from yammap._source import locate, reach
+from yammap._arrays import file_identity
+from yammap._arrays.file_identity import locate, reach
 
 SHAPE = (6, 5, 4)
 MIB = 1 << 20
@@ -448,7 +448,7 @@ def made_anew(path):
 
     def identity():
         with open(path, "rb") as file:
-            return os.fstat(file.fileno()).st_ino, _source.birth(file.fileno())[0]
+            return os.fstat(file.fileno()).st_ino, file_identity.birth(file.fileno())[0]
 
     content, (inode, born) = path.read_bytes(), identity()
     for _ in range(100_000):
@@ -473,7 +473,7 @@ def test_where_nothing_tells_when_a_file_was_made_it_is_known_by_its_inode(
     cube, path, monkeypatch
 ):
     known = pickle.dumps(yammap.MappedArray(path, "<i4", SHAPE, 3))
-    monkeypatch.setattr(_source, "birth", lambda _: (0, 0))
+    monkeypatch.setattr(file_identity, "birth", lambda _: (0, 0))
     unknown = pickle.dumps(yammap.MappedArray(path, "<i4", SHAPE, 3))
     assert np.array_equal(pickle.loads(known), cube)
     monkeypatch.undo()
@@ -487,9 +487,9 @@ def test_where_nothing_tells_when_a_file_was_made_it_is_known_by_its_inode(
 def test_the_same_inode_of_another_filesystem_is_noticed(
     cube, path, monkeypatch, then, now
 ):
-    monkeypatch.setattr(_source, "birth", lambda _: (5, then))
+    monkeypatch.setattr(file_identity, "birth", lambda _: (5, then))
     handle = yammap.MappedArray(path, "<i4", SHAPE, 3)
-    monkeypatch.setattr(_source, "birth", lambda _: (5, now))
+    monkeypatch.setattr(file_identity, "birth", lambda _: (5, now))
     if then == now or 0 in (then, now):
         assert np.array_equal(handle, cube)
     else:

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 import yammap
-from yammap import _records
-from yammap._gather import Batch
+from yammap._file import records
+from yammap._file.gather import Batch
 
 PAGE = os.sysconf("SC_PAGESIZE")
 SIZE = 20 * PAGE + 123
@@ -168,7 +168,7 @@ def test_an_unaligned_index(mapped, data):
     """As a table of offsets in a file often is; loading from it is for memcpy() only."""
     index = np.frombuffer(b"?" + np.arange(100).tobytes(), np.int64, offset=1)
     assert np.array_equal(mapped.gather(index, 1).ravel(), data[:100])
-    assert _records.integers(index, "offsets").flags.aligned
+    assert records.integers(index, "offsets").flags.aligned
 
 
 @pytest.fixture
@@ -210,7 +210,7 @@ def test_ctrl_c_ends_all_threads(path, monkeypatch):
             parts.extend(batches)
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(_records, "ThreadPoolExecutor", Pool)
+    monkeypatch.setattr(records, "ThreadPoolExecutor", Pool)
     with yammap.open(path) as m:
         with pytest.raises(KeyboardInterrupt):
             m.gather([0, 0, 0, 0], 1, out, threads=2)

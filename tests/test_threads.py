@@ -404,7 +404,7 @@ def test_a_fork_while_a_mapping_is_freed(child):
     """Its attributes are gone before it is, and may fork."""
     child("""
         import os, yammap
-        from yammap._core import Descriptor
+        from yammap._linux.calls import Descriptor
 
         class Mapped(yammap.Mmap):
             pass

@@ -8,6 +8,7 @@
 >>> m.close()                   # safe as well: the array stays valid
 """
 
+import sys as _sys
 from importlib.util import find_spec as _find_spec
 
 if _find_spec("yammap._core") is None:
@@ -17,16 +18,18 @@ if _find_spec("yammap._core") is None:
         "not installed, do so first: pip install ."
     )
 
-from . import _flags
-from ._atomic import atomic_create
+from ._arrays import file_identity as _file_identity
+from ._arrays import mapped_array as _mapped_array
+from ._arrays.file_identity import guard
+from ._arrays.mapped_array import MappedArray
+from ._arrays.open_array import open_array, open_npz
 from ._core import Mapping
 from ._errors import BusError, Fault, ShortRead
-from ._file import Mmap
-from ._flags import *  # noqa: F403
-from ._mapped_array import MappedArray
-from ._open import anonymous, create, open, open_file
-from ._open_array import open_array, open_npz
-from ._source import guard
+from ._file.atomic import atomic_create
+from ._file.mmap_file import Mmap
+from ._file.opening import anonymous, create, open, open_file
+from ._linux import flags as _flags
+from ._linux.flags import *  # noqa: F403
 
 __version__ = "0.2.0.dev0"
 
@@ -62,3 +65,10 @@ def _publish(names: list[str]) -> None:
 
 
 _publish(__all__[: -len(_flags.__all__)])
+
+# Pickles made by 0.1 and 0.2.0.dev0 name the files that these were in.
+_sys.modules |= {
+    f"{__name__}._flags": _flags,
+    f"{__name__}._mapped_array": _mapped_array,
+    f"{__name__}._source": _file_identity,
+}

@@ -14,7 +14,7 @@ def main() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        from ._cli import commands
+        from ._cli.commands import commands
 
         commands(prog_name="yammap")
     except ModuleNotFoundError as error:

@@ -3,7 +3,7 @@
 from libc.stdint cimport int64_t
 
 
-cdef extern from "_fault.h":
+cdef extern from "_sigbus/fault.h":
     struct fault_range:
         const void *start
         size_t length

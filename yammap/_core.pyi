@@ -1,11 +1,9 @@
 """Types of the compiled core. The documentation is in its docstrings, once."""
 
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from threading import _RLock as RLock
 from typing import (
     Any,
-    Final,
     Literal,
     Never,
     NoReturn,
@@ -19,11 +17,9 @@ from numpy.typing import NDArray
 from typing_extensions import Buffer, disjoint_base
 
 from ._errors import Fault
+from ._linux.calls import Descriptor
 
-__all__ = ["CONSTANTS", "HARMLESS", "Descriptor", "Mapping", "Positioned", "birth"]
-
-CONSTANTS: Final[dict[str, int]]
-HARMLESS: Final[set[int]]
+__all__ = ["Mapping", "Positioned", "birth"]
 
 def birth(fd: int) -> tuple[int, int]: ...
 
@@ -34,14 +30,6 @@ _Buffer = Buffer | NDArray[Any]
 class Region:
     def _locate(self, address: int) -> tuple[Any, tuple[int, int], int, int, bool]: ...
     def guard(self) -> AbstractContextManager[None]: ...
-
-@final
-class Descriptor:
-    def __new__(cls, call: Callable[..., int], *arguments: Any) -> Self: ...
-    @property
-    def fd(self) -> int: ...
-    def __enter__(self) -> int: ...
-    def __exit__(self, *error: object) -> None: ...
 
 @disjoint_base
 class Mapping:

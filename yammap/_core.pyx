@@ -22,9 +22,9 @@ Who may free an address
     freed, since ``np.ndarray(buffer=m)`` keeps the object and drops the export.
 
 Who survives a bus error
-    Copies run under a guard that makes a fault a return value (_fault.h). In views, a page
-    is put in place (_patch.h) and the thread is told (_raise.h); from then on the region
-    has patches, and ``snapshot``, the one door of all methods, raises.
+    Copies run under a guard that makes a fault a return value (_sigbus/fault.h). In views,
+    a page is put in place (_sigbus/patch.h) and the thread is told (_sigbus/raise.h); from
+    then on the region has patches, and ``snapshot``, the one door of all methods, raises.
 
 Who may change what
     ``mutex`` serialises everything that changes the size or uses the descriptor, so no
@@ -49,7 +49,7 @@ from libc.errno cimport EACCES, EAGAIN, EBADF, EBUSY, EFAULT, EFBIG, EINTR, EINV
 from libc.stdint cimport INT64_MAX, int64_t, uint64_t, uintptr_t
 from libc.string cimport memcpy, strerror
 
-from ._mman cimport *
+from ._linux.calls cimport *
 
 import operator
 import os
@@ -58,9 +58,10 @@ import warnings
 from io import UnsupportedOperation
 
 from ._errors import BusError, Fault, NotContiguous, ShortRead
-from ._limits import limit_behind
+from ._linux.calls import HARMLESS
+from ._linux.limits import limit_behind
 
-__all__ = ["CONSTANTS", "HARMLESS", "Descriptor", "Mapping", "Positioned", "birth"]
+__all__ = ["Mapping", "Positioned", "birth"]
 
 
 cdef extern from "Python.h":
@@ -97,7 +98,7 @@ cdef extern from "<stdatomic.h>" nogil:
     void atomic_thread_fence(int order)
 
 
-cdef extern from "_fault.h" nogil:
+cdef extern from "_sigbus/fault.h" nogil:
     int fault_install()
     bint fault_in_force(unsigned tick)
     bint fault_look(unsigned tick)
@@ -107,7 +108,7 @@ cdef extern from "_fault.h" nogil:
                            const fault_range *ranges)
 
 
-cdef extern from "_patch.h" nogil:
+cdef extern from "_sigbus/patch.h" nogil:
     struct patch:
         char *start
         size_t length
@@ -142,7 +143,7 @@ cdef extern from "_patch.h" nogil:
     int patch_heal(patch_range *range, size_t length, bint discard, size_t *written)
 
 
-cdef extern from "_ahead.h" nogil:
+cdef extern from "_extent/ahead.h" nogil:
     struct ahead_marker:
         int64_t base, size
     struct ahead_trailer:
@@ -163,7 +164,7 @@ cdef extern from "_ahead.h" nogil:
     void ahead_store(void *record)
 
 
-cdef extern from "_raise.h":
+cdef extern from "_sigbus/raise.h":
     int raise_install(object exception)
     void raise_cancel()
     void raise_done()
@@ -181,24 +182,6 @@ cdef extern from *:
     """
     bint has_mutex(void *mapping)
 
-
-cdef extern from "_constants.h":
-    struct constant:
-        const char *name
-        long value
-    const constant *constants
-
-
-cdef dict read_constants():
-    cdef int i = 0
-    values = {}
-    while constants[i].name != NULL:
-        values[constants[i].name.decode()] = constants[i].value
-        i += 1
-    return values
-
-
-CONSTANTS = read_constants()
 
 cdef int64_t PAGE = sysconf(_SC_PAGESIZE)
 
@@ -907,51 +890,8 @@ cdef void copy_strided(void *argument) noexcept nogil:
             s.buffer[i] = s.memory[i * s.step]
 
 
-# Advice that neither throws data away nor kills. A list of what is refused would be one
-# kernel release short: MADV_GUARD_INSTALL makes the next access a segmentation fault.
-HARMLESS = {
-    CONSTANTS["MADV_" + name] for name in (
-        "NORMAL", "RANDOM", "SEQUENTIAL", "WILLNEED", "COLD", "PAGEOUT", "POPULATE_READ",
-        "POPULATE_WRITE", "COLLAPSE", "HUGEPAGE", "NOHUGEPAGE", "MERGEABLE", "UNMERGEABLE",
-        "DONTFORK", "DOFORK", "WIPEONFORK", "KEEPONFORK", "DONTDUMP", "DODUMP",
-    )
-}
-cdef int POPULATE_WRITE = CONSTANTS["MADV_POPULATE_WRITE"]
 cdef tuple LASTING = (MADV_NORMAL, MADV_RANDOM, MADV_SEQUENTIAL)
 cdef tuple LASTING_FOR_PAGES = (MADV_HUGEPAGE, MADV_NOHUGEPAGE)
-
-
-@cython.final
-@cython.auto_pickle(False)
-cdef class Descriptor:
-    """The descriptor that a call returns, closed unless a mapping takes it over.
-
-    As a mere number it would be lost where a signal handler raises between that call and
-    the next step.
-    """
-    cdef readonly int fd
-
-    def __cinit__(self, call, *arguments):
-        self.fd = -1
-        self.fd = call(*arguments)
-
-    def __enter__(self):
-        return self.fd
-
-    def __exit__(self, *error):
-        self.finish()
-
-    def __dealloc__(self):
-        self.finish()
-
-    cdef void finish(self) noexcept:
-        if self.fd != -1:
-            close(self.take())
-
-    cdef int take(self) noexcept:
-        cdef int fd = self.fd
-        self.fd = -1
-        return fd
 
 
 cdef object label_of(object name):
@@ -2784,7 +2724,7 @@ cdef class Mapping:
         end = min(pages.start + pages.length - self.region.data, last)
         write_zeros(self.fd, self.origin + start, end - start, False, &written)
         self.populated = end
-        madvise(pages.start, pages.length, POPULATE_WRITE)
+        madvise(pages.start, pages.length, MADV_POPULATE_WRITE)
 
     cdef int make_exact(self) noexcept nogil:
         """Give a file that runs ahead the size of its data."""
@@ -3492,7 +3432,7 @@ cdef class Mapping:
         """Of all regions, and those to come.
 
         The kernel unmaps the addresses in the child, where views and regions still have
-        them; so zeros are put there at once (_patch.c), and nothing is unmapped twice.
+        them; so zeros are put there at once (_sigbus/patch.c): nothing is unmapped twice.
         """
         cdef Region region
         cdef int code = CLOSED

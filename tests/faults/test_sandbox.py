@@ -87,7 +87,7 @@ WARNS = {"fallocate", "fcntl", "fgetxattr", "fsetxattr", "getrandom", "/proc"}
 FEATURES = """
 import io, pickle
 import yammap.compat
-from yammap._info import inspect
+from yammap._cli.info import inspect
 
 
 def grow():

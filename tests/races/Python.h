@@ -1,2 +1,2 @@
-/* What _raise.h needs of it: the stress test runs without an interpreter. */
+/* What _sigbus/raise.h needs of it: the stress test runs without an interpreter. */
 typedef struct object PyObject;

@@ -11,9 +11,9 @@
  * be.
  */
 #define _GNU_SOURCE
-#include "_fault.h"
-#include "_patch.h"
-#include "_raise.h"
+#include "_sigbus/fault.h"
+#include "_sigbus/patch.h"
+#include "_sigbus/raise.h"
 
 #include <errno.h>
 #include <pthread.h>

@@ -1,0 +1,130 @@
+"""Where the elements of an array lie in a file. Knows nothing of files but their bytes."""
+
+from __future__ import annotations
+
+import math
+import operator
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import numpy as np
+
+from .._file.ndarrays import shape_of
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike, NDArray
+
+    from .._file.ndarrays import Shape
+
+__all__ = ["Layout", "contiguous", "inside", "layout_in"]
+
+
+class Layout(NamedTuple):
+    """An array's elements, by their positions in bytes, as NumPy has them in memory."""
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    offset: int  # of the element with all indices 0, which need not be the first
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        return self.size * self.dtype.itemsize
+
+    @property
+    def extent(self) -> range:
+        """The bytes from the element that lies first to the end of the last."""
+        if self.size == 0:
+            return range(self.offset, self.offset)
+        reach = [(n - 1) * step for n, step in zip(self.shape, self.strides, strict=True)]
+        start = self.offset + sum(min(step, 0) for step in reach)
+        end = self.offset + sum(max(step, 0) for step in reach)
+        return range(start, end + self.dtype.itemsize)
+
+    @property
+    def row(self) -> Layout:
+        """That of ``array[0]``."""
+        return self._replace(shape=self.shape[1:], strides=self.strides[1:])
+
+    @property
+    def is_contiguous(self) -> bool:
+        """Whether the elements follow one another in C order."""
+        steps = zip(self.shape, self.strides, _strides(self), strict=True)
+        return self.size == 0 or all(n == 1 or a == b for n, a, b in steps)
+
+    def over(self, buffer: memoryview, start: int) -> NDArray[Any]:
+        """Return the array over `buffer`, which begins at byte `start`, without a copy.
+
+        ``np.ndarray(buffer=)`` of the memoryview itself would drop its export, and keep
+        an object by which nobody can count it.
+        """
+        data = np.asarray(buffer)
+        return np.ndarray(self.shape, self.dtype, data, self.offset - start, self.strides)
+
+
+def contiguous(
+    dtype: np.dtype[Any], shape: tuple[int, ...], offset: int, order: Literal["C", "F"]
+) -> Layout:
+    """Return the layout of elements one after the other.
+
+    The dimensions of a subarray dtype become the array's last ones, as in NumPy.
+    """
+    layout = Layout(dtype.base, (*shape, *dtype.shape), (), offset)
+    if order == "C":
+        return layout._replace(strides=_strides(layout))
+    mirrored = layout._replace(shape=layout.shape[::-1])
+    return layout._replace(strides=_strides(mirrored)[::-1])
+
+
+def layout_in(
+    size: int,
+    dtype: DTypeLike,
+    shape: Shape | None,
+    offset: int,
+    strides: tuple[int, ...] | None,
+    order: Literal["C", "F"],
+) -> Layout:
+    """Return the layout of an array in a file of `size` bytes.
+
+    Raises
+    ------
+    TypeError
+        When `dtype` holds Python objects.
+    ValueError
+        When the array does not fit.
+    """
+    if order not in ("C", "F") or (strides is not None and order != "C"):
+        raise ValueError(f"order must be 'C' or 'F', or strides given, not {order!r}")
+    offset = operator.index(offset)  # of a NumPy integer, sums would overflow
+    if not 0 <= offset <= size:
+        raise ValueError(f"offset {offset} is not in its {size} bytes")
+    kind = np.dtype(dtype)
+    if strides is None:
+        return contiguous(kind, shape_of(size - offset, kind, shape), offset, order)
+    full = shape_of(None, kind, shape)
+    steps = tuple(operator.index(step) for step in strides)
+    if len(steps) != len(full):
+        raise ValueError(f"shape {full} and strides {steps} have different lengths")
+    element = contiguous(kind, (), offset, "C")
+    layout = element._replace(shape=full + element.shape, strides=steps + element.strides)
+    return inside(layout, size)
+
+
+def inside(layout: Layout, size: int) -> Layout:
+    """Return the layout if all its elements lie in a file of `size` bytes."""
+    extent = layout.extent
+    if not 0 <= extent.start <= extent.stop <= size:
+        raise ValueError(
+            f"its elements lie in bytes {extent.start} to {extent.stop}, of {size}"
+        )
+    return layout
+
+
+def _strides(layout: Layout) -> tuple[int, ...]:
+    steps = [layout.dtype.itemsize]
+    for n in layout.shape[:0:-1]:
+        steps.append(steps[-1] * n)
+    return tuple(steps[::-1]) if layout.shape else ()

@@ -1,0 +1,692 @@
+"""`MappedArray`: an array in a file, as something that travels between processes."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import operator
+import os
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
+
+import numpy as np
+
+from .._core import Mapping
+from .._file.mmap_file import Mmap
+from .._file.ndarrays import writeable
+from .._file.opening import reopen
+from .._file.records import integers
+from .._file.streaming import AHEAD
+from .._linux.flags import Advice
+from .array_layout import Layout, contiguous, layout_in
+from .elementwise import Elementwise
+from .file_identity import Place, Source, file_of, locate, reach, source_at
+from .npy import MAGIC, Header, is_npy, layout_of_npy, read_header
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Self
+
+    from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+    from .._file.ndarrays import Shape
+    from .._file.opening import Path
+
+__all__ = ["MappedArray"]
+
+_MODES = ("r", "r+", "c")
+
+# Of so many bytes, a mapping of their own takes no longer than a copy.
+_LARGE = 1 << 20
+
+
+class MappedArray(Elementwise):
+    """An array in a file: what it is, and where, and its elements by index.
+
+    It never changes, and travels: a pickle has the path and no data, and the file is
+    mapped where and when elements are first asked for, if it still is the file that the
+    array was made of. Threads may share it.
+
+    Parameters
+    ----------
+    path : path-like or Mmap
+        Of the file; or a mapping, that of `yammap.anonymous` perhaps. A mapping whose name
+        does not lead to its file travels as a path in /proc, which other processes of
+        this user on this machine can follow as long as the array lives here.
+    dtype : dtype_like, optional
+        Element type; structured types are fine, object types are not. By default
+        numpy.uint8, or, where the file begins as one in NumPy's format, what its header
+        says.
+    shape : int or tuple of int, optional
+        Elements a dimension; one may be -1, to be inferred from the size of the file or
+        mapping. By default one dimension of all elements up to its end.
+    offset : int, default 0
+        Position of the element with all indices 0, in bytes, in the file or mapping.
+    mode : {"r", "r+", "c"}, default "r"
+        Read; read and write; or copy on write: changes stay with this very object.
+    strides : tuple of int, optional
+        Bytes from one element to the next in each dimension, where they do not follow one
+        another. `shape` must be given then, in full.
+    order : {"C", "F"}, default "C"
+        Row-major or column-major.
+
+    Raises
+    ------
+    OSError
+        When the file cannot be mapped. Later, at the first access and those to 1 MiB or
+        more: ``ESTALE`` when another file has its path by then, or it has become shorter.
+    TypeError
+        When `dtype` holds Python objects.
+    ValueError
+        When the array does not fit into the file or mapping, or the mode is unknown. Of a
+        ``.npy`` file: when its header says something else. (Of its bytes as they are
+        ``MappedArray.of(yammap.open(path).array(dtype))`` is one.) Of an archive, as a
+        ``.npz`` is: when `offset` is 0.
+
+    Notes
+    -----
+    ``array[key]`` is an ndarray, or a scalar, as of any array: a view where NumPy gives
+    one, which stays valid whatever happens to this object. One that reaches over 1 MiB or
+    more is in a mapping of its own, except in mode ``"c"`` and of a file that has no path:
+    its pages, which count as memory of this process, go when it does. (So do those of
+    assignments of as much.)
+
+    A bus error in such a piece is raised in the thread that touched it, but not by
+    `mapping`, which is another. And two of them are at different addresses, by which NumPy
+    cannot see whether they overlap: ``array[1:] = array[:-1]`` is fine, `numpy.copyto` from
+    one to the other is not.
+
+    Files are known again by their inode, by the time at which they were made, where the
+    filesystem tells it, and in memory by the filesystem; never by what writing changes. A
+    pickle, and the name that Dask gives, are others once the file was changed (``os.stat``,
+    ``st_mtime_ns`` and ``st_ctime_ns``), so that caches keep no stale results. They do not
+    show what was stored through a mapping since its pages have waited to be written to the
+    disk, or at all on tmpfs.
+
+    It compares and computes nothing: ``array[...] == x``, ``array[...].sum()``.
+
+    Examples
+    --------
+    >>> import numpy as np, pickle, yammap
+    >>> np.arange(12, dtype="<u2").tofile("rows.bin")
+    >>> rows = yammap.MappedArray("rows.bin", "<u2", (-1, 3))
+    >>> rows.shape, rows[1]
+    ((4, 3), array([3, 4, 5], dtype=uint16))
+    >>> rows.take([3, 0])
+    array([[ 9, 10, 11],
+           [ 0,  1,  2]], dtype=uint16)
+    >>> int(pickle.loads(pickle.dumps(rows))[-1, -1])
+    11
+    """
+
+    __slots__ = ("__weakref__", "_layout", "_mode", "_opened", "_source")
+
+    _source: Source
+    _layout: Layout
+    _mode: str
+    _opened: dict[str, Mmap]
+
+    def __init__(
+        self,
+        path: Path | Mmap,
+        dtype: DTypeLike | None = None,
+        shape: Shape | None = None,
+        offset: int = 0,
+        mode: str = "r",
+        *,
+        strides: tuple[int, ...] | None = None,
+        order: Literal["C", "F"] = "C",
+    ) -> None:
+        _require_mode(mode)
+        if isinstance(path, Mmap):
+            place = locate(path.array())
+            if place.private:
+                raise ValueError(f"changes of {path!r} are its own: give its path instead")
+            source, m = reach(place, mode)
+            window = range(place.offset, min(place.offset + len(path), source.size))
+        else:
+            source, m = source_at(path), None
+            window = range(source.size)
+        layout = _layout(source.path, window, dtype, shape, offset, strides, order)
+        self._set(source, layout, mode, m)
+
+    @classmethod
+    def of(cls, array: NDArray[Any], mode: str | None = None) -> Self:
+        """Return an array that travels, of an ndarray over a mapping.
+
+        Parameters
+        ----------
+        array : numpy.ndarray
+            Any view of the memory of a mapping: slices of slices, with steps, transposed,
+            reshaped. The mapping may be closed.
+        mode : {"r", "r+", "c"}, optional
+            By default ``"r+"`` when `array` is writeable, else ``"r"``.
+
+        Returns
+        -------
+        MappedArray
+            The same elements of the same file.
+
+        Raises
+        ------
+        OSError
+            When the file cannot be mapped.
+        TypeError
+            When `array` is no ndarray.
+        ValueError
+            When its memory is not that of a mapping; it is copy on write, whose changes
+            cannot travel, and `mode` does not say that the file's bytes will do; or no path
+            leads to the file and its mapping is closed.
+
+        Examples
+        --------
+        >>> import yammap
+        >>> a = yammap.open_array("grid.bin", "<i4", "w+", shape=(100, 100))
+        >>> piece = yammap.MappedArray.of(a[10:20, ::-2].T)
+        >>> piece.shape, piece.strides
+        ((50, 10), (-8, 400))
+        >>> piece[0, 0] = 7
+        >>> int(a[10, 99])
+        7
+        """
+        if not isinstance(array, np.ndarray):
+            raise TypeError(f"an ndarray travels as this, not a {type(array).__name__!r}")
+        place = locate(array)
+        if mode is None and place.private:
+            raise ValueError(
+                f"changes of a copy-on-write mapping cannot travel: mode='r' or 'c' gives "
+                f"the bytes that {place.name!r} has"
+            )
+        if mode is None:
+            mode = "r+" if array.flags.writeable else "r"
+        _require_mode(mode)
+        source, m = reach(place, mode)
+        layout = _layout_of(array, place.offset)
+        if (end := layout.extent.stop) > source.size:
+            raise ValueError(
+                f"the array ends at byte {end} of {source.path!r}, which has "
+                f"{source.size} by now"
+            )
+        return cls._made(source, layout, mode, m)
+
+    @classmethod
+    def _made(cls, source: Source, layout: Layout, mode: str, m: Mmap | None) -> Self:
+        made = cls.__new__(cls)
+        made._set(source, layout, mode, m)
+        return made
+
+    def _set(self, source: Source, layout: Layout, mode: str, m: Mmap | None) -> None:
+        self._source, self._layout, self._mode = source, layout, mode
+        self._opened = {} if m is None else {"mapping": m}
+
+    # -- What it is
+
+    @property
+    def path(self) -> str | bytes:
+        """The file's absolute path: str or bytes."""
+        return self._source.path
+
+    @property
+    def mode(self) -> str:
+        """str: ``"r"``, ``"r+"`` or ``"c"``."""
+        return self._mode
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """numpy.dtype: the type of an element."""
+        return self._layout.dtype
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The elements a dimension: tuple of int."""
+        return self._layout.shape
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Bytes from one element to the next, a dimension: tuple of int."""
+        return self._layout.strides
+
+    @property
+    def offset(self) -> int:
+        """int: position in the file of the element with all indices 0, in bytes."""
+        return self._layout.offset
+
+    @property
+    def ndim(self) -> int:
+        """int: the number of dimensions."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """int: the number of elements."""
+        return self._layout.size
+
+    @property
+    def nbytes(self) -> int:
+        """int: bytes of all elements."""
+        return self._layout.nbytes
+
+    @property
+    def mapping(self) -> Mmap:
+        """Mmap: the mapped file, opened if need be; all arrays of this process share it."""
+        if not self._opened:
+            # Atomic, as a lock would be; but a forked child would have to renew a lock.
+            self._opened.setdefault("mapping", self._source.open(self._mode))
+        return self._opened["mapping"]
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError("an array without dimensions has no length")
+        return self.shape[0]
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self[i] for i in range(len(self)))
+
+    def __repr__(self) -> str:
+        dtype, shape, strides, offset = self._layout
+        apart = "" if self._layout.is_contiguous else f", strides={strides}"
+        return f"{type(self).__name__}({self.path!r}, {dtype!r}, {shape}, {offset}{apart})"
+
+    def suggest_chunks(self, nbytes: int = 128 << 20) -> tuple[int, ...]:
+        """Return a shape of chunks whose bytes lie together in the file.
+
+        Parameters
+        ----------
+        nbytes : int, default 128 MiB
+            Most bytes of a chunk. One that has to have more is one element.
+
+        Returns
+        -------
+        tuple of int
+            Elements a dimension: whole rows of a row-major array, whole columns of a
+            column-major one, as many as fit. For ``dask.array.from_array(array, chunks)``.
+
+        Raises
+        ------
+        ValueError
+            When `nbytes` is not positive.
+
+        Examples
+        --------
+        >>> import yammap
+        >>> a = yammap.open_array("grid.f4", "<f4", "w+", shape=(1000, 1024))
+        >>> yammap.MappedArray.of(a).suggest_chunks(1 << 20)
+        (256, 1024)
+        >>> yammap.MappedArray.of(a.T).suggest_chunks(1 << 20)
+        (1024, 256)
+        """
+        if (room := operator.index(nbytes)) < 1:
+            raise ValueError(f"nbytes must be positive, not {nbytes}")
+        room //= self.dtype.itemsize
+        chunk = list(self.shape)
+        for axis in sorted(range(self.ndim), key=lambda axis: abs(self.strides[axis])):
+            chunk[axis] = max(1, min(chunk[axis], room))
+            room //= chunk[axis]
+        return tuple(chunk)
+
+    # -- How it travels
+
+    def __getstate__(self) -> tuple[Any, ...]:
+        """The last item is for caches, which know a handle by its pickle."""
+        file, more = self._source[:3], self._source[3:]
+        return *file, *self._layout, self._mode, *more, self._source.times()
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        """Pickles of earlier versions end with the mode."""
+        source = Source(*state[:3], *state[8:10])
+        self._set(source, Layout(*state[3:7]), state[7], None)
+
+    def __dask_tokenize__(self) -> tuple[Any, ...]:
+        """By the file's name and state, so that Dask need not read it."""
+        return type(self).__name__, *(
+            repr(item) if isinstance(item, np.dtype) else item
+            for item in self.__getstate__()
+        )
+
+    # -- As an array
+
+    def _whole(self) -> NDArray[Any]:
+        return self._in_the_one_mapping(self._layout)
+
+    def _in_the_one_mapping(self, layout: Layout) -> NDArray[Any]:
+        start, length = layout.extent.start, len(layout.extent)
+        return layout.over(self.mapping.view(start, length), start)
+
+    def __array__(
+        self, dtype: DTypeLike | None = None, copy: bool | None = None
+    ) -> NDArray[Any]:
+        array: NDArray[Any] = self[...]
+        if copy:
+            return array.astype(dtype or self.dtype)
+        if dtype is None or np.dtype(dtype) == self.dtype:
+            return array
+        if copy is False:
+            raise ValueError(f"as {np.dtype(dtype)} it would be a copy")
+        return array.astype(dtype)
+
+    def __getitem__(self, key: Any) -> Any:
+        whole = self._whole()
+        piece = whole[key]
+        if not self._is_large or not isinstance(piece, np.ndarray):
+            return piece
+        if piece.nbytes < _LARGE and piece.flags.c_contiguous:
+            return piece
+        if not np.may_share_memory(piece, whole):
+            self._give_back()
+            return piece
+        place = piece.__array_interface__["data"][0] - whole.__array_interface__["data"][0]
+        layout = _layout_of(piece, self.offset + place)
+        return self._window(layout) if len(layout.extent) >= _LARGE else piece
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self._whole()[key] = self._comparable(value)
+        if self._is_large and getattr(value, "nbytes", 0) >= _LARGE:
+            self._give_back()
+
+    def _comparable(self, value: Any) -> Any:
+        """Return an array of this file at addresses by which NumPy sees what overlaps."""
+        if isinstance(value, memoryview) or hasattr(value, "__array__"):
+            value = np.asarray(value)
+        if isinstance(value, np.ndarray) and (place := self._place_here(value)):
+            return self._in_the_one_mapping(_layout_of(value, place.offset))
+        return value
+
+    def _place_here(self, array: NDArray[Any]) -> Place | None:
+        """Return where an array's memory is in this file, opened by whatever name.
+
+        Changes of mode ``"c"`` are in no file.
+        """
+        if self._mode != "c" and array.base is not None:
+            with contextlib.suppress(ValueError):  # it is not of any mapping
+                place = locate(array)
+                if place.file == file_of(self.mapping) and not place.private:
+                    return place
+        return None
+
+    @property
+    def _is_large(self) -> bool:
+        """Whether pieces may be in mappings of their own.
+
+        Changes in mode ``"c"`` are in the one mapping only; and so is the descriptor that a
+        piece of a file without a path needs to travel.
+        """
+        if self._mode == "c" or isinstance(self.mapping.name, int):
+            return False
+        return len(self._layout.extent) >= _LARGE
+
+    def _window(self, layout: Layout) -> NDArray[Any]:
+        start, length = layout.extent.start, len(layout.extent)
+        mapping = self._source.checked(self.mapping)
+        with reopen(mapping, self._mode, offset=start, length=length) as m:
+            return layout.over(m.view(), start)
+
+    def _give_back(self) -> None:
+        """Take the pages that were just used from the process, but not from the cache."""
+        extent = self._layout.extent
+        with contextlib.suppress(OSError):  # they may be locked
+            self.mapping.madvise(Advice.DONTNEED, extent.start, len(extent))
+
+    def take(
+        self, indices: ArrayLike, out: NDArray[Any] | None = None, *, threads: int = 1
+    ) -> NDArray[Any]:
+        """Return rows, as ``np.take(array, indices, axis=0)``, without the GIL.
+
+        Rows that are not in memory come from the disk many at a time. (Where the bytes of a
+        row do not follow one another, it is `numpy.take` that copies them.)
+
+        Parameters
+        ----------
+        indices : array_like of int
+            Which rows, in any order and number; negative ones count from the end.
+        out : numpy.ndarray, optional
+            Where to put them: C-contiguous, of the result's shape and dtype.
+        threads : int, default 1
+            So many copy a part each.
+
+        Returns
+        -------
+        numpy.ndarray
+            `out`, or a new array, of shape ``indices.shape + shape[1:]``.
+
+        Raises
+        ------
+        BusError
+            When the file was cut short, or cannot be read.
+        IndexError
+            When there is no such row, before anything is copied.
+        TypeError
+            When `indices` are no integers, the array has no dimensions, or `out` is
+            read-only or not C-contiguous.
+        ValueError
+            When `out` has another shape or dtype.
+
+        Examples
+        --------
+        >>> import numpy as np, yammap
+        >>> np.arange(6.0).tofile("pairs.bin")
+        >>> yammap.MappedArray("pairs.bin", "f8", (-1, 2)).take([-1, 0, -1])
+        array([[4., 5.],
+               [0., 1.],
+               [4., 5.]])
+        """
+        index = np.asarray(indices)
+        if index.dtype == np.bool_:
+            index = index.astype(np.intp)  # as np.take does
+        shape = (*index.shape, *self.shape[1:])
+        result = np.empty(shape, self.dtype) if out is None else writeable(out)
+        if result.shape != shape or result.dtype != self.dtype:
+            raise ValueError(
+                f"out must have shape {shape} and dtype {self.dtype}, not "
+                f"{result.shape} and {result.dtype}"
+            )
+        rows = integers(index.reshape(-1), "indices", IndexError)
+        if out is not None and (np.may_share_memory(out, rows) or self._place_here(out)):
+            out[...] = self.take(index, threads=threads)  # rows not to be overwritten first
+            return out
+        if self.size and self._layout.row.is_contiguous:
+            layout = {"rows": len(self), "offset": self.offset, "step": self.strides[0]}
+            self.mapping._take_rows(rows, result, threads=threads, **layout)
+        else:
+            np.take(self._whole(), rows.reshape(index.shape), axis=0, out=result)
+        return result[()] if out is None and not shape else result
+
+    def stream(
+        self, rows: int, *, ahead: int = AHEAD, drop_behind: bool = True
+    ) -> Iterator[NDArray[Any]]:
+        """Go through all rows, some at a time, without copies and in little memory.
+
+        Parameters
+        ----------
+        rows : int
+            Of each chunk; the last one may have fewer.
+        ahead : int, default 16 MiB
+            Bytes to have read from the disk before they are asked for, where the kernel
+            does not read ahead as well by itself.
+        drop_behind : bool, default True
+            Give the memory behind back.
+
+        Returns
+        -------
+        iterator of numpy.ndarray
+            Arrays of shape ``(rows, *shape[1:])``.
+
+        Raises
+        ------
+        BusError
+            When the file was cut short, or cannot be read: by the chunk that has none.
+        TypeError
+            When the array has no dimensions.
+        ValueError
+            When `rows` is not positive.
+
+        Examples
+        --------
+        >>> import numpy as np, yammap
+        >>> np.arange(10).tofile("long.bin")
+        >>> [int(chunk.sum()) for chunk in yammap.MappedArray("long.bin", int).stream(4)]
+        [6, 22, 17]
+        """
+        rows = operator.index(rows)
+        if rows < 1:
+            raise ValueError(f"rows must be positive, not {rows}")
+        starts = range(0, len(self), rows)
+        extent, row, step = self._layout.extent, self._layout.row, self.strides[0]
+        if not 0 < len(row.extent) <= step:  # rows that lie among each other, or backwards
+            return (self[i : i + rows] for i in starts)
+        views = self.mapping.stream(
+            rows * step,
+            offset=extent.start,
+            length=len(extent),
+            ahead=ahead,
+            drop_behind=drop_behind,
+        )
+        first = self._layout._replace(offset=self.offset - extent.start)
+        return (
+            first._replace(shape=(min(rows, len(self) - i), *self.shape[1:])).over(view, 0)
+            for i, view in zip(starts, views, strict=True)
+        )
+
+    def flush(self) -> None:
+        """Write changed elements to the disk, as `Mmap.sync`.
+
+        Raises
+        ------
+        BusError
+            When the file was cut short.
+        OSError
+            When the kernel reports that bytes could not be written.
+
+        Examples
+        --------
+        >>> import numpy as np, yammap
+        >>> np.zeros(4).tofile("four.bin")
+        >>> four = yammap.MappedArray("four.bin", "f8", mode="r+")
+        >>> four[1:3] = 5
+        >>> four.flush()
+        >>> np.fromfile("four.bin")
+        array([0., 5., 5., 0.])
+        """
+        extent = self._layout.extent
+        m = self.mapping
+        start = 0 if _begins_as_npy(m) else extent.start  # its header may have changed
+        m.sync(start, extent.stop - start)
+
+    def append(self, rows: ArrayLike) -> Self:
+        """Write rows behind the last one, and return the longer array.
+
+        This one, and all views, stay as they are.
+
+        Parameters
+        ----------
+        rows : array_like, shape ``(n, *shape[1:])``
+            Converted to the dtype as an assignment does.
+
+        Returns
+        -------
+        MappedArray
+            The array with the new rows.
+
+        Raises
+        ------
+        io.UnsupportedOperation
+            When the mode is not ``"r+"``.
+        OSError
+            When the disk is full or bad. The array is as it was.
+        TypeError
+            When the array has no dimensions.
+        ValueError
+            When `rows` do not fit its shape; it is not all that the file has from `offset`
+            on, since it is a part of an array, or others have appended; or the header of a
+            ``.npy`` file has no room for the new shape.
+
+        Notes
+        -----
+        The header of a ``.npy`` file is written in place, and after the rows: a process
+        that is killed in between leaves the array as it was. Only what `flush` has
+        acknowledged outlives a power cut. Processes that append to one file must take
+        turns: make the array and append to it under `Mmap.file_lock`.
+
+        Examples
+        --------
+        >>> import numpy as np, yammap
+        >>> np.save("log.npy", np.zeros((2, 3)))
+        >>> log = yammap.MappedArray("log.npy", mode="r+")
+        >>> longer = log.append([[1, 2, 3]])
+        >>> len(log), len(longer), np.load("log.npy")[-1]
+        (2, 3, array([1., 2., 3.]))
+        """
+        if self._mode != "r+":
+            raise io.UnsupportedOperation(f"mode {self._mode!r} does not append")
+        new = np.ascontiguousarray(rows, self.dtype)
+        shape = len(self) + len(new), *self.shape[1:]
+        if new.ndim != self.ndim or new.shape[1:] != self.shape[1:]:
+            raise ValueError(f"rows of shape {new.shape} do not fit to {self.shape}")
+        m = self.mapping
+        with m._serial:
+            header = self._require_whole(m)
+            text = header.of_shape(shape) if header else b""
+            m.write_at(new, self._layout.extent.stop)
+            if header:
+                # One system call within a page: nobody is killed halfway, as in a copy.
+                os.pwrite(Mapping.fileno(m), text, header.text.start)
+            source = self._source._replace(size=m.size())
+        # Of one row, or none, any strides would do; of more rows they do not.
+        layout = contiguous(self.dtype, shape, self.offset, "C")
+        return self._made(source, layout, "r+", m)
+
+    def _require_whole(self, m: Mmap) -> Header | None:
+        """Raise unless the file has this array only; return its header if it has one."""
+        end, size = self._layout.extent.stop, m.refresh()
+        if not _begins_as_npy(m):
+            if end != size or not self._layout.is_contiguous:
+                self._refuse_part(f"it has {size} bytes, and the array ends at {end}")
+            return None
+        m.seek(0)
+        header = read_header(m)
+        if header.layout_of(self.dtype) != self._layout or header.order == "F":
+            self._refuse_part(f"its header says {header.layout.shape}, {header.order!r}")
+        # Other bytes there are rows of an append that was killed before it wrote a header.
+        if m.pread(len(MAGIC), end) == MAGIC:
+            self._refuse_part(f"another array begins at {end}, where it ends")
+        return header
+
+    def _refuse_part(self, reason: str) -> NoReturn:
+        raise ValueError(f"{self!r} is not all rows of its file, to append to: {reason}")
+
+
+def _layout_of(array: NDArray[Any], offset: int) -> Layout:
+    return Layout(array.dtype, array.shape, array.strides, offset)
+
+
+def _begins_as_npy(m: Mmap) -> bool:
+    return m.pread(len(MAGIC), 0) == MAGIC
+
+
+def _require_mode(mode: str) -> None:
+    if mode not in _MODES:
+        raise ValueError(f"mode must be one of {', '.join(_MODES)}, not {mode!r}")
+
+
+def _layout(
+    path: str | bytes,
+    window: range,
+    dtype: DTypeLike | None,
+    shape: Shape | None,
+    offset: int,
+    strides: tuple[int, ...] | None,
+    order: Literal["C", "F"],
+) -> Layout:
+    try:
+        with open(path, "rb", buffering=0) as file:
+            # One page for these bytes, and not as many as the kernel would read ahead.
+            with contextlib.suppress(OSError):  # a sandbox may refuse it
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
+            if is_npy(file.read(len(MAGIC)), path, window.start + offset):
+                if strides is not None:
+                    raise ValueError("its header says how its elements follow one another")
+                file.seek(0)
+                return layout_of_npy(file, window.stop, dtype, shape, order)
+        kind = np.uint8 if dtype is None else dtype
+        layout = layout_in(len(window), kind, shape, offset, strides, order)
+        return layout._replace(offset=window.start + layout.offset)
+    except ValueError as error:
+        raise ValueError(f"{path!r}, from offset {offset}: {error}") from None

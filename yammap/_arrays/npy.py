@@ -1,0 +1,206 @@
+"""The header of a .npy file, which NumPy reads and writes (`numpy.lib.format`)."""
+
+from __future__ import annotations
+
+import io
+import os
+from tokenize import TokenError
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+
+import numpy as np
+from numpy.lib import format as npy
+
+from .._file.ndarrays import as_tuple, shape_of
+from .array_layout import Layout, contiguous, inside
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import DTypeLike
+
+    from .._file.ndarrays import Shape
+
+    _Said = tuple[tuple[int, ...], bool, np.dtype[Any]]
+
+__all__ = [
+    "MAGIC",
+    "Header",
+    "has_npy_name",
+    "header_of_new",
+    "is_npy",
+    "layout_of_npy",
+    "read_header",
+]
+
+MAGIC: bytes = npy.MAGIC_PREFIX
+_ARCHIVES = b"PK\3\4", b"PK\5\6"  # the second is an empty one (APPNOTE.TXT, 4.3.16)
+_RAW = "yammap.open(path).array(dtype, shape, offset) takes its bytes as they are"
+
+# Of a header, for NumPy to take it from anybody.
+_MOST_LETTERS = 10_000
+
+
+class Readable(Protocol):
+    """What is needed of a file: an `Mmap` has it, and Python's own."""
+
+    def read(self, size: int = -1, /) -> bytes: ...
+
+    def tell(self) -> int: ...
+
+
+class Header(NamedTuple):
+    """What a header says, and where it is."""
+
+    layout: Layout
+    order: Literal["C", "F"]
+    text: range  # the bytes of the file that are its text
+    encoding: Literal["latin1", "utf8"]
+
+    def layout_of(self, dtype: np.dtype[Any]) -> Layout:
+        """Return the layout, with that dtype where the header says no more than its size.
+
+        So it is with types that NumPy does not know, as bfloat16.
+        """
+        said = self.layout.dtype
+        is_named = said.kind != "V" or said.names is not None
+        if is_named or said.itemsize != dtype.itemsize:
+            return self.layout
+        return self.layout._replace(dtype=dtype)
+
+    def of_shape(self, shape: tuple[int, ...]) -> bytes:
+        """Return the text for another shape, of the same length: to be put in its place.
+
+        Raises
+        ------
+        ValueError
+            When it does not fit. NumPy leaves room for 21 digits of the dimension that
+            grows.
+        """
+        described = {
+            "descr": npy.dtype_to_descr(self.layout.dtype),
+            "fortran_order": self.order == "F",
+            "shape": shape,
+        }
+        text = repr(described).encode(self.encoding)
+        if len(text) >= len(self.text):
+            raise ValueError(
+                f"the header of {len(self.text)} bytes has no room for {shape}"
+            )
+        return text.ljust(len(self.text) - 1) + b"\n"
+
+
+def has_npy_name(path: Any) -> bool:
+    """Tell whether a path (no descriptor) ends in ``.npy``, so that a new file is one."""
+    return not isinstance(path, int) and os.fsencode(path).endswith(b".npy")
+
+
+def is_npy(start: bytes, path: Any, offset: int) -> bool:
+    """Tell by its first bytes whether a file has a header that says what its array is.
+
+    A name tells less: NumPy writes to any, and a descriptor has none.
+
+    Raises
+    ------
+    ValueError
+        When there is a header and `offset` is not 0, there is none and the name promises
+        one, or it is an archive and no `offset` says what of it is wanted.
+    """
+    if start.startswith(MAGIC):
+        if offset:
+            raise ValueError(f"its header says where its array is, not {offset}; {_RAW}")
+        return True
+    if has_npy_name(path):
+        raise ValueError(f"this does not begin as a .npy file does; {_RAW}")
+    if start.startswith(_ARCHIVES) and not offset:
+        raise ValueError(f"this is an archive: open_npz has the arrays of a .npz; {_RAW}")
+    return False
+
+
+def read_header(file: Readable) -> Header:
+    """Read the header of version 1.0, 2.0 or 3.0 that begins at the file's position.
+
+    Raises
+    ------
+    ValueError
+        When there is none.
+    """
+    try:
+        version: tuple[int, int] = npy.read_magic(file)
+        start = file.tell() + (2 if version == (1, 0) else 4)
+        shape, fortran, dtype = _READERS[version](file)
+    except (KeyError, SyntaxError, TokenError, ValueError) as error:
+        raise ValueError(f"this is no .npy file that NumPy knows: {error}") from None
+    order: Literal["C", "F"] = "F" if fortran else "C"
+    layout = contiguous(dtype, shape, file.tell(), order)
+    encoding: Literal["latin1", "utf8"] = "utf8" if version == (3, 0) else "latin1"
+    return Header(layout, order, range(start, file.tell()), encoding)
+
+
+def _read_array_header_3_0(file: Any) -> _Said:
+    """Read it as one of version 2.0, which differs in its encoding only.
+
+    NumPy has no public function for this version; escapes say the same in both.
+    """
+    length = int.from_bytes(file.read(4), "little")
+    text = file.read(length).decode("utf8")
+    escaped = text.encode("ascii", "backslashreplace")
+    most = _MOST_LETTERS + len(escaped) - len(text)
+    header = io.BytesIO(len(escaped).to_bytes(4, "little") + escaped)
+    return npy.read_array_header_2_0(header, max_header_size=most)
+
+
+_READERS: dict[tuple[int, int], Callable[[Any], _Said]] = {
+    (1, 0): npy.read_array_header_1_0,
+    (2, 0): npy.read_array_header_2_0,
+    (3, 0): _read_array_header_3_0,
+}
+
+
+def header_of_new(
+    dtype: np.dtype[Any], shape: tuple[int, ...], order: Literal["C", "F"]
+) -> tuple[bytes, Layout]:
+    """Return the first bytes of a new file, and where its elements go.
+
+    NumPy writes an array of these rows that has none of them, and so chooses the version;
+    the shape takes its place then.
+    """
+    wanted = contiguous(dtype, shape, 0, order)
+    file = io.BytesIO()
+    npy.write_array(file, np.empty((0,) * bool(shape) + wanted.shape[1:], wanted.dtype))
+    file.seek(0)
+    header = read_header(file)._replace(order=order)
+    start = file.getvalue()[: header.text.start]
+    return start + header.of_shape(wanted.shape), wanted._replace(offset=header.text.stop)
+
+
+def layout_of_npy(
+    file: Readable,
+    end: int,
+    dtype: DTypeLike | None = None,
+    shape: Shape | None = None,
+    order: Literal["C", "F"] = "C",
+) -> Layout:
+    """Return where the elements are of the array that begins at the file's position.
+
+    Raises
+    ------
+    TypeError
+        When it holds Python objects.
+    ValueError
+        When there is none, or it is not all there before byte `end`; or the caller says
+        something else of it than its header. Order ``"C"`` says nothing, being the default.
+    """
+    header = read_header(file)
+    kind = np.dtype(header.layout.dtype if dtype is None else dtype)
+    found = header.layout_of(kind.base)
+    given = found.shape if shape is None else (*as_tuple(shape), *kind.shape)
+    same_shape = len(given) == len(found.shape) and all(
+        n in (-1, m) for n, m in zip(given, found.shape, strict=True)
+    )
+    if kind.base != found.dtype or not same_shape or order not in ("C", header.order):
+        raise ValueError(
+            f"its header says shape {found.shape}, dtype {found.dtype} and order "
+            f"{header.order!r}, not {given}, {kind.base} and {order!r}; {_RAW}"
+        )
+    shape_of(None, found.dtype, found.shape)  # for the types that it refuses
+    return inside(found, end)

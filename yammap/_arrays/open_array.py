@@ -1,0 +1,218 @@
+"""Arrays by path, in one call: of raw, .npy and .npz files."""
+
+from __future__ import annotations
+
+import contextlib
+import operator
+import os
+import struct
+import zipfile
+from typing import TYPE_CHECKING, Any, Literal, Unpack
+
+import numpy as np
+
+from .._file.ndarrays import shape_of
+from .._file.opening import NEW, Options, check_options, known
+from .._file.opening import open as open_path
+from .array_layout import contiguous
+from .npy import MAGIC, has_npy_name, header_of_new, is_npy, layout_of_npy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import DTypeLike, NDArray
+
+    from .._file.mmap_file import Mmap
+    from .._file.ndarrays import Shape
+    from .._file.opening import Path
+
+__all__ = ["open_array", "open_npz"]
+
+
+class _ArrayOptions(Options, total=False):
+    perm: int
+
+
+def open_array(
+    path: Path | int,
+    dtype: DTypeLike | None = None,
+    mode: str = "r",
+    shape: Shape | None = None,
+    offset: int = 0,
+    order: Literal["C", "F"] = "C",
+    **options: Unpack[_ArrayOptions],
+) -> NDArray[Any]:
+    """Map a file and return it as a plain ndarray, in one call.
+
+    A file that begins as one in NumPy's format, whatever its name, has a header which says
+    what the array is. A new file gets one if its path ends in ``.npy``. For the bytes of
+    such a file as they are: ``yammap.open(path).array(dtype, shape, offset)``.
+
+    Parameters
+    ----------
+    path : path-like or int
+        Path or descriptor of the file.
+    dtype : dtype_like, optional
+        Element type; by default numpy.uint8, or what the header says. Where that says
+        only how many bytes, as of bfloat16, any type of as many.
+    mode : str, default "r"
+        As of `open`. ``"w+"`` and ``"x+"`` make a new file, just as long as the array
+        needs.
+    shape : int or tuple of int, optional
+        Elements a dimension; one may be -1, to be inferred from the file's size.
+    offset : int, default 0
+        Position of the first element in the file, in bytes.
+    order : {"C", "F"}, default "C"
+        Row-major or column-major.
+    **options
+        `perm`, `preallocate`, `populate`, `advice` and `on_fault`, as of `open`.
+
+    Returns
+    -------
+    numpy.ndarray
+        The array. It is all that keeps the memory, and no descriptor stays open.
+
+    Raises
+    ------
+    OSError
+        When the file cannot be opened or mapped.
+    TypeError
+        When `dtype` holds Python objects.
+    ValueError
+        When the array does not fit, or a new file's shape is not given. Of a ``.npy`` file:
+        when it is none, its array is not all there, `offset` is not 0, or its header says
+        something else than `dtype`, `shape` or `order`. Of an archive, as a ``.npz`` is:
+        when `offset` is 0.
+
+    Examples
+    --------
+    >>> import yammap
+    >>> tokens = yammap.open_array("tokens.bin", "<u2", "w+", shape=1000)
+    >>> tokens[:3] = 1, 2, 3
+    >>> yammap.open_array("tokens.bin", "<u2")[:4]
+    array([1, 2, 3, 0], dtype=uint16)
+
+    >>> table = yammap.open_array("table.npy", "<f4", "w+", shape=(100, 3))
+    >>> yammap.open_array("table.npy").shape
+    (100, 3)
+    """
+    check_options(None, options, _ArrayOptions, new=False)
+    offset = operator.index(offset)
+    if offset < 0 or order not in ("C", "F"):
+        raise ValueError(f"offset {offset} is negative, or order {order!r} not 'C' or 'F'")
+    if known(mode) in NEW:
+        return _make(path, dtype, mode, shape, offset, order, options)
+    with open_path(path, mode, **options) as m:
+        with _naming(path):
+            if is_npy(m.pread(len(MAGIC), 0), path, offset):
+                m.seek(0)  # in append mode it is at the end
+                layout = layout_of_npy(m, m.size(), dtype, shape, order)
+                return layout.over(m.view(), 0)
+        return m.array(np.uint8 if dtype is None else dtype, shape, offset, order)
+
+
+def _make(
+    path: Any,
+    dtype: DTypeLike | None,
+    mode: str,
+    shape: Shape | None,
+    offset: int,
+    order: Literal["C", "F"],
+    options: _ArrayOptions,
+) -> NDArray[Any]:
+    kind = np.dtype(np.uint8 if dtype is None else dtype)
+    full = shape_of(None, kind, shape)
+    start, layout = b"", contiguous(kind, full, offset, order)
+    if has_npy_name(path):
+        if offset:
+            raise ValueError(f"offset {offset}: a header says where {path!r} has its array")
+        start, layout = header_of_new(kind, full, order)
+    with open_path(path, mode, size=layout.offset + layout.nbytes, **options) as m:
+        m.write_at(start, 0)
+        return layout.over(m.view(), 0)
+
+
+def open_npz(path: Path, mode: str = "r") -> dict[str, NDArray[Any]]:
+    """Map the arrays of a .npz file that is not compressed, without a copy.
+
+    NumPy aligns no member of such a file, so elements may begin at any byte; where that
+    matters, ``np.require(array, requirements="A")`` copies those that need it.
+
+    Parameters
+    ----------
+    path : path-like
+        Path of a file written by `numpy.savez`.
+    mode : {"r", "c"}, default "r"
+        Read; or copy on write.
+
+    Returns
+    -------
+    dict of str to numpy.ndarray
+        The arrays by the names that `numpy.savez` was given. Each keeps the memory of the
+        whole file, and no descriptor stays open.
+
+    Raises
+    ------
+    OSError
+        When the file cannot be opened or mapped.
+    TypeError
+        When an array holds Python objects.
+    ValueError
+        When a member is compressed or encrypted, or no array that NumPy knows; or in
+        another mode: the archive has checksums of its members, which writing to one would
+        belie.
+    zipfile.BadZipFile
+        When the file is no archive.
+
+    Examples
+    --------
+    >>> import numpy as np, yammap
+    >>> np.savez("pair.npz", x=np.arange(3), y=np.eye(2))
+    >>> pair = yammap.open_npz("pair.npz")
+    >>> pair["x"], pair["y"].shape
+    (array([0, 1, 2]), (2, 2))
+    """
+    if mode not in ("r", "c"):
+        raise ValueError(f"mode must be 'r' or 'c', not {mode!r}: a member has a checksum")
+    with open_path(path, mode) as m:
+        with _naming(m.name), zipfile.ZipFile(m) as archive:
+            members = archive.infolist()
+        return {
+            member.filename.removesuffix(".npy"): _member(m, member) for member in members
+        }
+
+
+def _member(m: Mmap, member: zipfile.ZipInfo) -> NDArray[Any]:
+    name = f"{os.fsdecode(m.name)}/{member.filename}"
+    if member.compress_type != zipfile.ZIP_STORED or member.flag_bits & 1:
+        raise ValueError(
+            f"{name!r} is compressed or encrypted, and only bytes as they are can be "
+            "mapped: np.savez stores them so, and np.load reads all"
+        )
+    start = _data_of(m, member)
+    with _naming(name):
+        m.seek(start)
+        return layout_of_npy(m, start + member.file_size).over(m.view(), 0)
+
+
+def _data_of(m: Mmap, member: zipfile.ZipInfo) -> int:
+    """Return where a member's bytes begin.
+
+    That is behind its local header, whose extra field need not be as long as the one in
+    the directory, which is all that `zipfile` shows (APPNOTE.TXT, 4.3.7).
+    """
+    local = m.pread(30, member.header_offset)
+    if len(local) < 30 or not local.startswith(b"PK\3\4"):
+        raise zipfile.BadZipFile(f"{member.filename!r} is not where {m.name!r} says")
+    name_length, extra_length = struct.unpack("<HH", local[26:])
+    return int(member.header_offset + 30 + name_length + extra_length)
+
+
+@contextlib.contextmanager
+def _naming(name: object) -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{name!r}: {error}") from None
+    except zipfile.BadZipFile as error:
+        raise zipfile.BadZipFile(f"{name!r}: {error}") from None

@@ -1,0 +1,329 @@
+#define _GNU_SOURCE
+#include "_extent/ahead.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <sys/xattr.h>
+#include <time.h>
+#include <unistd.h>
+
+static const char NAME[] = "user.yammap.ahead";
+static const struct ahead_trailer NONE;
+
+enum { CHUNK = 4096 };
+
+static int code_of(long result)
+{
+    return result == -1 ? errno : 0;
+}
+
+/* No file has bytes there: locks of whole files by others stay possible, but for those that
+ * go on for ever. Who appends locks one byte, who trims what a crash has left locks two, and
+ * so can be told apart: that one is done in a moment. */
+static const off_t LOCKED = INT64_MAX - 2;
+enum { APPENDING = 1, TRIMMING = 2 };
+
+static struct flock range_of(short type, off_t length)
+{
+    return (struct flock){.l_type = type, .l_whence = SEEK_SET, .l_start = LOCKED,
+                          .l_len = length};
+}
+
+/* Whether what is in the way is somebody's trimming, or is gone. */
+static int is_passing(int fd, off_t length)
+{
+    struct flock range = range_of(F_WRLCK, length);
+
+    return fcntl(fd, F_OFD_GETLK, &range) == 0
+           && (range.l_type == F_UNLCK
+               || (range.l_start == LOCKED && range.l_len == TRIMMING));
+}
+
+/* F_OFD_SETLKW would wait for an appender, too, and for a lock of the whole file. */
+static int set_lock(int fd, off_t length)
+{
+    static const struct timespec millisecond = {.tv_nsec = 1000000};
+    struct flock range = range_of(F_WRLCK, length);
+    int code;
+
+    while ((code = code_of(fcntl(fd, F_OFD_SETLK, &range))) == EAGAIN || code == EACCES) {
+        if (!is_passing(fd, length))
+            return EBUSY;
+        nanosleep(&millisecond, NULL);
+    }
+    return code;
+}
+
+static int lock_anew(int fd, off_t length, int *lock)
+{
+    char path[32];
+    int code;
+
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    *lock = open(path, O_RDWR | O_CLOEXEC);
+    if (*lock == -1)
+        return errno;
+    code = set_lock(*lock, length);
+    if (code) {
+        close(*lock);
+        *lock = -1;
+    }
+    return code;
+}
+
+int ahead_lock(int fd, int *lock)
+{
+    return lock_anew(fd, APPENDING, lock);
+}
+
+void ahead_unlock(int lock)
+{
+    struct flock range = range_of(F_UNLCK, TRIMMING);
+
+    if (lock == -1)
+        return;
+    fcntl(lock, F_OFD_SETLK, &range);
+    close(lock);
+}
+
+static int get_marker(int fd, struct ahead_marker *marker)
+{
+    return fgetxattr(fd, NAME, marker, sizeof *marker) == sizeof *marker;
+}
+
+static int set_marker(int fd, const struct ahead_marker *marker)
+{
+    return code_of(fsetxattr(fd, NAME, marker, sizeof *marker, 0));
+}
+
+static int get_trailer(int fd, int64_t size, struct ahead_trailer *trailer)
+{
+    int64_t at = size - (int64_t)sizeof *trailer;
+
+    return size % sysconf(_SC_PAGESIZE) == 0 && at >= 0
+           && pread(fd, trailer, sizeof *trailer, at) == sizeof *trailer;
+}
+
+/* None may be there: the caller has the lock, and has trimmed. Replacing it changes nothing. */
+int ahead_probe(int fd)
+{
+    int code;
+
+    if (fgetxattr(fd, NAME, NULL, 0) != -1)
+        return 0;
+    if (errno == ENODATA)
+        fsetxattr(fd, NAME, &NONE, sizeof NONE, XATTR_REPLACE);
+    code = errno;
+    return code == ENODATA ? 0 : code;
+}
+
+static int put_trailer(int fd, int64_t size, const struct ahead_trailer *trailer)
+{
+    int64_t at = size - (int64_t)sizeof *trailer;
+    ssize_t count = pwrite(fd, trailer, sizeof *trailer, at);
+
+    if (count == sizeof *trailer)
+        return 0;
+    return count == -1 ? errno : EFBIG; /* in part: up to RLIMIT_FSIZE */
+}
+
+static int belongs(const struct ahead_trailer *trailer, const struct ahead_marker *marker,
+                   int64_t size)
+{
+    return memcmp(trailer->id, marker->id, sizeof marker->id) == 0
+           && marker->base <= trailer->end
+           && trailer->end <= size - (int64_t)sizeof *trailer;
+}
+
+/* The size may change between two calls, since another process steps on or cuts: then what
+ * was read is of neither, and is read again. */
+int ahead_end(int fd, int64_t *size)
+{
+    struct ahead_marker marker;
+    struct ahead_trailer trailer;
+    struct stat status;
+    int64_t before;
+
+    do {
+        before = *size;
+        if (before == 0 || before % sysconf(_SC_PAGESIZE))
+            return 0;
+        if (get_marker(fd, &marker) && get_trailer(fd, before, &trailer)
+            && belongs(&trailer, &marker, before)) {
+            *size = trailer.end;
+            return 0;
+        }
+        if (fstat(fd, &status) == -1)
+            return errno;
+        *size = status.st_size;
+    } while (*size != before);
+    return 0;
+}
+
+/* Where the zeros begin that the file ends with, but not before `base`. */
+static int64_t start_of_zeros(int fd, int64_t base, int64_t size)
+{
+    char bytes[CHUNK];
+    int64_t start;
+    ssize_t count;
+
+    while (size > base) {
+        start = size - base > CHUNK ? size - CHUNK : base;
+        count = pread(fd, bytes, size - start, start);
+        if (count != size - start)
+            return -1;
+        while (count > 0 && bytes[count - 1] == 0)
+            count--;
+        size = start + count;
+        if (count > 0)
+            break;
+    }
+    return size;
+}
+
+/* Where the data of a file ends that was left with a marker; -1 when that says nothing.
+ * A trailer of zeros was lost in a power cut. */
+static int64_t end_left(int fd, const struct ahead_marker *marker, int64_t size)
+{
+    struct ahead_trailer trailer;
+
+    if (!get_trailer(fd, size, &trailer))
+        return -1;
+    if (belongs(&trailer, marker, size))
+        return trailer.end;
+    if (memcmp(&trailer, &NONE, sizeof NONE) == 0 && marker->size == size)
+        return start_of_zeros(fd, marker->base, size);
+    return -1;
+}
+
+/* In an order in which no crash leaves a marker that could cut the file once more: without
+ * its size it stands for trailers only, and then it goes. */
+static int cut(int fd, struct ahead_marker *marker, int64_t end)
+{
+    int code;
+
+    marker->size = 0;
+    set_marker(fd, marker);
+    do
+        code = code_of(ftruncate(fd, end));
+    while (code == EINTR);
+    return code;
+}
+
+/* Under the lock. */
+static int recover(int fd)
+{
+    struct ahead_marker marker;
+    struct stat status;
+    int64_t end;
+    int code = 0;
+
+    if (!get_marker(fd, &marker))
+        return 0;
+    if (fstat(fd, &status) == -1)
+        return errno;
+    end = end_left(fd, &marker, status.st_size);
+    if (end != -1)
+        code = cut(fd, &marker, end);
+    if (code == 0)
+        fremovexattr(fd, NAME);
+    return code;
+}
+
+int ahead_recover(int fd, int locked)
+{
+    struct ahead_marker marker;
+    int code, lock = -1;
+
+    if (!get_marker(fd, &marker))
+        return 0;
+    code = locked ? 0 : lock_anew(fd, TRIMMING, &lock);
+    if (code == 0)
+        code = recover(fd);
+    ahead_unlock(lock);
+    return code;
+}
+
+static int begin(struct ahead_marker *marker, int64_t end)
+{
+    marker->base = end;
+    return code_of(getrandom(marker->id, sizeof marker->id, 0)); /* so few bytes come whole */
+}
+
+/* Blocks first: a full disk is known while the file is as it was. */
+static int lengthen(int fd, int64_t from, const struct ahead_marker *next, int64_t end)
+{
+    struct ahead_trailer trailer = {.end = end};
+    int code = code_of(fallocate(fd, FALLOC_FL_KEEP_SIZE, from, next->size - from));
+
+    memcpy(trailer.id, next->id, sizeof next->id);
+    return code ? code : put_trailer(fd, next->size, &trailer);
+}
+
+/* A trailer that was written in part has made the file longer nevertheless. */
+static void undo(int fd, const struct ahead_marker *before, int64_t from, int64_t size)
+{
+    struct stat status;
+
+    if (fstat(fd, &status) == 0 && size - (int64_t)sizeof NONE < status.st_size
+        && status.st_size < size && ftruncate(fd, from) == -1)
+        return;
+    if (before->size)
+        set_marker(fd, before);
+    else
+        fremovexattr(fd, NAME);
+}
+
+int ahead_step(int fd, struct ahead_marker *marker, int64_t end, int64_t size)
+{
+    struct ahead_marker next = *marker;
+    int64_t from = marker->size ? marker->size : end;
+    int code = marker->size ? 0 : begin(&next, end);
+
+    next.size = size;
+    if (code == 0)
+        code = set_marker(fd, &next);
+    if (code)
+        return code;
+    code = lengthen(fd, from, &next, end);
+    if (code) {
+        undo(fd, marker, from, size);
+        return code;
+    }
+    if (marker->size)
+        put_trailer(fd, marker->size, &NONE);
+    *marker = next;
+    return 0;
+}
+
+int ahead_settle(int fd, struct ahead_marker *marker, int64_t end)
+{
+    struct ahead_marker gone = *marker;
+    struct stat status;
+    int code = 0;
+
+    if (fstat(fd, &status) == -1)
+        return errno;
+    if (status.st_size == marker->size)
+        code = cut(fd, &gone, end);
+    else if (status.st_size > marker->size)
+        put_trailer(fd, marker->size, &NONE);
+    if (code)
+        return code;
+    fremovexattr(fd, NAME);
+    memset(marker, 0, sizeof *marker);
+    return 0;
+}
+
+void ahead_store(void *argument)
+{
+    const struct ahead_record *record = argument;
+
+    /* A view from before the file was cut may reach over the end. */
+    memmove(record->target, record->source, record->length);
+    __atomic_store_n(record->end_of_data, record->end, __ATOMIC_RELEASE);
+}

@@ -1,0 +1,47 @@
+"""What is really on the disk: directories, and bytes read past the page cache."""
+
+from __future__ import annotations
+
+import mmap
+import os
+
+from .._core import Mapping
+from .._linux.calls import Descriptor
+
+__all__ = ["differs_on_disk", "sync_directory"]
+
+_CHUNK = 1 << 20
+
+
+def sync_directory(path: str) -> None:
+    """Write a directory's entries to the disk: fsync(2)."""
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+    with Descriptor(os.open, path, flags) as fd:
+        os.fsync(fd)
+
+
+def differs_on_disk(m: Mapping, offset: int, length: int) -> bool:
+    """Tell whether bytes of a mapping are otherwise on the disk, as far as that is to see.
+
+    Read with ``O_DIRECT``, which goes past the page cache; a filesystem that cannot do so
+    is believed. Bytes that change meanwhile may differ.
+    """
+    flags = os.O_RDONLY | os.O_DIRECT | os.O_CLOEXEC
+    try:
+        opened = Descriptor(os.open, f"/proc/self/fd/{Mapping.fileno(m)}", flags)
+    except OSError:
+        return False
+    with opened as fd:
+        end = m.origin + offset + length
+        start = (m.origin + offset) // mmap.PAGESIZE * mmap.PAGESIZE
+        return any(_chunk_differs(m, fd, at, end) for at in range(start, end, _CHUNK))
+
+
+def _chunk_differs(m: Mapping, fd: int, start: int, end: int) -> bool:
+    with mmap.mmap(-1, _CHUNK) as buffer:  # O_DIRECT asks for whole pages
+        count = os.preadv(fd, [buffer], start)
+        first = max(start, m.origin)
+        last = min(start + count, end)
+        return buffer[first - start : last - start] != m.pread(
+            last - first, first - m.origin
+        )

@@ -1,0 +1,765 @@
+"""`Mmap`: a mapping as a file object, and as arrays."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import io
+import operator
+import os
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, SupportsIndex
+
+import numpy as np
+
+from .._core import Mapping
+from .._errors import BusError
+from .._linux.calls import Descriptor
+from .disk import differs_on_disk, sync_directory
+from .ndarrays import array_of
+from .range_lock import FIRST_BEYOND, locked
+from .records import Records
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from types import TracebackType
+    from typing import Self
+
+    from numpy.typing import DTypeLike, NDArray
+    from typing_extensions import Buffer
+
+    from .ndarrays import Shape
+
+    _Buffer = Buffer | NDArray[Any]
+
+__all__ = ["Mmap"]
+
+
+class Mmap(Records):
+    r"""A memory-mapped file: a file object, a buffer, and the source of arrays.
+
+    `yammap.open`, `yammap.open_file`, `yammap.create` and `yammap.anonymous` make one.
+    It has all of `io.RawIOBase`, works in a ``with`` statement, and may be used by many
+    threads: positions, growth and closing are serialised, copies run in parallel.
+
+    It is a sequence of bytes as well: ``len(m)``, ``m[i]``, ``m[a:b:c]``, ``in``, `find`,
+    `rfind`, `move`, and assignment, which never changes the length. Only iterating gives
+    lines, as it does for files; of a large one take `readlines` and not ``list(m)``, which
+    makes room for ``len(m)`` items first. And ``m == data`` tells whether both are the same
+    object, as it does for files and `mmap.mmap`: compare ``m[:] == data``.
+
+    Parameters
+    ----------
+    fd : int
+        Descriptor of a regular file or memfd, open for reading. The mapping owns it
+        from the call on. What its flags allow, reading, writing or appending, the
+        mapping allows.
+    name : object
+        What errors and `name` call the file, usually its path.
+    private : bool, default False
+        Copy on write: changes stay in memory and never reach the file.
+    readonly : bool, default False
+        Only read, even when the descriptor would allow more.
+    offset, length : int, optional
+        Window into the file, in bytes, at any alignment. Without `length` it goes to the
+        end of the file and grows with it.
+    reserve : int, optional
+        Address space, in bytes, to set aside for growth.
+    preallocate : bool, default True
+        Allocate disk blocks when the file grows.
+    populate : bool, default False
+        Have all of it in memory and in the page tables, see `populate`; with the engine
+        ``"pread"`` in the page cache, see `warm`.
+    advice : int, optional
+        A ``MADV_*`` constant for the whole mapping.
+    on_fault : {"raise", "poison"}, default "raise"
+        What a bus error in an array or view does besides making every later method raise
+        it: raise `BusError` in the thread that touched the page, or no more than that.
+    keep_fd : bool, default True
+        Keep the descriptor. Without it the size is fixed.
+    engine : {"mmap", "auto", "pread"}, default "mmap"
+        ``"auto"`` uses pread(2) and pwrite(2) where the filesystem cannot be mapped, and
+        ``"pread"`` does always; then there are no arrays and views.
+    ahead : int, default 0
+        Bytes by which appending makes the file longer at a time, so that `append` is a copy
+        in memory and no system call. Until `sync` or `close` other programs see zeros at
+        the end. 0 keeps the file's size exact.
+
+    Raises
+    ------
+    OSError
+        When a system call fails, or the file is not a regular one; ``EBUSY`` when another
+        mapping with `ahead` appends to it.
+    ValueError
+        When the window does not lie in the file, or `ahead` is given for a mapping that
+        cannot write anywhere and grow.
+
+    Warns
+    -----
+    RuntimeWarning
+        When the file cannot run `ahead`, as on NFS or without ``/proc``: each append is a
+        system call then.
+
+    See Also
+    --------
+    yammap.open : By path and mode, the usual way.
+
+    Examples
+    --------
+    >>> import yammap
+    >>> with yammap.open("notes.txt", "w+") as m:
+    ...     m.write(b"first line\nsecond line\n")
+    ...     m.seek(0)
+    ...     list(m)
+    23
+    0
+    [b'first line\n', b'second line\n']
+    """
+
+    __slots__ = ("_unsynced_directory",)
+
+    def __init__(
+        self,
+        fd: int | Descriptor,
+        name: Any,
+        *,
+        private: bool = False,
+        readonly: bool = False,
+        offset: int = 0,
+        length: int | None = None,
+        reserve: int | None = None,
+        preallocate: bool = True,
+        populate: bool = False,
+        advice: int | None = None,
+        on_fault: Literal["raise", "poison"] = "raise",
+        keep_fd: bool = True,
+        engine: Literal["mmap", "auto", "pread"] = "mmap",
+        ahead: SupportsIndex = 0,
+    ) -> None:
+        # Of a file that may be new: its name is not on the disk before that is synced.
+        self._unsynced_directory: str | None = None
+        super().__init__(
+            fd,
+            name,
+            private=private,
+            readonly=readonly,
+            offset=offset,
+            length=length,
+            reserve=reserve,
+            preallocate=preallocate,
+            on_fault=on_fault,
+            keep_fd=keep_fd,
+            engine=engine,
+            ahead=ahead,
+        )
+        try:
+            self._prepare(populate, advice)
+        except BaseException:
+            self.close()
+            raise
+
+    def _prepare(self, populate: bool, advice: int | None) -> None:
+        if advice is not None:
+            self.madvise(advice)
+        if populate:
+            self.populate() if self.engine == "mmap" else self.warm()
+
+    def __del__(self) -> None:
+        """Close it, as `io.IOBase` does: a subclass may have a `close` of its own.
+
+        There is no `ResourceWarning`. Arrays keep a mapping beyond its last name, so it is
+        usual, and right, that nobody closes it.
+        """
+        if not self.closed:
+            with contextlib.suppress(BusError):  # it was raised where a view met it
+                self.close()
+
+    # -- What kind of file this is
+
+    @property
+    def name(self) -> Any:
+        """object: what errors call the file: the path or descriptor it was opened by.
+
+        It may be set, as that of `io.FileIO`.
+
+        Examples
+        --------
+        >>> import yammap
+        >>> m = yammap.anonymous(10)
+        >>> m.name = "scratch"
+        >>> m
+        <Mmap name='scratch' mode='rb+' size=10>
+        """
+        return super().name
+
+    @name.setter
+    def name(self, name: Any) -> None:
+        self._rename(name)
+
+    @property
+    def mode(self) -> str:
+        """str: the mode as `io.FileIO` spells it: ``"rb"``, ``"rb+"`` or ``"ab+"``."""
+        if self.appending:
+            return "ab+"
+        return "rb" if self.readonly else "rb+"
+
+    def readable(self) -> bool:
+        """Tell whether `read` is possible.
+
+        Returns
+        -------
+        bool
+            Always True.
+
+        Raises
+        ------
+        ValueError
+            When the mapping is closed.
+
+        Examples
+        --------
+        >>> import yammap
+        >>> yammap.anonymous(1).readable()
+        True
+        """
+        len(self)
+        return True
+
+    def writable(self) -> bool:
+        """Tell whether `write` is possible.
+
+        Returns
+        -------
+        bool
+            False when the mapping is read-only.
+
+        Raises
+        ------
+        ValueError
+            When the mapping is closed.
+
+        Examples
+        --------
+        >>> import yammap
+        >>> yammap.anonymous(1).writable()
+        True
+        """
+        len(self)
+        return self.appending or not self.readonly
+
+    def seekable(self) -> bool:
+        """Tell whether `seek` is possible.
+
+        Returns
+        -------
+        bool
+            Always True.
+
+        Raises
+        ------
+        ValueError
+            When the mapping is closed.
+
+        Examples
+        --------
+        >>> import yammap
+        >>> yammap.anonymous(1).seekable()
+        True
+        """
+        len(self)
+        return True
+
+    def isatty(self) -> bool:
+        """Tell whether this is a terminal.
+
+        Returns
+        -------
+        bool
+            Always False.
+
+        Raises
+        ------
+        ValueError
+            When the mapping is closed.
+
+        Examples
+        --------
+        >>> import yammap
+        >>> yammap.anonymous(1).isatty()
+        False
+        """
+        len(self)
+        return False
+
+    def __repr__(self) -> str:
+        kind = type(self).__name__
+        if self.closed:
+            return f"<{kind} name={self.name!r} closed>"
+        if faults := self.faults():
+            return f"<{kind} name={self.name!r} mode={self.mode!r} faults={faults}>"
+        return f"<{kind} name={self.name!r} mode={self.mode!r} size={len(self)}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"cannot pickle {self!r}: open the file where it is needed")
+
+    def __enter__(self) -> Self:
+        if self.closed:
+            len(self)  # raises; but a bus error is for the end of the block to raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            self.close()
+        except BusError:
+            if error is None:  # else it is, or came of, the one that is under way
+                raise
+
+    # -- Reading
+
+    def readall(self) -> bytes:
+        r"""Read all bytes from the position to the end, and move it.
+
+        Returns
+        -------
+        bytes
+            The bytes; empty at the end.
+
+        Raises
+        ------
+        BusError
+            When the file was cut short or cannot be read. The position stays.
+        ValueError
+            When the mapping is closed.
+
+        Examples
+        --------
+        >>> import yammap
+        >>> yammap.anonymous(3).readall()
+        b'\x00\x00\x00'
+        """
+        return self.read()
+
+    def readlines(self, hint: int | None = -1, /) -> list[bytes]:
+        r"""Read lines from the position on.
+
+        Parameters
+        ----------
+        hint : int or None, default -1
+            Stop after the line with which more than this many bytes have been read; no
+            limit when negative, 0 or None.
+
+        Returns
+        -------
+        list of bytes
+            The lines, each with its ``b"\n"``.
+
+        Raises
+        ------
+        BusError
+            When the file was cut short or cannot be read.
+        ValueError
+            When the mapping is closed.
+
+        Examples
+        --------
+        >>> import yammap
+        >>> with yammap.open("lines.txt", "w+") as m:
+        ...     m.writelines([b"one\n", b"two"])
+        ...     m.seek(0)
+        ...     m.readlines()
+        0
+        [b'one\n', b'two']
+        """
+        lines, total = [], 0
+        for line in self:
+            lines.append(line)
+            total += len(line)
+            if hint is not None and 0 < hint < total:
+                break
+        return lines
+
+    def __iter__(self) -> Self:
+        len(self)
+        return self
+
+    def __next__(self) -> bytes:
+        line = self.readline()
+        if not line:
+            raise StopIteration
+        return line
+
+    def read_byte(self) -> int:
+        """Read one byte at the position, and move it.
+
+        Returns
+        -------
+        int
+            The byte.
+
+        Raises
+        ------
+        BusError
+            When the file was cut short or cannot be read. The position stays.
+        ValueError
+            When the position is at the end, or the mapping is closed.
+
+        Examples
+        --------
+        >>> import yammap
+        >>> yammap.anonymous(3).read_byte()
+        0
+        """
+        byte = self.read(1)
+        if not byte:
+            raise ValueError(f"no byte to read: {self.name!r} ends at {len(self)}")
+        return byte[0]
+
+    def __contains__(self, item: object) -> bool:
+        """Tell whether a byte, as an int, or several bytes are there, as `bytes` do."""
+        with contextlib.suppress(TypeError):  # an array has `__index__`, and may have none
+            item = bytes([operator.index(item)])  # type: ignore[arg-type]
+        return self.find(item) != -1  # type: ignore[arg-type]  # raises for what is neither
+
+    def __bool__(self) -> bool:
+        """Tell that there is a file: as all file objects, and unlike other sequences.
+
+        Whoever asks ``if file:`` means that, and neither its length nor whether it is open.
+        """
+        return True
+
+    # -- Writing
+
+    def write_byte(self, byte: SupportsIndex, /) -> None:
+        """Write one byte at the position, and move it; the file grows as it must.
+
+        Parameters
+        ----------
+        byte : int
+            From 0 to 255.
+
+        Raises
+        ------
+        BusError
+            When the file was cut short, or the disk is full or bad.
+        OSError
+            When the file cannot grow.
+        io.UnsupportedOperation
+            When the mapping is read-only.
+        TypeError
+            When `byte` is no integer.
+        ValueError
+            When `byte` is not in that range, a mapping of fixed size would have to grow,
+            or the mapping is closed.
+
+        Examples
+        --------
+        >>> import yammap
+        >>> m = yammap.anonymous(0)
+        >>> m.write_byte(65)
+        >>> m[:]
+        b'A'
+        """
+        self.write(bytes([operator.index(byte)]))
+
+    def writelines(self, lines: Iterable[_Buffer], /) -> None:
+        """Write each of an iterable of buffers.
+
+        Parameters
+        ----------
+        lines : iterable of buffer
+            What to `write`; nothing is put between.
+
+        Raises
+        ------
+        OSError
+            As of `write`; what came before is written.
+        TypeError
+            When an item is not a buffer.
+        ValueError
+            When the mapping is closed, or of fixed size and would have to grow.
+
+        Examples
+        --------
+        >>> import yammap
+        >>> m = yammap.anonymous(0)
+        >>> m.writelines([b"one ", b"line"])
+        >>> m.size()
+        8
+        """
+        len(self)  # raises when closed, if there is no line to write
+        for line in lines:
+            self.write(line)
+
+    def flush(self, offset: SupportsIndex = 0, length: SupportsIndex | None = None) -> None:
+        """Write changed bytes to the disk: `sync`, under its io name.
+
+        Closing does not do so, and nothing else needs it: what was written is in the
+        file for every other reader at once. Wrappers that flush after each line make
+        each line wait for the disk.
+
+        Parameters
+        ----------
+        offset, length : int, optional
+            The range, in bytes, at any alignment; by default all.
+
+        Raises
+        ------
+        OSError
+            When the kernel reports that bytes could not be written.
+        ValueError
+            When the range is not in the mapping, or the mapping is closed.
+
+        Examples
+        --------
+        >>> import yammap
+        >>> with yammap.create("flushed.bin", 10) as m:
+        ...     m.flush()
+        """
+        self.sync(offset, length)
+
+    def sync(
+        self,
+        offset: SupportsIndex = 0,
+        length: SupportsIndex | None = None,
+        *,
+        wait: bool = True,
+    ) -> None:
+        """Write changed bytes to the disk; of a new file, at first its name as well.
+
+        A new file is on the disk only when its directory is, too. So the first sync of a
+        mapping whose opening may have made the file syncs the directory.
+
+        Parameters
+        ----------
+        offset, length : int, optional
+            The range, in bytes; by default all.
+        wait : bool, default True
+            Return when the bytes are on the disk; else only start writing.
+
+        Raises
+        ------
+        BusError
+            When a view has touched what was not to be had, and bytes may be in memory only.
+        OSError
+            When the kernel reports that bytes could not be written, now or before.
+        ValueError
+            When the range is not in the mapping, or the mapping is closed.
+
+        Examples
+        --------
+        >>> import yammap
+        >>> with yammap.create("new.bin", 10) as m:
+        ...     m.sync()
+        """
+        super().sync(offset, length, wait=wait)
+        if wait and self._unsynced_directory is not None:
+            try:
+                sync_directory(self._unsynced_directory)
+            except OSError as error:
+                self._remember_failure(error.errno or errno.EIO)
+            self._unsynced_directory = None
+
+    def rewrite(
+        self, offset: SupportsIndex = 0, length: SupportsIndex | None = None
+    ) -> None:
+        """Write bytes to the disk once more, after a `sync` that failed.
+
+        The kernel calls pages clean that it failed to write. This marks them as changed,
+        syncs, and reads the disk itself (``O_DIRECT``, where the filesystem has it) to see
+        whether they arrived. If so, `sync` works again. It is the best that can be done,
+        and not certain: a page that has left memory meanwhile comes back from the disk, as
+        it was before.
+
+        Parameters
+        ----------
+        offset : int, default 0
+            Position of the first byte, in bytes; any alignment.
+        length : int, optional
+            Number of bytes; by default all to the end. A failure is forgotten only when
+            all of the mapping was written.
+
+        Raises
+        ------
+        BusError
+            When the file was cut short, or has no room.
+        OSError
+            When the bytes could not be written again, or are not on the disk.
+        io.UnsupportedOperation
+            When the mapping is read-only, in append mode, not in memory or without its
+            descriptor.
+        ValueError
+            When the range is not in the mapping, or the mapping is closed.
+
+        Examples
+        --------
+        >>> import yammap
+        >>> with yammap.create("rewritten.bin", 10_000) as m:
+        ...     m.rewrite()
+        """
+        self._rewrite(offset, length)
+        offset = operator.index(offset)
+        count = len(self) - offset if length is None else operator.index(length)
+        if not self.private and differs_on_disk(self, offset, count):
+            self._remember_failure(errno.EIO)
+
+    # -- Taking turns
+
+    @contextlib.contextmanager
+    def file_lock(
+        self,
+        exclusive: bool = True,
+        offset: SupportsIndex = 0,
+        length: SupportsIndex | None = None,
+        timeout: float | None = None,
+    ) -> Iterator[None]:
+        """Hold a lock on the file, or on a range of it, in a ``with`` statement.
+
+        Whoever asks for a lock on the same bytes waits until the block is left, unless both
+        are shared: other processes, other threads, and other mappings of this process. It
+        keeps nobody from reading and writing who asks for none.
+
+        Parameters
+        ----------
+        exclusive : bool, default True
+            For one alone; else shared with all who ask for a shared one.
+        offset : int, default 0
+            Position of the first byte, in bytes. It and the range may be past the end.
+        length : int, optional
+            Number of bytes; by default all that there are and will be.
+        timeout : float, optional
+            Seconds to wait, 0 not at all; by default as long as it takes. Signals are
+            handled meanwhile, and a handler may raise.
+
+        Yields
+        ------
+        None
+            Inside the block, the caller holds the lock.
+
+        Raises
+        ------
+        OSError
+            When the filesystem has no locks, or no /proc is mounted.
+        io.UnsupportedOperation
+            When the mapping cannot write to the file and `exclusive` is asked for.
+        TimeoutError
+            When it is still in other hands after `timeout`.
+        ValueError
+            When the range or `timeout` is negative, or empty; the mapping is closed, or has
+            not kept its descriptor.
+
+        Notes
+        -----
+        Each block has an open file description of its own (``F_OFD_SETLK``). So, other
+        than a lock by ``fcntl.lockf``, it does not go when somebody in the process closes
+        another descriptor of the file; and a block inside a block waits for itself, as it
+        does with a ``threading.Lock``, unless both are shared. It excludes those who lock
+        by ``fcntl.lockf``, and they exclude it; ``fcntl.flock`` is another kind of lock.
+
+        A process forked off inside the block shares the lock. It is given back where the
+        block is left in the process that took it, or when all of them have ended.
+
+        Examples
+        --------
+        >>> import numpy as np, yammap
+        >>> m = yammap.open("counter.bin", "w+", size=8)
+        >>> counter = m.array(np.int64)
+        >>> with m.file_lock():
+        ...     counter[0] += 1
+        >>> m.close()
+        """
+        start, count = operator.index(offset), FIRST_BEYOND
+        if length is not None:
+            count = operator.index(length)
+        if start < 0 or count < 1 or (timeout is not None and not timeout >= 0):
+            raise ValueError(
+                f"offset {offset}, length {length} and timeout {timeout} must not be "
+                f"negative, and length not 0"
+            )
+        start += self.origin
+        span = range(start, min(start + count, FIRST_BEYOND))
+        if not span:
+            raise ValueError(f"offset {offset} is beyond the largest file offset")
+        own = self._opened_once_more(os.O_RDWR if exclusive else os.O_RDONLY)
+        with own as fd, locked(fd, self.name, exclusive, span, timeout):
+            yield
+
+    def _opened_once_more(self, access: int) -> Descriptor:
+        fd = Mapping.fileno(self)
+        if fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE not in (access, os.O_RDWR):
+            raise io.UnsupportedOperation(
+                f"an exclusive lock needs a descriptor that writes, and that of "
+                f"{self.name!r} only reads: open it in mode 'r+', or lock it shared"
+            )
+        own = Descriptor(os.open, f"/proc/self/fd/{fd}", access | os.O_CLOEXEC)
+        len(
+            self
+        )  # raises if closed by another thread: the number may be another file's now
+        return own
+
+    # -- Arrays
+
+    def array(
+        self,
+        dtype: DTypeLike = np.uint8,
+        shape: Shape | None = None,
+        offset: int = 0,
+        order: Literal["C", "F"] = "C",
+    ) -> NDArray[Any]:
+        r"""Return a part of the mapping as a plain ndarray, without a copy.
+
+        The array outlives `close` and any growth. While it lives the mapping cannot be
+        made smaller.
+
+        Parameters
+        ----------
+        dtype : dtype_like, default numpy.uint8
+            Element type; structured types are fine, object types are not.
+        shape : int or tuple of int, optional
+            Elements a dimension. One may be -1, and is then inferred; by default one
+            dimension of all elements up to the end.
+        offset : int, default 0
+            Position of the first element, in bytes; any alignment.
+        order : {"C", "F"}, default "C"
+            Row-major or column-major.
+
+        Returns
+        -------
+        numpy.ndarray
+            Writeable when the mapping is.
+
+        Raises
+        ------
+        TypeError
+            When `dtype` holds Python objects.
+        ValueError
+            When the array does not fit, an inferred dimension does not come out even,
+            or the mapping is closed.
+
+        Examples
+        --------
+        >>> import yammap
+        >>> m = yammap.anonymous(24)
+        >>> a = m.array("<i4", (-1, 2))
+        >>> a[1] = 7, 8
+        >>> a
+        array([[0, 0],
+               [7, 8],
+               [0, 0]], dtype=int32)
+        >>> m.pread(4, 8)
+        b'\x07\x00\x00\x00'
+        """
+        view = self.view(offset)
+        try:
+            return array_of(view, dtype, shape, order)
+        except ValueError as error:
+            raise ValueError(f"{self.name!r}, from offset {offset}: {error}") from None
+
+
+# By registration: a C extension type cannot inherit from it, and the isinstance checks
+# of the standard library and of pandas only need to know.
+io.RawIOBase.register(Mmap)

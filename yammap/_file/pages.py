@@ -1,0 +1,333 @@
+"""Which pages of a mapping are in memory, and how to have them there or not."""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import os
+import time
+from typing import TYPE_CHECKING, SupportsIndex
+
+import numpy as np
+
+from .._core import Mapping, Positioned
+from .._linux.flags import Advice
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+__all__ = ["Pages"]
+
+# Bytes between two looks at whether to go on: few enough to interrupt a slow disk.
+_PIECE = 1 << 20
+
+# The page cache is in folios of up to so many bytes, which go as a whole.
+_FOLIO = 2 << 20
+
+# Seconds to wait for pages that are just being read or written before they can go.
+_PAUSES = (0.001, 0.01)
+
+
+class Pages(Positioned):
+    """The part of `Mmap` that knows the page cache."""
+
+    __slots__ = ()
+
+    def warm(
+        self,
+        offset: SupportsIndex = 0,
+        length: SupportsIndex | None = None,
+        *,
+        progress: Callable[[int, int], object] | None = None,
+    ) -> int:
+        """Read a range into the page cache, and wait until it is there.
+
+        It takes no memory of the process and makes no page table entries (`populate` does):
+        the file is sent to ``/dev/null``, see sendfile(2). Advice such as ``MADV_RANDOM``
+        does not slow it down. It can be interrupted, and goes on where it was when called
+        again.
+
+        Parameters
+        ----------
+        offset : int, default 0
+            Position of the first byte, in bytes; any alignment.
+        length : int, optional
+            Number of bytes; by default all to the end.
+        progress : callable, optional
+            Called with the bytes done and the bytes wanted, after each MiB. An exception
+            that it raises ends the call.
+
+        Returns
+        -------
+        int
+            The number of bytes read: all, unless another thread cut the file meanwhile.
+
+        Raises
+        ------
+        BusError
+            When the file was cut short by somebody else, or cannot be read.
+        OSError
+            When there is no ``/dev/null``.
+        ValueError
+            When the range is not in the mapping, or the mapping is closed.
+
+        Examples
+        --------
+        >>> import yammap
+        >>> with yammap.create("weights.bin", 3 << 20) as m:
+        ...     m.warm(progress=lambda done, total: print(f"{done / total:.0%}"))
+        33%
+        67%
+        100%
+        3145728
+        """
+        start, total = self._range(offset, length)
+        done = 0
+        with open(os.devnull, "wb", buffering=0) as sink:
+            while done < total:
+                count = self._warm_piece(start + done, total - done, sink.fileno())
+                if count == 0:
+                    break
+                done += count
+                if progress is not None:
+                    progress(done, total)
+        return done
+
+    def _warm_piece(self, offset: int, length: int, sink: int) -> int:
+        """Wait for one piece; returns its bytes.
+
+        Where there is no descriptor, or nothing to send, a copy does the same and tells
+        what is wrong.
+        """
+        piece = min(length, _PIECE)
+        if count := self._send(offset, piece, sink):
+            return count
+        inside = min(piece, len(self) - offset)
+        if inside > 0:
+            self.madvise(Advice.WILLNEED, offset, inside)
+        return len(self.pread(piece, offset))
+
+    def populate(
+        self,
+        offset: SupportsIndex = 0,
+        length: SupportsIndex | None = None,
+        *,
+        write: bool = False,
+    ) -> None:
+        """Have a range in memory and in the page tables, so that no access to it faults.
+
+        That is `warm` and, for each page, an entry for this process, which `warm` leaves to
+        the first access (madvise(2), ``MADV_POPULATE_READ``).
+
+        Parameters
+        ----------
+        offset : int, default 0
+            Position of the first byte, in bytes; any alignment.
+        length : int, optional
+            Number of bytes; by default all to the end.
+        write : bool, default False
+            Make the pages ready for writing (``MADV_POPULATE_WRITE``): blocks of holes are
+            allocated, and of a copy-on-write mapping all pages copied.
+
+        Raises
+        ------
+        BusError
+            When a page cannot be had: the file was cut short, or the disk is full or bad.
+        OSError
+            When there is not enough memory, or no ``/dev/null``.
+        io.UnsupportedOperation
+            When the mapping is to be written and read-only, or its engine ``"pread"``.
+        ValueError
+            When the range is not in the mapping, or the mapping is closed.
+
+        Examples
+        --------
+        >>> import os, yammap
+        >>> m = yammap.create("cut.bin", 8192)
+        >>> m.populate(write=True)
+        >>> os.truncate("cut.bin", 4096)
+        >>> m.populate()  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        yammap.BusError: [Errno 14] bus error, read at offset 4096: the file ...
+        >>> m.close()
+        """
+        start, total = self._range(offset, length)
+        if total == 0:
+            self._populate(start, 0, write)  # for what it refuses
+        with open(os.devnull, "wb", buffering=0) as sink:
+            for at in range(start, start + total, _PIECE):
+                piece = min(_PIECE, start + total - at)
+                # Left alone, the kernel would read in small folios, and page by page where
+                # the advice is MADV_RANDOM.
+                if not self._send(at, piece, sink.fileno()):
+                    self.madvise(Advice.WILLNEED, at, piece)
+                self._populate(at, piece, write)
+
+    def resident(
+        self, offset: SupportsIndex = 0, length: SupportsIndex | None = None
+    ) -> NDArray[np.bool_]:
+        """Tell which pages are in memory, as mincore(2).
+
+        Parameters
+        ----------
+        offset : int, default 0
+            Position of the first byte, in bytes; any alignment.
+        length : int, optional
+            Number of bytes; by default all to the end.
+
+        Returns
+        -------
+        numpy.ndarray
+            Shape ``(pages,)``, dtype bool: for each page that the range touches, whether
+            it is in the page cache or, changed, in a copy-on-write mapping.
+
+        Raises
+        ------
+        OSError
+            ``EPERM`` when the kernel does not tell, since the file is neither the caller's
+            nor writable by him; mincore(2) would call all pages resident. ``EPERM`` or
+            ``ENOSYS``, and the name of the call, when a sandbox refuses mincore(2), or the
+            engine is ``"pread"`` and there is no cachestat(2) (before Linux 6.5).
+        ValueError
+            When the range is not in the mapping, or the mapping is closed.
+
+        Notes
+        -----
+        A mapping that has let go of its descriptor cannot ask whether the kernel hides
+        something, and believes mincore(2).
+
+        Examples
+        --------
+        >>> import mmap, yammap
+        >>> m = yammap.anonymous(3 * mmap.PAGESIZE)
+        >>> m.write_at(b"touched", mmap.PAGESIZE)
+        7
+        >>> m.resident()
+        array([False,  True, False])
+        """
+        start, count = self._range(offset, length)
+        if self.engine == "pread":
+            return self._resident_by_count(start, count)
+        pages: NDArray[np.bool_] = np.frombuffer(self._mincore(start, count), np.bool_)
+        if len(pages) and pages.all() and self._is_hidden(start):
+            raise OSError(
+                errno.EPERM,
+                "the kernel tells which pages are resident only to the file's owner and "
+                "those who may write it",
+                self.name,
+            )
+        return pages
+
+    def _is_hidden(self, offset: int) -> bool:
+        """Tell whether mincore(2) says yes to whatever it is asked."""
+        try:
+            self._cachestat(offset, 1)
+        except OSError as error:
+            if error.errno not in (errno.EPERM, errno.ENOSYS):
+                return False
+            # The kernel's own rule, or a sandbox that refuses the call.
+            return not _may_look(Mapping.fileno(self))
+        return False
+
+    def _resident_by_count(self, start: int, count: int) -> NDArray[np.bool_]:
+        first = (self.origin + start) // mmap.PAGESIZE
+        end = -(-(self.origin + start + count) // mmap.PAGESIZE) if count else first
+        pages = np.zeros(end - first, np.bool_)
+        self._mark_cached(pages, first)
+        return pages
+
+    def _mark_cached(self, pages: NDArray[np.bool_], first: int) -> None:
+        """Halve a range of the file's pages until all or none of them are cached."""
+        start = max(0, first * mmap.PAGESIZE - self.origin)
+        end = min((first + len(pages)) * mmap.PAGESIZE - self.origin, len(self))
+        count = self._cachestat(start, end - start)
+        half = len(pages) // 2
+        if 0 < count < len(pages):
+            self._mark_cached(pages[:half], first)
+            self._mark_cached(pages[half:], first + half)
+        else:
+            pages[:] = count > 0
+
+    def evict(self, offset: SupportsIndex = 0, length: SupportsIndex | None = None) -> int:
+        """Write a range to the disk, and empty the page cache of it.
+
+        No byte is lost, and views stay valid: touching them reads the file anew.
+        Neighbours may go as well, as the kernel caches large pieces as a whole.
+
+        Parameters
+        ----------
+        offset : int, default 0
+            Position of the first byte, in bytes; any alignment.
+        length : int, optional
+            Number of bytes; by default all to the end.
+
+        Returns
+        -------
+        int
+            The number of bytes of the range that are still in memory, 0 when all are gone.
+            What stays is locked, mapped by another process or another mapping, changed in
+            a copy-on-write mapping, or has no other place, as on a tmpfs. Of a mapping
+            without a descriptor, some pages that another processor has just read stay.
+
+        Raises
+        ------
+        BusError
+            When the file was cut short.
+        OSError
+            When bytes could not be written, which then stay, or the kernel does not tell
+            what is resident, see `resident`.
+        ValueError
+            When the range is not in the mapping, or the mapping is closed.
+
+        Examples
+        --------
+        >>> import yammap
+        >>> with yammap.create("evicted.bin", 1 << 20) as m:
+        ...     m.array()[:] = 7
+        ...     m.evict()
+        0
+        """
+        start, count = self._range(offset, length)
+        left = self._evict_pages(start, count, mmap.PAGESIZE)
+        for pause in _PAUSES:
+            if left:
+                time.sleep(pause)
+                left = self._evict_pages(start, count, _FOLIO)
+        return left
+
+    def _evict_pages(self, start: int, count: int, unit: int) -> int:
+        """Evict what lies in units of the file around a range; returns what stayed."""
+        first = (self.origin + start) // unit * unit - self.origin
+        end = -(-(self.origin + start + count) // unit) * unit - self.origin
+        around = max(0, first), min(end, len(self)) - max(0, first)
+        self.sync(*around)
+        self._drop(*around, write=True)
+        return self._bytes_resident(start, count)
+
+    def _bytes_resident(self, start: int, count: int) -> int:
+        pages, first, last = self._pages_resident(start, count)
+        lead = (self.origin + start) % mmap.PAGESIZE
+        trail = -(lead + count) % mmap.PAGESIZE
+        return pages * mmap.PAGESIZE - lead * first - trail * last
+
+    def _pages_resident(self, start: int, count: int) -> tuple[int, int, int]:
+        """Count a range's pages that are in memory: all, the first, and the last.
+
+        What is not mapped may be larger than any address space, and its pages too many
+        for an array.
+        """
+        if count == 0:
+            return 0, 0, 0
+        if self.engine == "pread":
+            ends = self._cachestat(start, 1), self._cachestat(start + count - 1, 1)
+            return self._cachestat(start, count), *ends
+        pages = self.resident(start, count)
+        return int(np.count_nonzero(pages)), int(pages[0]), int(pages[-1])
+
+
+def _may_look(fd: int) -> bool:
+    """Apply the kernel's rule by hand, where it cannot be asked."""
+    owner = os.fstat(fd).st_uid == os.geteuid()
+    return owner or os.access(f"/proc/self/fd/{fd}", os.W_OK, effective_ids=True)

@@ -1,0 +1,375 @@
+"""Many records in one call, and the whole file in chunks."""
+
+from __future__ import annotations
+
+import math
+import operator
+import sys
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, SupportsIndex
+
+import numpy as np
+
+from .gather import Batch
+from .ndarrays import writeable
+from .pages import Pages
+from .streaming import AHEAD, chunks
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import ArrayLike, NDArray
+
+__all__ = ["Records", "integers"]
+
+_MOST = sys.maxsize  # as an offset
+
+
+class Records(Pages):
+    """The part of `Mmap` that moves many records at once."""
+
+    __slots__ = ()
+
+    def gather(
+        self,
+        offsets: ArrayLike,
+        length: int,
+        out: NDArray[Any] | None = None,
+        *,
+        threads: int = 1,
+    ) -> NDArray[Any]:
+        r"""Copy records of one length from anywhere, in one call without the GIL.
+
+        What is not in memory comes from the disk many records at a time; what is, at the
+        speed of memory.
+
+        Parameters
+        ----------
+        offsets : array_like of int, shape (n,)
+            Position of each record, in bytes; in any order, any number of times.
+        length : int
+            Of each record, in bytes.
+        out : numpy.ndarray, optional
+            Where to put them: C-contiguous, of ``n * length`` bytes, any dtype.
+        threads : int, default 1
+            So many copy a part each.
+
+        Returns
+        -------
+        numpy.ndarray
+            `out`, or a new array of uint8 and shape ``(n, length)``.
+
+        Raises
+        ------
+        BusError
+            When the file was cut short, or cannot be read. ``record`` tells which record
+            it was.
+        TypeError
+            When `offsets` are no integers, or `out` is read-only or not C-contiguous.
+        ValueError
+            When a record does not lie in the mapping, before anything is copied; `out` has
+            another size; or the mapping is closed.
+
+        Examples
+        --------
+        >>> import numpy as np, yammap
+        >>> m = yammap.anonymous(8)
+        >>> m.write_at(b"abcdefgh", 0)
+        8
+        >>> m.gather([6, 0, 3], 2).tobytes()
+        b'ghabde'
+        """
+        index = integers(offsets, "offsets")
+        length = _size(length, "length")
+        self._require_length(length if len(index) else 0)
+        out = _target(out, (len(index), length))
+        self._copy(index, out, threads, length=length)
+        return out
+
+    def gather_ragged(
+        self,
+        offsets: ArrayLike,
+        lengths: ArrayLike,
+        out: NDArray[Any] | None = None,
+        *,
+        threads: int = 1,
+    ) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        r"""Copy records of many lengths from anywhere, in one call without the GIL.
+
+        Parameters
+        ----------
+        offsets : array_like of int, shape (n,)
+            Position of each record, in bytes.
+        lengths : array_like of int, shape (n,)
+            Of each record, in bytes; 0 is allowed.
+        out : numpy.ndarray, optional
+            Where to put them: C-contiguous, of ``sum(lengths)`` bytes, any dtype.
+        threads : int, default 1
+            So many copy a part each.
+
+        Returns
+        -------
+        values : numpy.ndarray
+            The records, one after the other: `out`, or a new array of uint8.
+        starts : numpy.ndarray of int64, shape (n + 1,)
+            Record ``i`` is ``values[starts[i]:starts[i + 1]]``, in bytes.
+
+        Raises
+        ------
+        BusError
+            When the file was cut short, or cannot be read. ``record`` tells which record
+            it was.
+        TypeError
+            When `offsets` or `lengths` are no integers, or `out` is read-only or not
+            C-contiguous.
+        ValueError
+            When a record does not lie in the mapping, before anything is copied; there are
+            not as many lengths as offsets, or one is negative; `out` has another size; or
+            the mapping is closed.
+
+        Examples
+        --------
+        >>> import yammap
+        >>> m = yammap.anonymous(8)
+        >>> m.write_at(b"abcdefgh", 0)
+        8
+        >>> values, starts = m.gather_ragged([5, 0], [3, 1])
+        >>> values.tobytes(), starts
+        (b'fgha', array([0, 3, 4]))
+        """
+        index = integers(offsets, "offsets")
+        lengths = integers(lengths, "lengths")
+        self._require_length(int(lengths.max(initial=0)))
+        starts = _starts(lengths, len(index))
+        out = _target(out, (int(starts[-1]),))
+        self._copy(index, out, threads, starts=starts)
+        return out, starts
+
+    def scatter(self, offsets: ArrayLike, records: NDArray[Any]) -> None:
+        r"""Copy records of one length to anywhere, in one call without the GIL.
+
+        The twin of `gather`. The file does not grow. Of records that overlap, the last one
+        is what stays.
+
+        Parameters
+        ----------
+        offsets : array_like of int, shape (n,)
+            Position of each record, in bytes.
+        records : numpy.ndarray
+            C-contiguous, of any dtype; its first dimension is the records'.
+
+        Raises
+        ------
+        BusError
+            When the file was cut short, or the disk is full or bad. ``record`` tells which
+            record it was; those before it are written.
+        io.UnsupportedOperation
+            When the mapping is read-only or in append mode.
+        TypeError
+            When `offsets` are no integers, or `records` is no array.
+        ValueError
+            When a record does not lie in the mapping, before anything is written; there
+            are not as many records as offsets; or the mapping is closed.
+
+        Examples
+        --------
+        >>> import numpy as np, yammap
+        >>> m = yammap.anonymous(8)
+        >>> m.scatter([6, 0], np.frombuffer(b"ghab", "S2"))
+        >>> m.pread(8, 0)
+        b'ab\x00\x00\x00\x00gh'
+        """
+        index = integers(offsets, "offsets")
+        if not isinstance(records, np.ndarray):
+            raise TypeError(f"records must be an array, not {type(records).__name__!r}")
+        if records.shape[:1] != index.shape:
+            raise ValueError(
+                f"{len(index)} offsets need as many records, not shape {records.shape}"
+            )
+        length = records.nbytes // max(1, len(index))
+        self._copy(index, records, 1, length=length, writing=True)
+
+    def stream(
+        self,
+        chunk: int,
+        *,
+        offset: int = 0,
+        length: int | None = None,
+        ahead: int = AHEAD,
+        drop_behind: bool = True,
+    ) -> Iterator[memoryview]:
+        """Go through a range in chunks without copies, in memory for a few of them.
+
+        The next chunks are on their way from the disk while one is used, and its pages are
+        mapped before it is handed out, so that its user waits for no fault. Those behind
+        are given back, by the process and by the page cache.
+
+        Parameters
+        ----------
+        chunk : int
+            Bytes of each; the last one may have fewer.
+        offset : int, default 0
+            Position of the first, in bytes.
+        length : int, optional
+            Bytes to go through; by default all to the end, as it is now.
+        ahead : int, default 16 MiB
+            Bytes to have read from the disk before they are asked for, where the kernel
+            does not read ahead as well by itself.
+        drop_behind : bool, default True
+            Give the memory behind back. Pages that were changed, are locked, or are in use
+            by others stay in the page cache.
+
+        Returns
+        -------
+        iterator of memoryview
+            Views of format ``"B"``. One that is kept stays valid: its pages come back from
+            the file when they are touched.
+
+        Raises
+        ------
+        BusError
+            When the file was cut short, or cannot be read: by the chunk that has none.
+        io.UnsupportedOperation
+            When the file is not mapped (engine ``"pread"``).
+        ValueError
+            When `chunk` is not positive, `ahead` is negative, the range is not in the
+            mapping, or the mapping is closed.
+
+        Examples
+        --------
+        >>> import yammap
+        >>> m = yammap.anonymous(10_000)
+        >>> [len(chunk) for chunk in m.stream(4096)]
+        [4096, 4096, 1808]
+        """
+        step, ahead = operator.index(chunk), _size(ahead, "ahead")
+        if step < 1:
+            raise ValueError(f"chunk must be a positive number of bytes, not {chunk}")
+        start, total = self._range(offset, length)
+        self._hint(start, 0)  # for what it refuses
+        end = start + total
+        return chunks(self, range(start, end, step), end, ahead, drop_behind)
+
+    def _require_length(self, longest: int) -> None:
+        """Refuse it before memory for such records is asked for."""
+        if longest > len(self):
+            raise ValueError(
+                f"no record of {longest} bytes is in {self.name!r}, which has "
+                f"{len(self)} bytes"
+            )
+
+    def _take_rows(
+        self,
+        index: NDArray[np.int64],
+        out: NDArray[Any],
+        *,
+        rows: int,
+        offset: int,
+        step: int,
+        threads: int,
+    ) -> None:
+        """Copy rows of an array at `offset`, each `step` bytes behind the one before."""
+        length = out.nbytes // max(1, len(index))
+        self._copy(index, out, threads, length=length, base=offset, step=step, rows=rows)
+
+    def _copy(
+        self,
+        index: NDArray[np.int64],
+        buffer: NDArray[Any],
+        threads: int,
+        *,
+        length: int = 0,
+        starts: NDArray[np.int64] | None = None,
+        **layout: Any,
+    ) -> None:
+        """Copy records into `buffer`, in as many parts as there are threads."""
+        if buffer.dtype.hasobject or not buffer.flags.c_contiguous:
+            raise TypeError(
+                f"a C-contiguous array of bytes is needed, not one of strides "
+                f"{buffer.strides} and dtype {buffer.dtype}"
+            )
+        if threads == 1:
+            Batch(self, index, buffer, length=length, starts=starts, **layout).copy()
+            return
+        data = np.asarray(buffer).reshape(-1).view(np.uint8)
+        threads = min(_size(threads, "threads"), len(index)) or 1
+        bounds = [i * len(index) // threads for i in range(threads + 1)]
+
+        def part(first: int, end: int) -> Batch:
+            place, own = slice(first * length, end * length), None
+            if starts is not None:
+                place = slice(*starts[[first, end]])
+                own = starts[first : end + 1] - starts[first]
+            terms = {"length": length, "starts": own, "first": first, **layout}
+            return Batch(self, index[first:end], data[place], **terms)
+
+        _run([part(first, end) for first, end in pairwise(bounds)])
+
+
+def _run(parts: list[Batch]) -> None:
+    """Copy them at the same time, once all of them are known to lie in the mapping."""
+    for part in parts:
+        part.check()
+    with ThreadPoolExecutor(len(parts)) as pool:
+        try:
+            deque(pool.map(Batch.copy, parts), maxlen=0)
+        except BaseException:
+            for part in parts:  # the pool waits for all, and only this thread sees Ctrl-C
+                part.stop()
+            raise
+
+
+def _size(value: SupportsIndex, what: str) -> int:
+    number = operator.index(value)
+    if number < 0:
+        raise ValueError(f"{what} must not be negative: {number}")
+    return number
+
+
+def integers(
+    values: ArrayLike, what: str, beyond: type[Exception] = ValueError
+) -> NDArray[np.int64]:
+    """Return them as the core takes them, without a copy where they are so already.
+
+    Raises
+    ------
+    TypeError
+        When they are no integers.
+    ValueError
+        When they have not one dimension; or `beyond`, when one has more than 64 bits.
+    """
+    array = np.asarray(values)
+    if array.dtype == np.int64 and array.ndim == 1 and array.flags.carray:
+        return array
+    is_huge = array.dtype == object and all(isinstance(n, int) for n in array.flat)
+    if array.size and array.dtype.kind not in "iu" and not is_huge:
+        raise TypeError(f"{what} must be integers, not {array.dtype}")
+    if array.ndim != 1:
+        raise ValueError(f"{what} must have one dimension, not shape {array.shape}")
+    if array.size and (is_huge or array.dtype == np.uint64) and abs(array).max() > _MOST:
+        raise beyond(f"{what} go as far as {abs(array).max()}, beyond any file")
+    return np.require(array, np.int64, ("C_CONTIGUOUS", "ALIGNED"))
+
+
+def _starts(lengths: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """Return where records of these lengths begin, and where the last one ends."""
+    if len(lengths) != count:
+        raise ValueError(f"{count} offsets need as many lengths, not {len(lengths)}")
+    if count and lengths.min() < 0:
+        raise ValueError(f"lengths must not be negative: {lengths.min()}")
+    if lengths.sum(dtype=np.float64) > _MOST // 2:
+        raise ValueError("the records are longer together than memory can be")
+    starts = np.zeros(count + 1, np.int64)
+    np.cumsum(lengths, out=starts[1:])
+    return starts
+
+
+def _target(out: NDArray[Any] | None, shape: tuple[int, ...]) -> NDArray[Any]:
+    """Return `out`, or a new array of bytes."""
+    if out is None:
+        return np.empty(shape, np.uint8)
+    if writeable(out).nbytes != math.prod(shape):
+        raise ValueError(f"out has {out.nbytes} bytes, and the records {math.prod(shape)}")
+    return out

@@ -1,0 +1,141 @@
+"""The system calls and constants that yammap uses, as the C headers declare them."""
+
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+
+
+cdef extern from "<sys/mman.h>" nogil:
+    void *MAP_FAILED
+    int PROT_READ, PROT_WRITE
+    int MAP_SHARED, MAP_PRIVATE, MAP_FIXED, MAP_ANONYMOUS, MAP_NORESERVE
+    int MADV_NORMAL, MADV_RANDOM, MADV_SEQUENTIAL, MADV_WILLNEED, MADV_DONTNEED
+    int MADV_DONTFORK, MADV_DOFORK, MADV_HUGEPAGE, MADV_NOHUGEPAGE
+    int MS_SYNC
+    void *mmap(void *address, size_t length, int prot, int flags, int fd, int64_t offset)
+    int munmap(void *address, size_t length)
+    void *mremap(void *address, size_t old_length, size_t new_length, int flags)
+    int msync(void *address, size_t length, int flags)
+    int madvise(void *address, size_t length, int advice)
+    int mincore(void *address, size_t length, unsigned char *vector)
+    int mlock(const void *address, size_t length)
+    int munlock(const void *address, size_t length)
+
+
+cdef extern from "_linux/constants.h" nogil:     # for those the C library may not have yet
+    int MADV_PAGEOUT, MADV_POPULATE_READ, MADV_POPULATE_WRITE
+    long SYS_cachestat, SYS_statx
+
+
+# linux/mman.h has these since 6.5, later than the headers we build with.
+cdef struct cachestat_range:
+    uint64_t off, len
+
+
+cdef struct cachestat:
+    uint64_t nr_cache, nr_dirty, nr_writeback, nr_evicted, nr_recently_evicted
+
+
+# linux/stat.h has these since 4.11.
+cdef enum:
+    AT_EMPTY_PATH = 0x1000
+    STATX_BTIME = 0x800
+
+
+cdef struct extended_time:
+    int64_t tv_sec
+    uint32_t tv_nsec
+    uint32_t spare
+
+
+cdef struct extended_stat:
+    uint32_t mask
+    char others[76]
+    extended_time btime
+    char more[160]
+
+
+cdef extern from "<time.h>" nogil:
+    struct timespec:
+        int64_t tv_sec
+        int64_t tv_nsec
+    int CLOCK_MONOTONIC_COARSE
+    int clock_gettime(int clock, timespec *result)
+
+
+cdef extern from "<stdio.h>" nogil:
+    int snprintf(char *buffer, size_t size, const char *format, ...)
+
+
+cdef extern from "<sys/stat.h>" nogil:
+    ctypedef struct file_stat "struct stat":
+        int64_t st_size
+        uint64_t st_dev
+        uint64_t st_ino
+        unsigned int st_mode
+        long st_blksize
+        int64_t st_blocks
+        timespec st_ctim
+    int fstat(int fd, file_stat *result)
+    bint S_ISREG(unsigned int mode)
+    bint S_ISDIR(unsigned int mode)
+
+
+cdef extern from "<sys/vfs.h>" nogil:
+    struct file_system "statfs":
+        unsigned long f_type, f_bsize, f_frsize
+        uint64_t f_blocks, f_bfree, f_bavail
+        int f_fsid          # of 64 bits, in a struct without public fields
+    int fstatfs(int fd, file_system *result)
+
+
+cdef extern from "<linux/magic.h>":
+    unsigned long HUGETLBFS_MAGIC, OVERLAYFS_SUPER_MAGIC, TMPFS_MAGIC
+
+
+cdef extern from "<fcntl.h>" nogil:
+    int F_GETFL, O_ACCMODE, O_RDONLY, O_WRONLY, O_APPEND, O_CLOEXEC
+    int open_file "open"(const char *path, int flags, ...)
+    int FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE
+    unsigned int SYNC_FILE_RANGE_WAIT_BEFORE
+    unsigned int SYNC_FILE_RANGE_WRITE
+    unsigned int SYNC_FILE_RANGE_WAIT_AFTER
+    int fcntl(int fd, int command, ...)
+    int fallocate(int fd, int mode, int64_t offset, int64_t length)
+    int sync_file_range(int fd, int64_t offset, int64_t length, unsigned int flags)
+    int posix_fadvise(int fd, int64_t offset, int64_t length, int advice)
+    int POSIX_FADV_DONTNEED
+
+
+cdef extern from "<sys/sendfile.h>" nogil:
+    Py_ssize_t sendfile(int target, int source, int64_t *offset, size_t count)
+
+
+cdef extern from "<unistd.h>" nogil:
+    int _SC_OPEN_MAX, _SC_PAGESIZE, SEEK_SET, SEEK_CUR, SEEK_END, SEEK_DATA, SEEK_HOLE
+    long sysconf(int name)
+    long syscall(long number, ...)
+    int close(int fd)
+    unsigned int geteuid()
+    int fdatasync(int fd)
+    int ftruncate(int fd, int64_t length)
+    int64_t lseek(int fd, int64_t offset, int whence)
+    Py_ssize_t pread(int fd, void *buffer, size_t length, int64_t offset)
+    Py_ssize_t pwrite(int fd, const void *buffer, size_t length, int64_t offset)
+    Py_ssize_t write(int fd, const void *buffer, size_t length)
+
+
+cdef extern from "<string.h>" nogil:
+    void *memmem(const void *hay, size_t hay_length, const void *needle, size_t length)
+
+
+cdef extern from "<sys/resource.h>" nogil:
+    struct resource_usage "rusage":
+        long ru_majflt
+    int RUSAGE_THREAD
+    int getrusage(int who, resource_usage *usage)
+
+
+cdef class Descriptor:
+    cdef readonly int fd
+
+    cdef void finish(self) noexcept
+    cdef int take(self) noexcept

@@ -1,0 +1,70 @@
+/* The bus-error guard: run code that touches file memory, and live.
+ *
+ * Touching a mapped page that the kernel cannot supply (the file was cut short,
+ * the disk is full or bad) raises SIGBUS, which kills the process. Here is its handler.
+ * The two calls below run a copy, or any short C function, under a guard that turns such
+ * a fault into a return value; a fault in a view gets a page put in place (_sigbus/patch.h), and
+ * its thread an exception (_sigbus/raise.h).
+ *
+ * Contract
+ * - fault_install() must have succeeded once before any guarded call. It is
+ *   thread-safe, idempotent, process-wide and never undone: a handler that is
+ *   taken away while another thread copies would kill that copy.
+ * - A guarded call returns NULL when it ran to its end, else the address that
+ *   faulted, somewhere inside a range it was given. What it had done until then
+ *   is unspecified: memmove() copies in any order. The floating-point environment
+ *   is as it was.
+ * - Another handler that has taken our place may answer a fault by putting us back and
+ *   raising the signal again, as faulthandler does. Inside a guarded call, a SIGBUS that the
+ *   thread sends to itself is taken for that, once: the function runs again, and its fault
+ *   then comes to us. If there is none, the signal goes where it would have gone.
+ * - Guarded calls do not nest, and the guarded function must hold no lock, own
+ *   no memory and call nothing that does: a fault abandons it where it stands. It may be
+ *   called a second time, with what the first call left in its argument.
+ * - Only faults the kernel raised (si_code > 0), in a thread inside a guarded
+ *   call at an address inside its ranges, or in a watched range, are ours. All other
+ *   SIGBUS go to the handler that was there before, with its own mask, or to the default
+ *   action, as if this guard did not exist.
+ * - The guard is in force in a thread when our handler is SIGBUS's, and the thread does
+ *   not block it. Who takes our place is displaced in turn, once, and then called for what
+ *   is not ours; the second time it stays. Where the guard is not in force, fault_call()
+ *   must not be used, and copies go by fault_carry().
+ * - No call here needs the GIL.
+ */
+#ifndef YAMMAP_FAULT_H
+#define YAMMAP_FAULT_H
+
+#include <stddef.h>
+
+/* Install the SIGBUS handler. Returns 0, or -1 with errno set. */
+int fault_install(void);
+
+/* Find out, by system calls, whether the guard is in force in this thread; put it back
+ * where it may be. Remembers a yes until `tick` changes, for fault_in_force(). */
+int fault_look(unsigned tick);
+
+extern _Thread_local unsigned fault_looked __attribute__((tls_model("initial-exec")));
+
+static inline int fault_in_force(unsigned tick)
+{
+    return fault_looked == tick || fault_look(tick);
+}
+
+/* memmove(target, source, length), guarded on both sides. */
+const void *fault_copy(void *target, const void *source, size_t length);
+
+/* Copy between `memory` and `buffer` by system call (_sigbus/carry.h), which answers where memory
+ * would fault. Returns as fault_copy(), an address of `memory`; errno is EFAULT where the
+ * page there cannot be touched, else the reason why the kernel could not be asked. */
+const void *fault_carry(void *memory, void *buffer, size_t length, int writing);
+
+struct fault_range {
+    const void *start;
+    size_t length;
+};
+
+/* function(argument), guarded while it touches the two ranges. */
+const void *fault_call(void (*function)(void *), void *argument,
+                       const struct fault_range ranges[2]);
+
+#endif

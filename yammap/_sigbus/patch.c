@@ -1,0 +1,843 @@
+#define _GNU_SOURCE
+#include "_sigbus/patch.h"
+#include "_sigbus/attempts.h"
+#include "_sigbus/carry.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ 22
+#define MADV_POPULATE_WRITE 23
+#endif
+
+/* As many as there can be: each is at least one of the 65530 mappings Linux allows. */
+#define MOST_PATCHES 65536
+
+/* For some ten faults of a process that can have no more mappings. */
+#define SPARE_MAPPINGS 32
+
+/* So often may one access fail where a page has been put, or is there again. */
+#define MOST_RETRIES 100
+
+atomic_ulong patch_total;
+
+static struct patch_range *ranges;
+static atomic_flag busy = ATOMIC_FLAG_INIT;
+static int store = -1;
+static char *spare;             /* see take_spare_mappings() */
+static char *copied;            /* see copy_aside() */
+static struct stat store_status;        /* whose number may have become another file's */
+static int is_used;                     /* pages have been put into the store */
+static size_t page_size;
+static char scratch[65536];     /* of one page; under the lock */
+static char original[65536];    /* likewise */
+
+/* So far behind a page in the store: its content as it was put there. No address is as high. */
+#define ORIGINALS ((off_t)1 << 60)
+
+/* initial-exec: a handler may not call __tls_get_addr(), which can allocate. */
+static _Thread_local struct attempts retried __attribute__((tls_model("initial-exec")));
+
+/* A fault under the lock, of a patch that cannot be had either, may not wait for it. */
+static _Thread_local volatile int is_holder __attribute__((tls_model("initial-exec")));
+
+static void lock(void)
+{
+    while (atomic_flag_test_and_set_explicit(&busy, memory_order_acquire))
+        sched_yield();
+    is_holder = 1;
+}
+
+static void unlock(void)
+{
+    is_holder = 0;
+    atomic_flag_clear_explicit(&busy, memory_order_release);
+}
+
+static char *page_of(const void *address)
+{
+    return (char *)((uintptr_t)address & ~(page_size - 1));
+}
+
+static size_t round_up(size_t length)
+{
+    return (length + page_size - 1) & ~(page_size - 1);
+}
+
+static char *end_of(const struct patch_range *range)
+{
+    return range->start + range->length;
+}
+
+/* -- The store */
+
+/* Somebody who closes all descriptors closes this one, too, and opens a file of that number. */
+static int has_store(void)
+{
+    struct stat status;
+
+    return store != -1 && fstat(store, &status) == 0 && status.st_ino == store_status.st_ino
+           && status.st_dev == store_status.st_dev;
+}
+
+static int make_store(void)
+{
+    store = memfd_create("yammap patches", MFD_CLOEXEC);
+    is_used = 0;
+    return store != -1 && fstat(store, &store_status) == 0;
+}
+
+static int ensure_store(void)
+{
+    if (!has_store() && !make_store())
+        return 0;
+    is_used = 1;
+    return 1;
+}
+
+static void drop_store(void)
+{
+    if (has_store())
+        close(store);
+    store = -1;
+}
+
+static void drop_from_store(const char *start, size_t length)
+{
+    if (has_store())
+        for (off_t base = 0; base <= ORIGINALS; base += ORIGINALS)
+            fallocate(store, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                      base + (off_t)(uintptr_t)start, (off_t)length);
+}
+
+/* -- Which ranges there are */
+
+void patch_watch(struct patch_range *range)
+{
+    lock();
+    range->next = ranges;
+    range->link = &ranges;
+    if (ranges != NULL)
+        ranges->link = &range->next;
+    ranges = range;
+    unlock();
+}
+
+void patch_forget(struct patch_range *range)
+{
+    lock();
+    *range->link = range->next;
+    if (range->next != NULL)
+        range->next->link = range->link;
+    unlock();
+    if (range->patches != NULL) {
+        lock();
+        drop_from_store(range->start, range->length);
+        unlock();
+        munmap(range->patches, MOST_PATCHES * sizeof(struct patch));
+    }
+}
+
+void patch_resize(struct patch_range *range, size_t length)
+{
+    lock();
+    range->length = length;
+    unlock();
+}
+
+void patch_expose(struct patch_range *range, size_t length)
+{
+    lock();
+    range->exposed = length;
+    unlock();
+}
+
+void patch_let_go(struct patch_range *range)
+{
+    lock();
+    range->fd = -1;
+    unlock();
+}
+
+static struct patch_range *range_of(const void *address)
+{
+    struct patch_range *range = ranges;
+
+    while (range != NULL && (uintptr_t)address - (uintptr_t)range->start >= range->length)
+        range = range->next;
+    return range;
+}
+
+/* -- What can be had of a page */
+
+static int is_refused(char *page, int writing)
+{
+    return madvise(page, page_size, writing ? MADV_POPULATE_WRITE : MADV_POPULATE_READ) != 0;
+}
+
+static int put_into_store(const char *page, const char *content)
+{
+    return ensure_store()
+           && pwrite(store, content, page_size, (off_t)(uintptr_t)page) == (ssize_t)page_size;
+}
+
+/* What is stored into the page shows against it; what others do to the file does not. */
+static int keep_original(const char *page)
+{
+    off_t offset = (off_t)(uintptr_t)page;
+
+    return pread(store, scratch, page_size, offset) == (ssize_t)page_size
+           && pwrite(store, scratch, page_size, ORIGINALS + offset) == (ssize_t)page_size;
+}
+
+static off_t offset_of(const struct patch_range *range, const char *page)
+{
+    return (off_t)range->offset + (page - range->start);
+}
+
+/* RLIMIT_FSIZE counts for the store as well, whose offsets are as high as addresses; and a
+ * sandbox may allow no memfd. Then the page is made aside, and moved in. */
+static int copy_aside(char *page)
+{
+    void *aside = mmap(NULL, page_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+                       -1, 0);
+    size_t done = 0;
+    ssize_t count;
+
+    if (aside == MAP_FAILED)
+        return 0;
+    while (done < page_size) {
+        count = carry(page + done, (char *)aside + done, page_size - done, 0);
+        if (count <= 0) {
+            munmap(aside, page_size);
+            return 0;
+        }
+        done += (size_t)count;
+    }
+    copied = aside;
+    return 1;
+}
+
+/* From memory, else from the file, which a hole on a full disk can be read from. */
+static int keep_content(const struct patch_range *range, char *page)
+{
+    ssize_t count;
+
+    if (put_into_store(page, page))
+        return keep_original(page);
+    if (errno != EFAULT && copy_aside(page))
+        return 1;
+    memset(scratch, 0, page_size);
+    count = pread(range->fd, scratch, page_size, offset_of(range, page));
+    if (count <= 0)
+        return 0;
+    return put_into_store(page, scratch) ? keep_original(page) : copy_aside(scratch);
+}
+
+/* The access failed, and it was not past the end: what can be read lacks room. */
+static int cause_at(const struct patch_range *range, const char *page, int kept)
+{
+    char byte;
+
+    if (range->fd != -1 && pread(range->fd, &byte, 1, offset_of(range, page)) == -1)
+        return errno;
+    return kept ? ENOSPC : EIO;
+}
+
+/* -- Where the file ends */
+
+/* Any error but EFAULT says that nobody could be asked. The page may be readable then, and
+ * taking it for one past the end would replace the whole view by zeros. */
+static int is_readable(char *page)
+{
+    char byte;
+
+    return carry(page, &byte, 1, 0) == 1 || errno != EFAULT;
+}
+
+/* A large folio that the end of the file lies in is cached beyond it, too. */
+static int has_cached_page(char *start, char *end)
+{
+    size_t count;
+
+    while (start < end) {
+        count = (size_t)(end - start) / page_size;
+        if (count > sizeof(scratch))
+            count = sizeof(scratch);
+        if (mincore(start, count * page_size, (unsigned char *)scratch) == 0)
+            for (size_t i = 0; i < count; i++)
+                if (scratch[i] & 1 && is_readable(start + i * page_size))
+                    return 1;
+        start += count * page_size;
+    }
+    return 0;
+}
+
+/* Without a descriptor nobody tells the size. But past the end, and only there, no page can
+ * be read, the last one as little as those in the page cache. */
+static char *guess_end(const struct patch_range *range, char *page)
+{
+    char *end = range->start + round_up(range->exposed);
+
+    if (is_readable(page))
+        return end_of(range);
+    if (page + page_size < end
+        && (is_readable(end - page_size) || has_cached_page(page, end)))
+        return end_of(range);
+    return page;
+}
+
+/* The first page wholly past the end of the file, at most the end of the range. */
+static char *end_of_file(const struct patch_range *range, struct patch *patch)
+{
+    struct stat status;
+    off_t mapped;
+
+    patch->size = -1;
+    if (range->fd == -1 || fstat(range->fd, &status) == -1)
+        return guess_end(range, patch->start);
+    patch->size = status.st_size;
+    mapped = status.st_size - (off_t)range->offset;
+    if (mapped >= (off_t)range->length)
+        return end_of(range);
+    return range->start + round_up(mapped > 0 ? (size_t)mapped : 0);
+}
+
+/* -- Putting pages in place */
+
+static const struct patch *patch_at(const struct patch_range *range, const char *page)
+{
+    for (size_t i = 0; i < range->count; i++)
+        if ((uintptr_t)page - (uintptr_t)range->patches[i].start < range->patches[i].length)
+            return &range->patches[i];
+    return NULL;
+}
+
+static int has_table(struct patch_range *range)
+{
+    void *table;
+
+    if (range->patches == NULL) {
+        table = mmap(NULL, MOST_PATCHES * sizeof(struct patch), PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        range->patches = table == MAP_FAILED ? NULL : table;
+    }
+    return range->patches != NULL && range->count < MOST_PATCHES;
+}
+
+/* A process with as many mappings as it may have could not be helped: a patch takes up to
+ * three. So some are taken in advance, and given back then. Pages of one range merge only
+ * if they may be used alike. */
+static void take_spare_mappings(void)
+{
+    void *start = mmap(NULL, SPARE_MAPPINGS * page_size, PROT_NONE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+    if (start == MAP_FAILED)
+        return;
+    spare = start;
+    for (int i = 0; i < SPARE_MAPPINGS; i += 2)
+        mprotect(spare + i * page_size, page_size, PROT_READ);
+}
+
+static int give_spare_mappings_back(void)
+{
+    char *start = spare;
+
+    if (errno != ENOMEM || start == NULL)
+        return 0;
+    spare = NULL;
+    return munmap(start, SPARE_MAPPINGS * page_size) == 0;
+}
+
+static void record(struct patch_range *range, const struct patch *patch)
+{
+    struct patch *last = range->patches + range->count - 1;
+
+    if (range->count > 0 && !last->healing && last->start + last->length == patch->start
+        && last->code == patch->code && last->kept == patch->kept
+        && last->writing == patch->writing && last->thread == patch->thread)
+        last->length += patch->length;
+    else
+        range->patches[range->count++] = *patch;
+    range->patches[range->count - 1].serial = atomic_load(&patch_total);
+}
+
+/* Zeros that cannot be had as anonymous memory (overcommit) can as holes in the store. */
+static int map_patch(const struct patch_range *range, const struct patch *patch)
+{
+    int flags = MAP_FIXED | MAP_NORESERVE;
+
+    if (copied != NULL) {
+        if (mremap(copied, page_size, page_size, MREMAP_MAYMOVE | MREMAP_FIXED, patch->start)
+            == MAP_FAILED)
+            return 0;
+        copied = NULL;
+        return 1;
+    }
+    if (!patch->kept
+        && mmap(patch->start, patch->length, range->prot, MAP_PRIVATE | MAP_ANONYMOUS | flags,
+                -1, 0) != MAP_FAILED)
+        return 1;
+    return ensure_store()
+           && mmap(patch->start, patch->length, range->prot, range->flags | flags, store,
+                   (off_t)(uintptr_t)patch->start) != MAP_FAILED;
+}
+
+/* The patch counts before it can be seen: a copy that reads its zeros finds the total
+ * changed, and waits for the lock to learn why. */
+static int place(struct patch_range *range, const struct patch *patch)
+{
+    atomic_fetch_add(&patch_total, 1);
+    while (!has_table(range) || !map_patch(range, patch))
+        if (!give_spare_mappings_back())
+            return 0;
+    record(range, patch);
+    return 1;
+}
+
+/* The end of what views can reach. Beyond it lies the reserve, which costs memory when it is
+ * patched in a process that locks all of its memory. */
+static char *end_of_views(const struct patch_range *range, const char *page)
+{
+    char *end = range->start + round_up(range->exposed);
+
+    return page < end && end < end_of(range) ? end : end_of(range);
+}
+
+/* Zeros from `start` to the end, but for the patches there are. */
+static int place_tail(struct patch_range *range, char *start, struct patch *patch)
+{
+    const struct patch *there;
+    char *end = end_of_views(range, patch->start);
+
+    for (; start < end; start = patch->start + patch->length) {
+        there = patch_at(range, start);
+        if (there != NULL) {
+            patch->start = start;
+            patch->length = (size_t)(there->start + there->length - start);
+            continue;
+        }
+        patch->start = start;
+        patch->length = (size_t)(end - start);
+        for (size_t i = 0; i < range->count; i++)
+            if (range->patches[i].start > start && range->patches[i].start < start + patch->length)
+                patch->length = (size_t)(range->patches[i].start - start);
+        if (!place(range, patch))
+            return 0;
+    }
+    return 1;
+}
+
+/* Another thread was first, or the file has grown again: unless that goes on for ever. A
+ * new patch is a new attempt. */
+static int may_retry(const void *address)
+{
+    return count_attempt(&retried, address, atomic_load(&patch_total)) < MOST_RETRIES;
+}
+
+/* Another thread was first with this page, but this one has touched it, too. */
+static enum patch_result tell_too(struct patch_range *range, struct patch *patch)
+{
+    patch->length = 0;
+    if (!has_table(range))
+        return PATCH_DONE;
+    record(range, patch);
+    return PATCH_RAISE;
+}
+
+static enum patch_result put_page(struct patch_range *range, const char *address, int writing)
+{
+    struct patch patch = {.start = page_of(address), .length = page_size, .touched = address,
+                          .code = EFAULT, .writing = writing,
+                          .thread = range->raises ? (unsigned long)pthread_self() : 0};
+    const struct patch *there = patch_at(range, patch.start);
+    char *tail;
+
+    if ((there != NULL || !is_refused(patch.start, writing)) && may_retry(address))
+        return there != NULL && range->raises ? tell_too(range, &patch) : PATCH_DONE;
+    if (there != NULL)
+        return PATCH_FAILED;
+    tail = end_of_file(range, &patch);
+    if (patch.start >= tail) {
+        if (!place_tail(range, tail, &patch))
+            return PATCH_FAILED;
+    } else {
+        patch.kept = keep_content(range, patch.start);
+        patch.code = cause_at(range, patch.start, patch.kept);
+        if (!place(range, &patch))
+            return PATCH_FAILED;
+    }
+    return range->raises ? PATCH_RAISE : PATCH_DONE;
+}
+
+int patch_cause(const struct patch_range *range, const void *address)
+{
+    struct patch patch = {.start = page_of(address)};
+    int code;
+
+    lock();
+    code = patch.start >= end_of_file(range, &patch) ? EFAULT
+                                                     : cause_at(range, patch.start, 0);
+    unlock();
+    return code;
+}
+
+enum patch_result patch_fault(const void *address, int writing)
+{
+    enum patch_result result = PATCH_FOREIGN;
+    struct patch_range *range;
+
+    if (is_holder)
+        return PATCH_FAILED;
+    lock();
+    range = range_of(address);
+    if (range != NULL)
+        result = put_page(range, address, writing);
+    unlock();
+    return result;
+}
+
+/* -- Fork: each process has its own store from then on. In a common one, pages of both would
+ * meet, and what one heals and takes back would become zeros in the other, which would write
+ * those to the file. The pages there are stay with who has them mapped. */
+
+static void move_originals(int old, const struct patch *patch)
+{
+    off_t offset = ORIGINALS + (off_t)(uintptr_t)patch->start;
+
+    for (off_t end = offset + (off_t)patch->length; offset < end; offset += (off_t)page_size)
+        if (pread(old, scratch, page_size, offset) == (ssize_t)page_size
+            && pwrite(store, scratch, page_size, offset) == -1)
+            return;     /* heal() takes all that differs from the file as stored then */
+}
+
+static void renew_store(void)
+{
+    int old = has_store() ? store : -1;
+
+    if (is_used && make_store())
+        for (struct patch_range *range = ranges; range != NULL; range = range->next)
+            for (size_t i = 0; i < range->count; i++)
+                if (range->patches[i].kept) {
+                    is_used = 1;
+                    move_originals(old, &range->patches[i]);
+                }
+    if (old != -1 && old != store)
+        close(old);
+}
+
+static void after_fork_in_parent(void)
+{
+    renew_store();
+    unlock();
+}
+
+/* Nothing is mapped there now but patches, and views may be alive. */
+static void put_zeros(struct patch_range *range)
+{
+    for (size_t i = 0; i < range->count; i++)
+        munmap(range->patches[i].start, range->patches[i].length);
+    range->count = 0;
+    mmap(range->start, range->length, range->prot,
+         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
+}
+
+/* The other threads are not here, and new ones get their numbers. */
+static void after_fork_in_child(void)
+{
+    unsigned long thread = (unsigned long)pthread_self();
+
+    if (is_used)
+        renew_store();
+    else
+        drop_store();
+    for (struct patch_range *range = ranges; range != NULL; range = range->next) {
+        if (range->withheld)
+            put_zeros(range);
+        for (size_t i = 0; i < range->count; i++)
+            if (range->patches[i].thread != thread)
+                range->patches[i].thread = 0;
+    }
+    unlock();
+}
+
+int patch_install(void)
+{
+    page_size = (size_t)sysconf(_SC_PAGESIZE);
+    make_store();       /* a sandbox may refuse it, and copy_aside() does without */
+    errno = pthread_atfork(lock, after_fork_in_parent, after_fork_in_child);
+    if (errno != 0) {
+        drop_store();
+        return -1;
+    }
+    take_spare_mappings();
+    return 0;
+}
+
+/* -- Telling */
+
+int patch_get(struct patch_range *range, size_t index, struct patch *copy)
+{
+    int found;
+
+    lock();
+    found = index < range->count;
+    if (found)
+        *copy = range->patches[index];
+    unlock();
+    return found;
+}
+
+static int tell_of(struct patch_range *range, unsigned long thread)
+{
+    int found = 0;
+
+    for (size_t i = 0; i < range->count; i++)
+        if (range->patches[i].thread == thread) {
+            range->patches[i].thread = 0;
+            found = 1;
+        }
+    return found;
+}
+
+int patch_of_thread(unsigned long thread, int claim, struct patch *copy,
+                    struct patch_owner *owner)
+{
+    struct patch_range *range = NULL;
+    unsigned long found = 0;
+
+    lock();
+    for (struct patch_range *next = ranges; next != NULL; next = next->next)
+        for (size_t i = 0; i < next->count; i++)
+            if (next->patches[i].thread == thread && next->patches[i].serial > found) {
+                *copy = next->patches[i];
+                range = next;
+                found = copy->serial;
+            }
+    for (struct patch_range *next = ranges; claim && next != NULL; next = next->next)
+        tell_of(next, thread);
+    if (range != NULL && owner != NULL) {
+        owner->data = range->start + range->lead;
+        owner->hold(range->name);
+        owner->name = range->name;
+    }
+    unlock();
+    return found != 0;
+}
+
+int patch_told(struct patch_range *range, unsigned long thread)
+{
+    int found;
+
+    lock();
+    found = tell_of(range, thread);
+    unlock();
+    return found;
+}
+
+/* -- Healing */
+
+/* What is in the file and what was in the page when it was put there, zeros unless kept.
+ * Returns how much the file has. */
+static ssize_t load_page(const struct patch_range *range, const struct patch *patch,
+                         const char *page, size_t length)
+{
+    memset(original, 0, page_size);
+    if (patch->kept && pread(store, original, page_size, ORIGINALS + (off_t)(uintptr_t)page)
+                           != (ssize_t)page_size)
+        for (size_t i = 0; i < page_size; i++)
+            original[i] = (char)~page[i];   /* it is lost: all may have been stored */
+    return pread(range->fd, scratch, length, offset_of(range, page));
+}
+
+/* Whether byte i of the page was stored there, and is not in the file. */
+static int is_stored(const char *page, ssize_t in_file, size_t i)
+{
+    return page[i] != original[i] && ((ssize_t)i >= in_file || page[i] != scratch[i]);
+}
+
+/* Write the bytes of one page that differ from the file's, run by run, so that what others
+ * have written between them stays. `length` of the page are the mapping's. */
+static int write_back(struct patch_range *range, const struct patch *patch, char *page,
+                      size_t length, off_t size, size_t *written)
+{
+    off_t offset = offset_of(range, page);
+    ssize_t in_file = load_page(range, patch, page, length), done;
+    size_t first = 0, end;
+
+    while (first < length) {
+        if (!is_stored(page, in_file, first)) {
+            first++;
+            continue;
+        }
+        for (end = first; end < length && is_stored(page, in_file, end);)
+            end++;
+        if (offset + (off_t)end > size)
+            return EFAULT;
+        done = pwrite(range->fd, page + first, end - first, offset + (off_t)first);
+        if (done == 0 || (done == -1 && errno != EINTR))
+            return done == 0 ? EIO : errno;
+        *written += done > 0 ? (size_t)done : 0;
+        first += done > 0 ? (size_t)done : 0;
+    }
+    return 0;
+}
+
+static int is_zero(const char *page)
+{
+    return page[0] == 0 && memcmp(page, page + 1, page_size - 1) == 0;
+}
+
+/* Page by page, and the lock is free in between: a long tail takes long. */
+static int write_pages_back(struct patch_range *range, const struct patch *patch, char *end,
+                            int discard, size_t *written)
+{
+    struct stat status;
+    size_t left;
+    int code = 0;
+
+    if (fstat(range->fd, &status) == -1)
+        return errno;
+    for (char *page = patch->start; page < end && (code == 0 || discard); page += page_size) {
+        if (!patch->kept && is_zero(page))
+            continue;
+        left = (size_t)(end - page);
+        lock();
+        code = write_back(range, patch, page, left < page_size ? left : page_size,
+                          status.st_size, written);
+        unlock();
+    }
+    return discard ? 0 : code;
+}
+
+static char *least(char *a, char *b)
+{
+    return a < b ? a : b;
+}
+
+/* Not beyond the range, which may have become shorter since a page was patched. */
+static int map_file(const struct patch_range *range, char *start, char *end)
+{
+    end = least(end, end_of(range));
+    if (start >= end)
+        return 1;
+    if (mmap(start, (size_t)(end - start), range->prot, range->flags | MAP_FIXED, range->fd,
+             offset_of(range, start)) == MAP_FAILED)
+        return 0;
+    if (range->withheld)    /* here, since a fork takes the lock that is held */
+        madvise(start, (size_t)(end - start), MADV_DONTFORK);
+    return 1;
+}
+
+/* With the lock, so that no thread gets a patch in between: its record would stay, and what
+ * is stored into it be gone. */
+int patch_map_anew(struct patch_range *range)
+{
+    int done;
+
+    lock();
+    done = range->count == 0 && map_file(range, range->start, end_of(range));
+    unlock();
+    return done;
+}
+
+static int has_stores(const struct patch_range *range, const struct patch *patch,
+                      const char *page)
+{
+    ssize_t in_file = load_page(range, patch, page, page_size);
+
+    for (size_t i = 0; i < page_size; i++)
+        if (is_stored(page, in_file, i))
+            return 1;
+    return 0;
+}
+
+/* Copy on write: a page that was stored into is its own copy already, and stays. */
+static int map_untouched(const struct patch_range *range, const struct patch *patch, char *end)
+{
+    char *start = patch->start;
+
+    for (char *page = patch->start; page < end; page += page_size)
+        if ((patch->kept || !is_zero(page)) && has_stores(range, patch, page)) {
+            if (!map_file(range, start, page))
+                return errno;
+            start = page + page_size;
+        }
+    return map_file(range, start, patch->start + patch->length) ? 0 : errno;
+}
+
+static void drop_first(struct patch_range *range)
+{
+    memmove(range->patches, range->patches + 1, --range->count * sizeof(struct patch));
+    range->heals++;
+}
+
+/* The page and its patch go under one lock: an access to a page of the file that is still
+ * taken for patched would fail until its thread has no attempts left. */
+static int unpatch(struct patch_range *range, const struct patch *patch, char *end,
+                   int discard)
+{
+    char *stop = patch->start + patch->length;
+    int code = 0;
+
+    lock();
+    if (range->flags == MAP_PRIVATE && !discard)
+        code = map_untouched(range, patch, end);
+    else if (map_file(range, patch->start, stop))
+        drop_from_store(patch->start, patch->length);
+    else
+        code = errno;
+    if (code == 0)
+        drop_first(range);
+    unlock();
+    return code;
+}
+
+/* `end` is that of the mapping's bytes, which patches of its tail exceed. */
+static int heal_one(struct patch_range *range, const struct patch *patch, char *end,
+                    int discard, size_t *written)
+{
+    int code = 0;
+
+    end = least(end, least(patch->start + patch->length, end_of(range)));
+    if (range->flags == MAP_SHARED && range->prot & PROT_WRITE)
+        code = write_pages_back(range, patch, end, discard, written);
+    return code ? code : unpatch(range, patch, end, discard);
+}
+
+static struct patch *first_to_heal(struct patch_range *range)
+{
+    struct patch *first = NULL;
+
+    lock();
+    if (range->count > 0) {
+        first = range->patches;
+        first->healing = 1;     /* or it could grow meanwhile */
+    }
+    unlock();
+    return first;
+}
+
+int patch_heal(struct patch_range *range, size_t length, int discard, size_t *written)
+{
+    struct patch *first;
+    int code = 0;
+
+    while (code == 0 && (first = first_to_heal(range)) != NULL) {
+        code = heal_one(range, first, range->start + length, discard, written);
+        if (code) {
+            lock();
+            first->healing = 0;
+            unlock();
+        }
+    }
+    return code;
+}

@@ -1,0 +1,148 @@
+#include "_sigbus/raise.h"
+#include "_sigbus/patch.h"
+
+#include <pthread.h>
+#include <semaphore.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <time.h>
+
+static PyObject *exception;
+static sem_t posted;
+static atomic_int has_helper;
+
+/* The threads to be told. A full table drops one, which the mapping's methods still tell. */
+static atomic_ulong waiting[64];
+static atomic_uint next;
+
+/* So long a thread waits to be told: some turns at the GIL. */
+static const struct timespec step = {.tv_nsec = 50000};
+enum { MOST_STEPS = 2000 };
+
+/* It has been, and has not raised it yet: no need to wait again. */
+static _Thread_local int is_told __attribute__((tls_model("initial-exec")));
+
+void raise_done(void)
+{
+    is_told = 0;
+}
+
+void raise_cancel(void)
+{
+    is_told = 0;
+    if (PyThreadState_Get()->async_exc == exception)    /* not somebody else's */
+        PyThreadState_SetAsyncExc((unsigned long)pthread_self(), NULL);
+}
+
+/* PyGILState_Check() says yes to everybody as soon as there is a subinterpreter. Before
+ * 3.12 the current thread state is that of whoever has the GIL. */
+static int has_gil(void)
+{
+#if PY_VERSION_HEX >= 0x030D0000
+    return PyThreadState_GetUnchecked() != NULL;
+#elif PY_VERSION_HEX >= 0x030C0000
+    return _PyThreadState_UncheckedGet() != NULL;
+#else
+    PyThreadState *current = _PyThreadState_UncheckedGet();
+
+    return current != NULL && current == PyGILState_GetThisThreadState();
+#endif
+}
+
+static void tell(unsigned long thread)
+{
+    struct patch patch;
+    PyObject *error;
+
+    if (!patch_of_thread(thread, 0, &patch, NULL))
+        return;     /* a method has told it meanwhile */
+    if (PyThreadState_SetAsyncExc(thread, exception) > 0)
+        return;
+    error = PyObject_CallFunction(exception, "k", thread);
+    if (error != NULL)
+        PyErr_SetObject((PyObject *)Py_TYPE(error), error);
+    Py_XDECREF(error);
+    PyErr_WriteUnraisable(NULL);
+}
+
+static void tell_all(void)
+{
+    unsigned long thread;
+
+    for (size_t i = 0; i < sizeof(waiting) / sizeof(waiting[0]); i++) {
+        thread = atomic_load(&waiting[i]);
+        if (thread != 0) {
+            tell(thread);
+            atomic_compare_exchange_strong(&waiting[i], &thread, 0);
+        }
+    }
+}
+
+static void *help(void *unused)
+{
+    PyGILState_STATE state;
+
+    for (;;) {
+        while (sem_wait(&posted) == -1)
+            ;
+        if (!Py_IsInitialized())
+            continue;
+        state = PyGILState_Ensure();
+        tell_all();
+        PyGILState_Release(state);
+    }
+    return unused;
+}
+
+/* With all signals blocked: those of the process are for other threads. */
+static void start_helper(void)
+{
+    sigset_t all, saved;
+    pthread_t thread;
+
+    if (atomic_exchange(&has_helper, 1))
+        return;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &saved);
+    if (pthread_create(&thread, NULL, help, NULL) == 0)
+        pthread_detach(thread);
+    else
+        atomic_store(&has_helper, 0);
+    pthread_sigmask(SIG_SETMASK, &saved, NULL);
+}
+
+void raise_here(void)
+{
+    unsigned long thread = (unsigned long)pthread_self();
+    atomic_ulong *place = &waiting[atomic_fetch_add(&next, 1) % 64];
+
+    if (has_gil()) {
+        PyThreadState_SetAsyncExc(thread, exception);
+        return;
+    }
+    atomic_store(place, thread);
+    start_helper();
+    sem_post(&posted);
+    for (int i = 0; !is_told && i < MOST_STEPS && atomic_load(place) == thread; i++)
+        nanosleep(&step, NULL);
+    is_told = 1;
+}
+
+static void after_fork_in_child(void)
+{
+    for (size_t i = 0; i < sizeof(waiting) / sizeof(waiting[0]); i++)
+        atomic_store(&waiting[i], 0);
+    atomic_store(&has_helper, 0);
+    sem_init(&posted, 0, 0);
+}
+
+int raise_install(PyObject *class)
+{
+    if (sem_init(&posted, 0, 0) == -1)
+        return -1;
+    errno = pthread_atfork(NULL, NULL, after_fork_in_child);
+    if (errno != 0)
+        return -1;
+    exception = Py_NewRef(class);
+    return 0;
+}

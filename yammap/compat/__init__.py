@@ -1,0 +1,768 @@
+"""A drop-in for the standard library's `mmap`: ``from yammap import compat as mmap``.
+
+Programs written for it run unchanged, and a file that is cut short under them is an
+exception, not the end of the process. The class is a `yammap.Mmap` with the arguments, the
+manners and the errors of the other, so arrays, `gather` and all the rest are there as well.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import io
+import os
+import stat
+import sys
+from operator import index
+from typing import TYPE_CHECKING, Any, SupportsIndex, cast
+
+from .._core import Mapping
+from .._errors import BusError
+from .._file.mmap_file import Mmap
+from .._file.opening import memory_fd
+from .._linux import flags as _flags
+from .._linux.calls import Descriptor
+from .._linux.flags import *  # noqa: F403
+from .._linux.flags import MADV_DONTNEED, MADV_FREE, MADV_REMOVE, MapFlag, Prot
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import NoReturn, Self
+
+    from numpy.typing import NDArray
+    from typing_extensions import Buffer
+
+    _Buffer = Buffer | NDArray[Any]
+else:  # what is of one version or machine, as MAP_32BIT
+    from mmap import *  # noqa: F403
+
+__all__ = [
+    "ACCESS_COPY",
+    "ACCESS_DEFAULT",
+    "ACCESS_READ",
+    "ACCESS_WRITE",
+    "ALLOCATIONGRANULARITY",
+    "PAGESIZE",
+    "error",
+    "mmap",
+]
+__all__ += [n for n in _flags.__all__ if n.startswith(("MADV_", "MAP_", "PROT_"))]
+
+ACCESS_DEFAULT, ACCESS_READ, ACCESS_WRITE, ACCESS_COPY = range(4)
+PAGESIZE = ALLOCATIONGRANULARITY = os.sysconf("SC_PAGESIZE")
+error = OSError
+
+_ACCESS = "ACCESS_DEFAULT", "ACCESS_READ", "ACCESS_WRITE", "ACCESS_COPY"
+_READ_WRITE = Prot.READ | Prot.WRITE
+_MOST_INT = 2**31 - 1
+_WHENCES = os.SEEK_SET, os.SEEK_CUR, os.SEEK_END
+
+
+class _Default:
+    """Of an argument for which None, here as in `mmap`, is no value."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __repr__(self) -> str:
+        return self._text
+
+
+_POSITION: Any = _Default("tell()")
+_LENGTH: Any = _Default("len()")
+
+# Flags that ask for nothing that a program could see missing.
+_HINTS = MapFlag.DENYWRITE | MapFlag.EXECUTABLE | MapFlag.NORESERVE | MapFlag.STACK
+
+
+class mmap(Mmap):  # noqa: N801
+    """A file or memory, mapped as the standard library's `mmap.mmap` does.
+
+    Parameters
+    ----------
+    fileno : int
+        Descriptor of a regular file or memfd; -1 for memory without a file.
+    length : int
+        Bytes to map; 0 for all to the end of the file.
+    flags : int, default MAP_SHARED
+        ``MAP_PRIVATE`` for copy on write, ``MAP_POPULATE``, ``MAP_ANONYMOUS``. Those that
+        would place the mapping, or need huge pages, are refused.
+    prot : int, default PROT_WRITE | PROT_READ
+        ``PROT_READ``, ``PROT_WRITE`` or both. ``PROT_EXEC`` is refused.
+    access : int, default ACCESS_DEFAULT
+        ``ACCESS_READ``, ``ACCESS_WRITE`` or ``ACCESS_COPY``, instead of both.
+    offset : int, default 0
+        Position in the file, in bytes; a multiple of ``ALLOCATIONGRANULARITY``.
+    trackfd : bool, default True
+        Keep a descriptor. Without it the mapping cannot be resized.
+
+    Raises
+    ------
+    OSError
+        When a system call fails, the file is not a regular one (``ENODEV``), its
+        descriptor does not allow the access or `prot` asks for more (``EACCES``), or
+        `flags` are not supported (``EOPNOTSUPP``).
+    OverflowError
+        When `length` or `offset` is negative.
+    ValueError
+        When the range is not in the file, or the file is empty; or for both `access` and
+        one of `flags` and `prot`.
+
+    Examples
+    --------
+    >>> from yammap import compat as mmap
+    >>> with mmap.mmap(-1, 13) as m:
+    ...     m.write(b"Hello world!")
+    ...     m[6:9], m.find(b"o", 0), m.rfind(b"o", 0), len(m)
+    12
+    (b'wor', 4, 7, 13)
+    """
+
+    __slots__ = ("_access", "_is_file", "_tracked")
+
+    _access: int
+    _is_file: bool
+    _tracked: bool
+    _closed_text = "mmap closed or invalid"
+
+    def __new__(
+        cls,
+        fileno: SupportsIndex,
+        length: SupportsIndex,
+        flags: int = MapFlag.SHARED,
+        prot: int = _READ_WRITE,
+        access: int = ACCESS_DEFAULT,
+        offset: SupportsIndex = 0,
+        *,
+        trackfd: bool = True,
+    ) -> Self:
+        """Map it; here and not in ``__init__``, since programs override this one."""
+        fileno, size, start = _int(fileno), _ssize(length), _ssize(offset)
+        if size < 0:
+            raise OverflowError("memory mapped length must be positive")
+        if start < 0:
+            raise OverflowError("memory mapped offset must be positive")
+        access, private = _access_of(flags, prot, access)
+        sys.audit("mmap.__new__", fileno, size, access, start)
+        anonymous = fileno == -1 or bool(flags & MapFlag.ANONYMOUS)
+        size = _checked_size(None if anonymous else fileno, size, start)
+        writable = access != ACCESS_READ
+        fd, name = _new_memory(start + size) if anonymous else _own_descriptor(fileno)
+        self = super().__new__(cls)
+        self._access, self._is_file, self._tracked = access, not anonymous, trackfd
+        Mmap.__init__(
+            self,
+            fd,
+            name,
+            private=private,
+            readonly=not writable,
+            offset=start,
+            length=size,
+            preallocate=False,  # it grows as by ftruncate(2): who stores takes the blocks
+            keep_fd=trackfd,
+            populate=bool(flags & MapFlag.POPULATE),
+        )
+        if writable and self.readonly:
+            self.close()
+            raise _os_error(errno.EACCES, name)
+        if trackfd:
+            self._free_size()
+        return self
+
+    def __init__(self, *arguments: object, **options: object) -> None:
+        pass
+
+    def __repr__(self) -> str:
+        if self.closed:
+            return "<mmap.mmap closed=True>"
+        return (
+            f"<mmap.mmap closed=False, access={_ACCESS[self._access]}, "
+            f"length={len(self)}, pos={self._position}, offset={self.origin}>"
+        )
+
+    def fileno(self) -> NoReturn:
+        """Raise, since a mapping of the standard library has no descriptor either.
+
+        Raises
+        ------
+        io.UnsupportedOperation
+            Always.
+
+        Examples
+        --------
+        >>> from yammap import compat as mmap
+        >>> mmap.mmap(-1, 10).fileno()
+        Traceback (most recent call last):
+        io.UnsupportedOperation: an mmap has no fileno
+        """
+        raise io.UnsupportedOperation("an mmap has no fileno")
+
+    # -- As a sequence, it is one of bytes objects to those who iterate
+
+    def __iter__(self) -> Iterator[bytes]:  # type: ignore[override]
+        i = 0
+        while item := self[i : i + 1]:
+            yield item
+            i += 1
+
+    def __reversed__(self) -> Iterator[bytes]:
+        return (self[i : i + 1] for i in reversed(range(len(self))))
+
+    def __contains__(self, item: object) -> bool:
+        """Tell whether it is one of the bytes objects that iterating gives."""
+        len(self)
+        return isinstance(item, (bytes, bytearray, memoryview)) and (
+            len(item) == 1 and super().find(item) != -1
+        )
+
+    def __bool__(self) -> bool:
+        return len(self) > 0
+
+    def find(  # type: ignore[override]  # None is no bound here
+        self,
+        sub: _Buffer,
+        start: SupportsIndex = _POSITION,
+        end: SupportsIndex = _LENGTH,
+        /,
+    ) -> int:
+        r"""Return the position of the first `sub`; where to start is the current position.
+
+        Parameters
+        ----------
+        sub : buffer
+            The bytes to look for.
+        start, end : int, optional
+            The range, in bytes, as in a slice.
+
+        Returns
+        -------
+        int
+            The position, or -1.
+
+        Raises
+        ------
+        BufferError
+            When `sub` is not contiguous.
+        OverflowError
+            When `start` or `end` is beyond any size.
+        TypeError
+            When `sub` is no buffer, or a bound no integer.
+        ValueError
+            When the mapping is closed.
+
+        Examples
+        --------
+        >>> from yammap import compat as mmap
+        >>> m = mmap.mmap(-1, 9)
+        >>> m.find(b"\0"), m.seek(4), m.find(b"\0")
+        (0, 4, 4)
+        """
+        return super().find(sub, *self._bounds(start, end))
+
+    def rfind(  # type: ignore[override]
+        self,
+        sub: _Buffer,
+        start: SupportsIndex = _POSITION,
+        end: SupportsIndex = _LENGTH,
+        /,
+    ) -> int:
+        r"""Return the position of the last `sub`, otherwise as `find`.
+
+        Parameters
+        ----------
+        sub : buffer
+            The bytes to look for.
+        start, end : int, optional
+            The range, in bytes, as in a slice; by default from the current position.
+
+        Returns
+        -------
+        int
+            The position, or -1.
+
+        Raises
+        ------
+        BufferError
+            When `sub` is not contiguous.
+        OverflowError
+            When `start` or `end` is beyond any size.
+        TypeError
+            When `sub` is no buffer, or a bound no integer.
+        ValueError
+            When the mapping is closed.
+
+        Examples
+        --------
+        >>> from yammap import compat as mmap
+        >>> mmap.mmap(-1, 9).rfind(b"\0")
+        8
+        """
+        return super().rfind(sub, *self._bounds(start, end))
+
+    def _bounds(self, start: SupportsIndex, end: SupportsIndex) -> tuple[int, int | None]:
+        first = self._position if start is _POSITION else _ssize(start)
+        last = None if end is _LENGTH else _ssize(end)
+        return min(first, len(self)), last
+
+    def move(
+        self, dest: SupportsIndex, src: SupportsIndex, count: SupportsIndex, /
+    ) -> None:
+        """Copy `count` bytes from `src` to `dest`, which may overlap.
+
+        Parameters
+        ----------
+        dest, src, count : int
+            Positions and number, in bytes.
+
+        Raises
+        ------
+        OverflowError
+            When an argument is beyond any size.
+        TypeError
+            When the mapping is read-only.
+        ValueError
+            When the bytes are not all in the mapping, or the mapping is closed.
+
+        Examples
+        --------
+        >>> from yammap import compat as mmap
+        >>> m = mmap.mmap(-1, 4)
+        >>> m[:] = b"ab12"
+        >>> m.move(2, 0, 2)
+        >>> m[:]
+        b'abab'
+        """
+        numbers = _ssize(dest), _ssize(src), _ssize(count)
+        self._require_writable()
+        try:
+            super().move(*numbers)
+        except ValueError:
+            len(self)  # closed by another thread
+            raise ValueError("source, destination, or count out of range") from None
+
+    # -- As a file, of which the length is fixed
+
+    def seek(self, pos: SupportsIndex, whence: SupportsIndex = os.SEEK_SET, /) -> int:
+        """Move the position.
+
+        Parameters
+        ----------
+        pos : int
+            Bytes from where `whence` says.
+        whence : int, default os.SEEK_SET
+            ``SEEK_SET``, ``SEEK_CUR`` or ``SEEK_END``.
+
+        Returns
+        -------
+        int
+            The new position, with every version of Python.
+
+        Raises
+        ------
+        OverflowError
+            When `pos` is beyond any size, or `whence` no C int.
+        ValueError
+            When the position is not in the mapping, `whence` is unknown, or the mapping
+            is closed.
+
+        Examples
+        --------
+        >>> from yammap import compat as mmap
+        >>> mmap.mmap(-1, 10).seek(-3, 2)
+        7
+        """
+        pos, whence = _ssize(pos), _int(whence)
+        len(self)
+        if whence not in _WHENCES:
+            raise ValueError("unknown seek type")
+        return self._seek_within(pos, whence)
+
+    def read(self, size: SupportsIndex | None = None, /) -> bytes:
+        """Read up to `size` bytes from the position, and move it.
+
+        Parameters
+        ----------
+        size : int or None, default None
+            Number of bytes; all to the end when negative or None.
+
+        Returns
+        -------
+        bytes
+            The bytes; empty at the end.
+
+        Raises
+        ------
+        OverflowError
+            When `size` is beyond any size.
+        ValueError
+            When the mapping is closed.
+
+        Examples
+        --------
+        >>> from yammap import compat as mmap
+        >>> mmap.mmap(-1, 10).read(2**64)
+        Traceback (most recent call last):
+        OverflowError: Python int too large to convert to C ssize_t
+        """
+        return super().read(None if size is None else _ssize(size))
+
+    def read_byte(self) -> int:
+        """Read one byte at the position, and move it.
+
+        Returns
+        -------
+        int
+            The byte.
+
+        Raises
+        ------
+        ValueError
+            When the position is at the end, or the mapping is closed.
+
+        Examples
+        --------
+        >>> from yammap import compat as mmap
+        >>> mmap.mmap(-1, 10).read_byte()
+        0
+        """
+        byte = super().read(1)
+        if not byte:
+            raise ValueError("read byte out of range")
+        return byte[0]
+
+    def write_byte(self, byte: SupportsIndex, /) -> None:
+        """Write one byte at the position, and move it.
+
+        Parameters
+        ----------
+        byte : int
+            From 0 to 255.
+
+        Raises
+        ------
+        OverflowError
+            When `byte` is not in that range.
+        TypeError
+            When the mapping is read-only.
+        ValueError
+            When the position is at the end, or the mapping is closed.
+
+        Examples
+        --------
+        >>> from yammap import compat as mmap
+        >>> mmap.mmap(-1, 10).write_byte(7)
+        """
+        value = index(byte)
+        if not 0 <= value < 256:
+            bound = "greater than maximum" if value > 0 else "less than minimum"
+            raise OverflowError(f"unsigned byte integer is {bound}")
+        self._require_writable()
+        self._write_within(bytes([value]), "write byte")
+
+    def write(self, data: _Buffer, /) -> int:
+        """Write all of `data` at the position, and move it; the length stays.
+
+        Parameters
+        ----------
+        data : buffer
+            C-contiguous bytes.
+
+        Returns
+        -------
+        int
+            The length of `data` in bytes.
+
+        Raises
+        ------
+        BufferError
+            When `data` is not contiguous.
+        TypeError
+            When the mapping is read-only, or `data` is not a buffer.
+        ValueError
+            When `data` does not fit, or the mapping is closed.
+
+        Examples
+        --------
+        >>> from yammap import compat as mmap
+        >>> mmap.mmap(-1, 10).write(b"too long for it")
+        Traceback (most recent call last):
+        ValueError: data out of range
+        """
+        with memoryview(cast("Buffer", data)) as view:
+            self._require_writable()
+            return self._write_within(view, "data")
+
+    def _require_writable(self) -> None:
+        len(self)
+        if self.readonly:
+            raise TypeError("mmap can't modify a readonly memory map.")
+
+    # -- What it is of
+
+    def size(self) -> int:
+        """Return the size of the file, which may be larger than the mapping.
+
+        Returns
+        -------
+        int
+            The size in bytes, as of now.
+
+        Raises
+        ------
+        OSError
+            When there is no file, or its descriptor is not tracked (``EBADF``).
+        ValueError
+            When the mapping is closed.
+
+        Examples
+        --------
+        >>> from yammap import compat as mmap
+        >>> with open("ten.bin", "w+b") as file:
+        ...     file.truncate(10)
+        ...     mmap.mmap(file.fileno(), 4).size()
+        10
+        10
+        """
+        len(self)
+        if not (self._is_file and self._tracked):
+            raise _os_error(errno.EBADF)
+        return os.fstat(Mapping.fileno(self)).st_size
+
+    def resize(self, newsize: SupportsIndex, /) -> None:
+        """Change the length, and the size of the file.
+
+        A file that is longer than that is cut when the mapping becomes shorter, and left
+        as it is when it becomes longer.
+
+        Parameters
+        ----------
+        newsize : int
+            The new length of the mapping, in bytes.
+
+        Raises
+        ------
+        BufferError
+            When it would become shorter under live views.
+        OSError
+            When the file cannot get that size, or it is 0 (``EINVAL``).
+        OverflowError
+            When `newsize` is beyond any size.
+        TypeError
+            When the mapping is read-only or copy-on-write.
+        ValueError
+            When `newsize` is negative, the descriptor is not tracked, or the mapping is
+            closed.
+
+        Examples
+        --------
+        >>> from yammap import compat as mmap
+        >>> m = mmap.mmap(-1, 10)
+        >>> m.resize(20)
+        >>> len(m)
+        20
+        """
+        size = _ssize(newsize)
+        len(self)
+        if not self._tracked:
+            raise ValueError("mmap can't resize with trackfd=False.")
+        if self.readonly or self.private:
+            raise TypeError("mmap can't resize a readonly or copy-on-write memory map.")
+        if size < 0:
+            raise ValueError("new size out of range")
+        if size == 0:  # `mmap` cuts the file before it finds that it cannot map nothing
+            raise _os_error(errno.EINVAL)
+        with self._serial:  # or a write that was found to fit would make it longer again
+            super().resize(size)
+
+    def flush(  # type: ignore[override]
+        self, offset: SupportsIndex = 0, size: SupportsIndex = _LENGTH, /
+    ) -> None:
+        """Write changed bytes to the disk.
+
+        Of a file that somebody has cut short, those that it still has.
+
+        Parameters
+        ----------
+        offset : int, default 0
+            Where to start, in bytes; a multiple of ``PAGESIZE``.
+        size : int, default len()
+            Number of bytes; to be given when `offset` is.
+
+        Raises
+        ------
+        BusError
+            When a view has touched what was not to be had, and bytes may be in memory only.
+        OSError
+            When `offset` is no such multiple (``EINVAL``), or bytes could not be written.
+        OverflowError
+            When an argument is beyond any size.
+        ValueError
+            When the range is not in the mapping, or the mapping is closed.
+
+        Examples
+        --------
+        >>> from yammap import compat as mmap
+        >>> mmap.mmap(-1, 10).flush()
+        """
+        start = _ssize(offset)
+        count = len(self) if size is _LENGTH else _ssize(size)
+        if min(start, count) < 0 or count > len(self) - start:
+            raise ValueError("flush values out of range")
+        if self._access in (ACCESS_READ, ACCESS_COPY):
+            return
+        if start % PAGESIZE:
+            raise _os_error(errno.EINVAL)
+        try:
+            self.sync(start, count)
+        except BusError:  # which comes last: what the file has is on the disk
+            if self.faults():
+                raise
+
+    def madvise(  # type: ignore[override]
+        self,
+        option: SupportsIndex,
+        start: SupportsIndex = 0,
+        length: SupportsIndex = _LENGTH,
+        /,
+    ) -> None:
+        """Tell the kernel how a range will be used, or that its bytes are not needed.
+
+        Parameters
+        ----------
+        option : int
+            A ``MADV_*`` constant. ``MADV_REMOVE`` makes a hole, ``MADV_DONTNEED`` gives up
+            the changes of a copy-on-write mapping, and so does ``MADV_FREE`` if it is of
+            memory.
+        start : int, default 0
+            Where to start, in bytes; a multiple of ``PAGESIZE``.
+        length : int, default len()
+            Number of bytes, which the kernel rounds up to whole pages.
+
+        Raises
+        ------
+        OSError
+            When the kernel, or `yammap.Mmap.madvise`, cannot follow the advice, or `start`
+            is no such multiple (``EINVAL``).
+        OverflowError
+            When the range goes beyond the largest offset, or `option` is no C int.
+        ValueError
+            When `start` is not in the mapping, `length` is negative, or the mapping is
+            closed.
+
+        Examples
+        --------
+        >>> from yammap import compat as mmap
+        >>> mmap.mmap(-1, 10).madvise(mmap.MADV_RANDOM)
+        """
+        advice, first, size = _int(option), _ssize(start), len(self)
+        count = size if length is _LENGTH else _ssize(length)
+        if not 0 <= first < size:
+            raise ValueError("madvise start out of bounds")
+        if count < 0:
+            raise ValueError("madvise length invalid")
+        if count > sys.maxsize - first:
+            raise OverflowError("madvise length too large")
+        if first % PAGESIZE:
+            raise _os_error(errno.EINVAL)
+        try:
+            self._advise(advice, first, min(-(-count // PAGESIZE) * PAGESIZE, size - first))
+        except ValueError as error:
+            raise OSError(errno.EINVAL, str(error), self.name) from None
+
+    def _advise(self, option: int, start: int, count: int) -> None:
+        if option == MADV_REMOVE and self.private and self._is_file:
+            raise _os_error(errno.EACCES, self.name)
+        if option == MADV_FREE and (self._is_file or not self.private):
+            raise _os_error(errno.EINVAL, self.name)
+        if option == MADV_REMOVE:
+            self.punch_hole(start, count)
+        elif self.private and option in (MADV_DONTNEED, MADV_FREE):
+            self.discard(start, count)
+        else:  # without a length it holds for what the mapping grows by, too
+            super().madvise(option, start, count if start or count < len(self) else None)
+
+
+def _ssize(value: SupportsIndex) -> int:
+    """Return an integer that C's ssize_t holds."""
+    number = index(value)
+    if not -sys.maxsize - 1 <= number <= sys.maxsize:
+        raise OverflowError("Python int too large to convert to C ssize_t")
+    return number
+
+
+def _int(value: SupportsIndex) -> int:
+    """Return an integer that C's int holds."""
+    number = index(value)
+    if not -_MOST_INT - 1 <= number <= _MOST_INT:
+        bound = "greater than maximum" if number > 0 else "less than minimum"
+        raise OverflowError(f"signed integer is {bound}")
+    return number
+
+
+def _os_error(code: int, name: object = None) -> OSError:
+    return OSError(code, os.strerror(code), name)
+
+
+def _access_of(flags: int, prot: int, access: int) -> tuple[int, bool]:
+    """Return the kind of access that is meant, and whether it is copy on write."""
+    if access != ACCESS_DEFAULT and (flags != MapFlag.SHARED or prot != _READ_WRITE):
+        raise ValueError("mmap can't specify both access and flags, prot.")
+    if access not in range(len(_ACCESS)):
+        raise ValueError("mmap invalid access parameter.")
+    kind = flags & 0xF
+    if kind not in (MapFlag.SHARED, MapFlag.PRIVATE):
+        raise _os_error(errno.EINVAL)
+    if prot & ~_READ_WRITE:
+        raise PermissionError(
+            errno.EACCES, f"prot {prot:#x} asks for more than reading and writing"
+        )
+    if unknown := flags & ~(kind | MapFlag.ANONYMOUS | MapFlag.POPULATE | _HINTS):
+        raise OSError(errno.EOPNOTSUPP, f"flags {unknown:#x} are not supported by yammap")
+    if access == ACCESS_DEFAULT and not prot & Prot.WRITE:
+        access = ACCESS_READ
+    if access == ACCESS_DEFAULT and not prot & Prot.READ:
+        access = ACCESS_WRITE
+    return access, access == ACCESS_COPY or (
+        kind == MapFlag.PRIVATE and access != ACCESS_READ
+    )
+
+
+def _checked_size(fileno: int | None, size: int, offset: int) -> int:
+    """Return the length to map, that of the file if it is 0."""
+    if offset % PAGESIZE or (fileno is None and size == 0):
+        raise _os_error(errno.EINVAL)
+    if fileno is None:
+        return size
+    status = os.fstat(fileno)
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.ENODEV, "yammap maps regular files only", fileno)
+    if size == 0 and status.st_size == 0:
+        raise ValueError("cannot mmap an empty file")
+    if size == 0 and offset >= status.st_size:
+        raise ValueError("mmap offset is greater than file size")
+    if size > status.st_size - offset:
+        raise ValueError("mmap length is greater than file size")
+    return size or status.st_size - offset
+
+
+def _new_memory(size: int) -> tuple[Descriptor, str]:
+    memory = memory_fd("mmap", os.MFD_CLOEXEC)
+    os.truncate(memory.fd, size)
+    return memory, "memfd:mmap"
+
+
+def _own_descriptor(fileno: int) -> tuple[Descriptor, str | int]:
+    """Open the file once more, and return its name as well.
+
+    Not to share its owner's write errors, which the kernel tells once for each opening,
+    and without ``O_APPEND``, which to a mapping means nothing here.
+    """
+    mode = fcntl.fcntl(fileno, fcntl.F_GETFL) & os.O_ACCMODE
+    if mode == os.O_WRONLY:
+        raise _os_error(errno.EACCES, fileno)
+    link = f"/proc/self/fd/{fileno}"
+    with contextlib.suppress(OSError):
+        name = os.readlink(link)
+        return Descriptor(os.open, link, mode | os.O_CLOEXEC), name
+    return Descriptor(os.dup, fileno), fileno
