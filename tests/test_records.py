@@ -471,17 +471,21 @@ def test_what_take_refuses(path):
     chunk=st.integers(1, 2 * SIZE),
     offset=st.integers(0, SIZE),
     length=st.none() | st.integers(0, SIZE),
-    ahead=st.sampled_from([0, 1, PAGE, 1 << 20]),
+    prefetch=st.sampled_from([0, 1, PAGE, 1 << 20]),
     drop=st.booleans(),
 )
-def test_chunks_are_the_range(tmp_path_factory, data, chunk, offset, length, ahead, drop):
+def test_chunks_are_the_range(
+    tmp_path_factory, data, chunk, offset, length, prefetch, drop
+):
     path = tmp_path_factory.mktemp("stream") / "file"
     path.write_bytes(data)
     if length is not None:
         length = min(length, SIZE - offset)
     with yammap.open(path) as m:
         pieces = list(
-            m.stream(chunk, offset=offset, length=length, ahead=ahead, drop_behind=drop)
+            m.stream(
+                chunk, offset=offset, length=length, prefetch=prefetch, drop_behind=drop
+            )
         )
         end = SIZE if length is None else offset + length
         assert b"".join(pieces) == data[offset:end].tobytes()
@@ -498,7 +502,7 @@ def test_a_stream_leaves_little_in_memory_and_kept_chunks_whole(path, mode):
         m.sync()
         assert m.evict() == 0
         kept, most = None, 0
-        for i, piece in enumerate(m.stream(chunk, ahead=4 << 20)):
+        for i, piece in enumerate(m.stream(chunk, prefetch=4 << 20)):
             if i == 3:
                 kept = np.frombuffer(piece, np.int64)
             most = max(most, int(m.resident().sum()) * PAGE)
@@ -515,7 +519,7 @@ def test_a_stream_hints_only_where_the_kernel_may_not_read(path, keep_fd, monkey
     path.write_bytes(bytes(8 << 20))
     with yammap.open(path, keep_fd=keep_fd) as m:
         m.warm()
-        for _chunk in m.stream(1 << 20, ahead=4 << 20):
+        for _chunk in m.stream(1 << 20, prefetch=4 << 20):
             pass
     assert sum(hinted) == (0 if keep_fd else 6 << 20)
 
@@ -541,14 +545,14 @@ def test_a_stream_that_is_left_early(mapped):
     [
         {"chunk": 0},
         {"chunk": -1},
-        {"chunk": 1, "ahead": -1},
+        {"chunk": 1, "prefetch": -1},
         {"chunk": 1, "offset": -1},
         {"chunk": 1, "offset": SIZE + 1},
         {"chunk": 1, "length": SIZE + 1},
     ],
 )
 def test_bad_streams(mapped, options):
-    with pytest.raises(ValueError, match=r"chunk|ahead|offset|bytes"):
+    with pytest.raises(ValueError, match=r"chunk|prefetch|offset|bytes"):
         mapped.stream(**options)
 
 
@@ -579,3 +583,26 @@ def test_rows_are_streamed(path):
     assert [p.shape for p in handle.stream(np.uint8(250))] == [(250, 3)] * 4
     with pytest.raises(ValueError, match="rows"):
         handle.stream(0)
+
+
+@pytest.mark.parametrize("kind", ["mapping", "array"])
+def test_a_stream_takes_prefetch_by_its_old_name(path, kind, monkeypatch):
+    hinted = []
+    monkeypatch.setattr(yammap.Mmap, "_hint", lambda _, *span: hinted.append(span))
+    monkeypatch.setattr(yammap.Mmap, "_cachestat", lambda *_: 0)  # so that it hints
+    path.write_bytes(bytes(8 << 20))
+    with yammap.open(path) as m:
+        source = m if kind == "mapping" else yammap.MappedArray.of(m.array())
+        for prefetch in (1 << 20, 4 << 20):
+            list(source.stream(1 << 20, prefetch=prefetch))
+            wanted = hinted[:]
+            hinted.clear()
+            with pytest.warns(DeprecationWarning, match=r"write stream\(prefetch=") as told:
+                stream = source.stream(1 << 20, ahead=prefetch)
+            assert [warning.filename for warning in told] == [__file__]
+            list(stream)
+            assert hinted == wanted
+            assert len(wanted) > 1
+            hinted.clear()
+        with pytest.raises(TypeError, match="pass prefetch alone"):
+            source.stream(1 << 20, prefetch=0, ahead=0)

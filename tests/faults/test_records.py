@@ -86,7 +86,7 @@ def test_a_bad_sector_is_the_record_that_lies_on_it(faulty, tmp_path):
             m = yammap.open("bad/file")
             error = bus_error(m.gather, [PAGE, 0, 3 * PAGE, 2 * PAGE + 5], 10)
             assert (error.errno, error.record, error.filename) == (errno.EIO, 3, "bad/file")
-            stream = m.stream(PAGE, ahead=0, drop_behind=False)
+            stream = m.stream(PAGE, prefetch=0, drop_behind=False)
             error = bus_error(lambda: [len(chunk) for chunk in stream])
             assert (error.errno, error.offset) == (errno.EIO, 2 * PAGE)
         """)
@@ -97,7 +97,7 @@ def test_a_stream_of_a_file_that_is_cut_ends_in_an_exception(faulty):
         with open("file", "wb") as file:
             file.write(b"A" * 5 * MIB)
         m = yammap.open("file")
-        stream = m.stream(MIB, ahead=0)
+        stream = m.stream(MIB, prefetch=0)
         first = next(stream)
         os.truncate("file", 3 * MIB)
         kept = [bytes(chunk) for _, chunk in zip(range(1), stream)]

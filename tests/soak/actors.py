@@ -273,11 +273,13 @@ class Streamer(Viewer):
         look, healed = self.ledger.look(file, index, 1), self.stage.healed
         where = file.range(index)
         chunk = self.random.choice([16, 64, file.stride])
-        ahead = self.random.choice([0, 1 << 16])
+        prefetch = self.random.choice([0, 1 << 16])
         try:
             with m.guard():
                 length = where.stop - where.start
-                views = m.stream(chunk, offset=where.start, length=length, ahead=ahead)
+                views = m.stream(
+                    chunk, offset=where.start, length=length, prefetch=prefetch
+                )
                 data = b"".join(list(views))
         except yammap.BusError:
             self.fault(file, m, look)

@@ -34,7 +34,7 @@ def handles(path: Path) -> None:
     assert_type(rows.take([3, 0]), NDArray[Any])
     assert_type(np.asarray(rows), NDArray[Any])
     rows[0] = 7
-    for block in rows.stream(1000):
+    for block in rows.stream(1000, prefetch=1 << 20):
         assert_type(block, NDArray[Any])
 
 

@@ -106,7 +106,7 @@ def faults(m: yammap.Mmap) -> None:
 def buffers(m: yammap.Mmap) -> None:
     assert_type(m.view(0, 10), memoryview)
     memoryview(m)
-    for chunk in m.stream(1 << 20):
+    for chunk in m.stream(1 << 20, prefetch=4 << 20):
         assert_type(chunk, memoryview)
     assert_type(iter(m.stream(1 << 20)), Iterator[memoryview])
 

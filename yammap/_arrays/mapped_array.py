@@ -15,7 +15,7 @@ from .._file.mmap_file import Mmap
 from .._file.ndarrays import writeable
 from .._file.opening import reopen
 from .._file.records import integers
-from .._file.streaming import AHEAD
+from .._file.streaming import PREFETCH, accepts_ahead
 from .._linux.flags import Advice
 from .array_layout import Layout, contiguous, layout_in
 from .elementwise import Elementwise
@@ -489,8 +489,9 @@ class MappedArray(Elementwise):
             np.take(self._whole(), rows.reshape(index.shape), axis=0, out=result)
         return result[()] if out is None and not shape else result
 
+    @accepts_ahead
     def stream(
-        self, rows: int, *, ahead: int = AHEAD, drop_behind: bool = True
+        self, rows: int, *, prefetch: int = PREFETCH, drop_behind: bool = True
     ) -> Iterator[NDArray[Any]]:
         """Go through all rows, some at a time, without copies and in little memory.
 
@@ -498,9 +499,9 @@ class MappedArray(Elementwise):
         ----------
         rows : int
             Of each chunk; the last one may have fewer.
-        ahead : int, default 16 MiB
-            Bytes to have read from the disk before they are asked for, where the kernel
-            does not read ahead as well by itself.
+        prefetch : int, default 16 MiB
+            Bytes that are read from the disk before the caller asks for them, where the
+            kernel does not read as far ahead by itself.
         drop_behind : bool, default True
             Give the memory behind back.
 
@@ -536,7 +537,7 @@ class MappedArray(Elementwise):
             rows * step,
             offset=extent.start,
             length=len(extent),
-            ahead=ahead,
+            prefetch=prefetch,
             drop_behind=drop_behind,
         )
         first = self._layout._replace(offset=self.offset - extent.start)

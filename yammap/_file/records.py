@@ -15,7 +15,7 @@ import numpy as np
 from .gather import Batch
 from .ndarrays import writeable
 from .pages import Pages
-from .streaming import AHEAD, chunks
+from .streaming import PREFETCH, accepts_ahead, chunks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -191,13 +191,14 @@ class Records(Pages):
         length = records.nbytes // max(1, len(index))
         self._copy(index, records, 1, length=length, writing=True)
 
+    @accepts_ahead
     def stream(
         self,
         chunk: int,
         *,
         offset: int = 0,
         length: int | None = None,
-        ahead: int = AHEAD,
+        prefetch: int = PREFETCH,
         drop_behind: bool = True,
     ) -> Iterator[memoryview]:
         """Go through a range in chunks without copies, in memory for a few of them.
@@ -214,9 +215,9 @@ class Records(Pages):
             Position of the first, in bytes.
         length : int, optional
             Bytes to go through; by default all to the end, as it is now.
-        ahead : int, default 16 MiB
-            Bytes to have read from the disk before they are asked for, where the kernel
-            does not read ahead as well by itself.
+        prefetch : int, default 16 MiB
+            Bytes that are read from the disk before the caller asks for them, where the
+            kernel does not read as far ahead by itself.
         drop_behind : bool, default True
             Give the memory behind back. Pages that were changed, are locked, or are in use
             by others stay in the page cache.
@@ -234,7 +235,7 @@ class Records(Pages):
         io.UnsupportedOperation
             When the file is not mapped (engine ``"pread"``).
         ValueError
-            When `chunk` is not positive, `ahead` is negative, the range is not in the
+            When `chunk` is not positive, `prefetch` is negative, the range is not in the
             mapping, or the mapping is closed.
 
         Examples
@@ -244,13 +245,13 @@ class Records(Pages):
         >>> [len(chunk) for chunk in m.stream(4096)]
         [4096, 4096, 1808]
         """
-        step, ahead = operator.index(chunk), _size(ahead, "ahead")
+        step, prefetch = operator.index(chunk), _size(prefetch, "prefetch")
         if step < 1:
             raise ValueError(f"chunk must be a positive number of bytes, not {chunk}")
         start, total = self._range(offset, length)
         self._hint(start, 0)  # for what it refuses
         end = start + total
-        return chunks(self, range(start, end, step), end, ahead, drop_behind)
+        return chunks(self, range(start, end, step), end, prefetch, drop_behind)
 
     def _require_length(self, longest: int) -> None:
         """Refuse it before memory for such records is asked for."""

@@ -3,26 +3,54 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+import warnings
+from functools import wraps
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from .._errors import BusError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from .pages import Pages
 
-__all__ = ["AHEAD", "chunks"]
+__all__ = ["PREFETCH", "accepts_ahead", "chunks"]
 
 # Bytes that are on their way from the disk while a chunk is used.
-AHEAD = 16 << 20
+PREFETCH = 16 << 20
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 # Small chunks are not asked for, mapped and dropped one by one.
 _STEP = 2 << 20
 
 
+def accepts_ahead(stream: Callable[_P, _T]) -> Callable[_P, _T]:
+    """Let a method take `prefetch` by its old name, ``ahead``, with a warning.
+
+    `Mmap` has another ``ahead``, which makes files longer. Signatures and type checkers
+    know the new name only.
+    """
+
+    @wraps(stream)
+    def renamed(*arguments: _P.args, **options: _P.kwargs) -> _T:
+        if "ahead" in options:
+            if "prefetch" in options:
+                raise TypeError("ahead is the old name of prefetch: pass prefetch alone")
+            warnings.warn(
+                "stream(ahead=) is deprecated: write stream(prefetch=)",
+                DeprecationWarning,
+                stacklevel=2,
+            )
+            options["prefetch"] = options.pop("ahead")
+        return stream(*arguments, **options)
+
+    return renamed
+
+
 def chunks(
-    m: Pages, positions: range, end: int, ahead: int, drop_behind: bool
+    m: Pages, positions: range, end: int, prefetch: int, drop_behind: bool
 ) -> Iterator[memoryview]:
     """Yield views of what lies between each of `positions` and the next, or `end`.
 
@@ -38,8 +66,8 @@ def chunks(
         if mapped < stop:
             mapped = _map(m, mapped, stop, min(max(stop, mapped + _STEP), end))
         start = max(mapped, hinted)
-        if start < min(stop + ahead // 2, end) and not _kernel_reads(m, start, end):
-            hinted = min(stop + ahead, end)
+        if start < min(stop + prefetch // 2, end) and not _kernel_reads(m, start, end):
+            hinted = min(stop + prefetch, end)
             m._hint(start, hinted - start)
         yield m.view(position, stop - position)
     if drop_behind:
