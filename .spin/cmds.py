@@ -27,7 +27,7 @@ def build():
 @arguments
 @click.pass_context
 def test(context, arguments):
-    """Build, and run pytest with ARGUMENTS, as in `spin test tests/test_io.py -k seek`."""
+    """Build, and run pytest with ARGUMENTS, as in `spin test tests/file -k seek`."""
     context.invoke(build)
     run([*PYTHON, "pytest", *arguments])
 

@@ -1,4 +1,4 @@
-"""NumPy's readers and writers; its views of a mapping are in tests/test_array.py."""
+"""NumPy's readers and writers; tests/file/test_ndarrays.py has its views of a mapping."""
 
 import pickle
 

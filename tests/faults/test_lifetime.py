@@ -1,6 +1,7 @@
 """Views that outlive what they came from: cases 28 to 33.
 
-tests/test_lifetime.py and tests/test_threads.py have what needs no child to crash.
+tests/core/test_lifetime.py and tests/core/test_threads.py have what needs no child to
+crash.
 """
 
 import lab

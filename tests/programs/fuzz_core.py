@@ -1,4 +1,6 @@
-"""Fuzz the core, guided by coverage: ``python tests/fuzz_core.py [libFuzzer options]``.
+"""Fuzz the core, guided by coverage.
+
+    python tests/programs/fuzz_core.py [libFuzzer options]
 
 Bytes are taken as a sequence of operations on a mapping of a memfd, which must do what
 they do to a bytearray. An exception ends the run, as a crash does. Needs atheris. The C

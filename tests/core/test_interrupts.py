@@ -110,7 +110,7 @@ def states(path, mode, steps):
 def test_position_and_bytes_are_those_of_one_moment(path, name, mode, tied):
     action, steps = {**CALLS, **OURS}[name]
     if name == "append" and (tied or mode == "a+"):
-        pytest.skip("where the position is then, test_append tells")
+        pytest.skip("where the position is then, test_ahead tells")
     allowed = list(states(path, mode, steps))
     for step in itertools.count(1):
         path.write_bytes(CONTENT)

@@ -1,6 +1,6 @@
 """A newcomer's first hour: what the README and the tutorial say, typed to the letter.
 
-    python tests/newcomer.py dist/yammap-*.whl
+    python tests/programs/newcomer.py dist/yammap-*.whl
 
 Each document becomes one terminal session: its shell commands go to bash, its Python to an
 interactive `python`, line by line as if pasted, and what it says is printed must come, in

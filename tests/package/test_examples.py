@@ -1,11 +1,11 @@
 """The programs of examples/: those for np.memmap and for yammap give the same result."""
 
 import importlib.util
-from pathlib import Path
 
 import pytest
+from documents import ROOT
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+EXAMPLES = ROOT / "examples"
 
 
 @pytest.fixture(scope="module")

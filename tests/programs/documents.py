@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 __all__ = ["DOCUMENTS", "ROOT", "Example", "examples"]
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))]
 
 _FENCE = re.compile(

@@ -21,7 +21,7 @@ PREFIXES = ("PROT_", "MAP_", "MREMAP_", "MADV_", "SEEK_", "MS_", "SYS_")
 
 # What others build upon, a name a line. A line that goes is a break, and one that comes a
 # promise: neither happens by accident. After a change that is meant:
-#   python -P tests/test_public.py > tests/public_names.txt
+#   python -P tests/package/test_public.py > tests/package/public_names.txt
 PUBLIC_NAMES = Path(__file__).with_name("public_names.txt")
 
 # Names that classes have without our giving them, which depends on the Python.
@@ -189,7 +189,7 @@ def test_importing_loads_no_optional_package():
 
 
 def test_the_uncompiled_source_tree_says_what_is_wrong(tmp_path):
-    source = Path(__file__).parents[1] / "yammap"
+    source = Path(__file__).parents[2] / "yammap"
     tree = tmp_path / "yammap"
     tree.mkdir()
     for file in source.glob("*.py"):

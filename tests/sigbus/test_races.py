@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent / "races"
-CORE = HERE.parents[1] / "yammap"
+CORE = HERE.parents[2] / "yammap"
 
 pytestmark = [
     pytest.mark.no_sanitizer,

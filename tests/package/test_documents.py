@@ -1,7 +1,7 @@
 """Every Python example in the documents runs, in order, and prints what they say.
 
-The shell commands of the README and the tutorial are run by `tests/newcomer.py`, which has
-an environment of its own for them.
+The shell commands of the README and the tutorial are run by `tests/programs/newcomer.py`,
+which has an environment of its own for them.
 """
 
 import doctest

@@ -1,4 +1,4 @@
-"""A million operations leave nothing behind: ``python tests/leaks.py``.
+"""A million operations leave nothing behind: ``python tests/programs/leaks.py``.
 
 Each kind of operation is done a tenth of its times first, so that caches fill, and then all
 of them: descriptors, mappings and memory of the process must be what they were.

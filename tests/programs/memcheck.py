@@ -1,4 +1,6 @@
-"""Run tests that fault nothing under valgrind: ``python -P tests/memcheck.py [FILE...]``.
+"""Run tests that fault nothing under valgrind.
+
+    python -P tests/programs/memcheck.py [FILE...]
 
 Every error whose stack goes through yammap's compiled code counts, lost memory included;
 those of the interpreter and of NumPy, which optimise more than valgrind can follow, do not.
@@ -12,13 +14,13 @@ import tempfile
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
-HERE = Path(__file__).parent
+TESTS = Path(__file__).parents[1]
 FILES = [
-    "test_io.py",
-    "test_mapping.py",
-    "test_array.py",
-    "test_lifetime.py",
-    "test_open.py",
+    "file/test_mmap_file.py",
+    "core/test_mapping.py",
+    "file/test_ndarrays.py",
+    "core/test_lifetime.py",
+    "file/test_opening.py",
 ]
 OURS = ("yammap/_core.", "yammap/_file/gather.")
 HUGE = "not 8_tib and not reserve_that_cannot_be_had"  # valgrind has less address space
@@ -55,7 +57,7 @@ def run(files, log):
 
 
 def main():
-    files = sys.argv[1:] or [HERE / name for name in FILES]
+    files = sys.argv[1:] or [TESTS / name for name in FILES]
     with tempfile.TemporaryDirectory() as directory:
         log = Path(directory) / "memcheck.xml"
         status = run(files, log)

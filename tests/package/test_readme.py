@@ -1,9 +1,10 @@
 """The README's example runs, and prints what it says."""
 
 import re
-from pathlib import Path
 
-README = Path(__file__).parents[1] / "README.md"
+from documents import ROOT
+
+README = ROOT / "README.md"
 
 
 def test_example(child):

@@ -1,4 +1,4 @@
-"""Everything at once, for hours: ``python -m tests.soak --minutes 60``.
+"""Everything at once, for hours: ``python tests/programs/soak --minutes 60``.
 
 Processes of many threads read, write, view, grow, cut, close and fork over a few files, on
 a roomy filesystem and (as root) on one that is always full, and compare what they see with
@@ -22,9 +22,6 @@ import time
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-# Started by -m, the source tree comes first, whose yammap is not compiled.
-sys.path[0] = str(Path(__file__).parent)
 
 from ledger import File
 from stage import ROUND, World, work

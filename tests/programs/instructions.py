@@ -1,8 +1,9 @@
 """What a call costs in instructions, which unlike its time is always the same.
 
-``python -P tests/instructions.py`` counts, under callgrind, loops of so many calls of each
-kind, and once more with twice as many of one kind: the difference is what those took, the
-interpreter's part included. Exits with 1 when a call takes a tenth more than it did.
+``python -P tests/programs/instructions.py`` counts, under callgrind, loops of this many
+calls of each kind, and once more with twice as many of one kind: the difference is what
+those took, the interpreter's part included. Exits with 1 when a call takes a tenth more
+than it did.
 """
 
 import os
