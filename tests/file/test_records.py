@@ -1,4 +1,4 @@
-"""Many records at once: gather and scatter against NumPy doing it one by one."""
+"""Many records at once: gather, scatter and take against NumPy doing it one by one."""
 
 import contextlib
 import io
@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
 
 import yammap
 from yammap._file import records
@@ -395,4 +396,213 @@ def test_scatter_into_a_private_mapping_stays_in_memory(path, data):
     assert path.read_bytes() == data.tobytes()
 
 
+# -- take
+
+# But for bool, of which NumPy's scalars keep no other byte than 0 and 1.
+DTYPES = (
+    npst.scalar_dtypes().filter(lambda dtype: dtype.kind != "b")
+    | st.just(np.dtype("i2,S3,(2,)f4"))
+    | st.just(np.dtype(">u4"))
+)
+ROWS = npst.array_shapes(min_dims=0, max_dims=2, min_side=1, max_side=4)
+
+
+@settings(max_examples=150, deadline=None)
+@given(dtype=DTYPES, row=ROWS, rows=st.integers(1, 30), draws=st.data())
+def test_take_is_that_of_numpy(tmp_path_factory, dtype, row, rows, draws):
+    if dtype.itemsize == 0:
+        dtype = np.dtype("S3")
+    path = tmp_path_factory.mktemp("take") / "rows"
+    content = np.random.default_rng(0).bytes(rows * int(np.prod(row)) * dtype.itemsize + 7)
+    path.write_bytes(content)
+    array = np.frombuffer(content, dtype, offset=7).reshape(rows, *row)
+    handle = yammap.MappedArray(path, dtype, (rows, *row), offset=7)
+    shape = draws.draw(npst.array_shapes(min_dims=0, max_dims=2, min_side=0, max_side=5))
+    kind = draws.draw(st.sampled_from(["i1", "i8", ">i4"]))
+    indices = draws.draw(npst.arrays(kind, shape, elements=st.integers(-rows, rows - 1)))
+    taken, expected = handle.take(indices), np.take(array, indices, axis=0)
+    assert (taken.dtype, taken.shape) == (expected.dtype, expected.shape)
+    assert taken.tobytes() == expected.tobytes()
+    out = np.empty(expected.shape, dtype)
+    assert handle.take(indices, out, threads=2) is out
+    assert out.tobytes() == array[indices.reshape(-1)].tobytes()
+
+
+@pytest.mark.parametrize("index", [5, -6, 2**40])
+def test_take_has_numpys_bounds_errors(path, index):
+    array = np.arange(10, dtype="u2").reshape(5, 2)
+    array.tofile(path)
+    handle = yammap.MappedArray(path, "u2", (5, 2))
+    with pytest.raises(IndexError) as theirs:
+        np.take(array, [0, index], axis=0)
+    with pytest.raises(IndexError) as ours:
+        handle.take([0, index])
+    assert str(ours.value) == str(theirs.value)
+    with pytest.raises(IndexError):
+        handle.take([0, index], threads=2)
+
+
+def test_what_take_refuses(path):
+    np.arange(6.0).tofile(path)
+    handle = yammap.MappedArray(path, "f8", (3, 2))
+    with pytest.raises(TypeError, match="integers"):
+        handle.take([0.5])
+    for out in (np.zeros((1, 3)), np.zeros((1, 2), "f4")):
+        with pytest.raises(ValueError, match="out must have shape"):
+            handle.take([0], out)
+    unwritable = np.frombuffer(bytes(32)).reshape(2, 2)
+    for out, reason in [
+        ([[0.0, 0.0]], "not 'list'"),
+        (unwritable, "is read-only"),
+        (np.zeros((2, 4))[:, ::2], "C-contiguous"),
+    ]:
+        with pytest.raises(TypeError, match=reason):
+            handle.take([0, 1], out)
+    with pytest.raises(TypeError, match="length"):
+        yammap.MappedArray(path, "f8", ()).take([0])
+    assert handle.take([False, True]).tolist() == [[0, 1], [2, 3]]
+
+
 # -- stream
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    chunk=st.integers(1, 2 * SIZE),
+    offset=st.integers(0, SIZE),
+    length=st.none() | st.integers(0, SIZE),
+    prefetch=st.sampled_from([0, 1, PAGE, 1 << 20]),
+    drop=st.booleans(),
+)
+def test_chunks_are_the_range(
+    tmp_path_factory, data, chunk, offset, length, prefetch, drop
+):
+    path = tmp_path_factory.mktemp("stream") / "file"
+    path.write_bytes(data)
+    if length is not None:
+        length = min(length, SIZE - offset)
+    with yammap.open(path) as m:
+        pieces = list(
+            m.stream(
+                chunk, offset=offset, length=length, prefetch=prefetch, drop_behind=drop
+            )
+        )
+        end = SIZE if length is None else offset + length
+        assert b"".join(pieces) == data[offset:end].tobytes()
+        assert all(len(piece) == chunk for piece in pieces[:-1])
+
+
+@pytest.mark.parametrize("mode", ["r", "r+", "c"])
+def test_a_stream_leaves_little_in_memory_and_kept_chunks_whole(path, mode):
+    """Little but what is read ahead stays in memory, and a kept chunk is still right."""
+    size, chunk = 128 << 20, 1 << 20
+    content = np.arange(size // 8)
+    content.tofile(path)
+    with yammap.open(path, mode) as m:
+        m.sync()
+        assert m.evict() == 0
+        kept, most = None, 0
+        for i, piece in enumerate(m.stream(chunk, prefetch=4 << 20)):
+            if i == 3:
+                kept = np.frombuffer(piece, np.int64)
+            most = max(most, int(m.resident().sum()) * PAGE)
+        assert most < size // 4
+        assert m.resident().sum() * PAGE < size // 16
+        assert np.array_equal(kept, content[3 * chunk // 8 : 4 * chunk // 8])
+
+
+@pytest.mark.parametrize("keep_fd", [True, False])
+def test_a_stream_hints_only_where_the_kernel_may_not_read(path, keep_fd, monkeypatch):
+    """Without a descriptor it cannot be known; with one, all is there already here."""
+    hinted = []
+    monkeypatch.setattr(yammap.Mmap, "_hint", lambda _, at, length: hinted.append(length))
+    path.write_bytes(bytes(8 << 20))
+    with yammap.open(path, keep_fd=keep_fd) as m:
+        m.warm()
+        for _chunk in m.stream(1 << 20, prefetch=4 << 20):
+            pass
+    assert sum(hinted) == (0 if keep_fd else 6 << 20)
+
+
+def test_a_stream_keeps_changes(path):
+    path.write_bytes(bytes(8 << 20))
+    for mode in ("c", "r+"):
+        with yammap.open(path, mode) as m:
+            for piece in m.stream(1 << 20):
+                piece[0] = 1
+            assert [m.pread(1, i << 20) for i in range(8)] == [b"\1"] * 8
+            assert path.read_bytes()[0] == (mode == "r+")
+
+
+def test_a_stream_that_is_left_early(mapped):
+    for _chunk in mapped.stream(100):
+        break
+    assert mapped.size() == SIZE
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"chunk": 0},
+        {"chunk": -1},
+        {"chunk": 1, "prefetch": -1},
+        {"chunk": 1, "offset": -1},
+        {"chunk": 1, "offset": SIZE + 1},
+        {"chunk": 1, "length": SIZE + 1},
+    ],
+)
+def test_bad_streams(mapped, options):
+    with pytest.raises(ValueError, match=r"chunk|prefetch|offset|bytes"):
+        mapped.stream(**options)
+
+
+def test_a_stream_needs_memory_and_an_open_mapping(path):
+    path.write_bytes(b"x")
+    m = yammap.open(path, engine="pread")
+    with pytest.raises(io.UnsupportedOperation, match="pread"):
+        m.stream(1)
+    m.close()
+    with pytest.raises(ValueError, match="closed"):
+        m.stream(1)
+
+
+def test_rows_are_streamed(path):
+    array = np.arange(3000, dtype="u2").reshape(-1, 3)
+    array.tofile(path)
+    handle = yammap.MappedArray(path, "u2", (-1, 3))
+    pieces = list(handle.stream(300))
+    assert [piece.shape for piece in pieces] == [(300, 3)] * 3 + [(100, 3)]
+    assert np.array_equal(np.concatenate(pieces), array)
+    assert np.array_equal(np.concatenate(list(handle.stream(10**9))), array)
+    assert [p.shape for p in yammap.MappedArray(path, "u2", (5, 0)).stream(2)] == [
+        (2, 0),
+        (2, 0),
+        (1, 0),
+    ]
+    assert list(yammap.MappedArray(path, "u2", (0, 3)).stream(2)) == []
+    assert [p.shape for p in handle.stream(np.uint8(250))] == [(250, 3)] * 4
+    with pytest.raises(ValueError, match="rows"):
+        handle.stream(0)
+
+
+@pytest.mark.parametrize("kind", ["mapping", "array"])
+def test_a_stream_takes_prefetch_by_its_old_name(path, kind, monkeypatch):
+    hinted = []
+    monkeypatch.setattr(yammap.Mmap, "_hint", lambda _, *span: hinted.append(span))
+    monkeypatch.setattr(yammap.Mmap, "_cachestat", lambda *_: 0)  # so that it hints
+    path.write_bytes(bytes(8 << 20))
+    with yammap.open(path) as m:
+        source = m if kind == "mapping" else yammap.MappedArray.of(m.array())
+        for prefetch in (1 << 20, 4 << 20):
+            list(source.stream(1 << 20, prefetch=prefetch))
+            wanted = hinted[:]
+            hinted.clear()
+            with pytest.warns(DeprecationWarning, match=r"write stream\(prefetch=") as told:
+                stream = source.stream(1 << 20, ahead=prefetch)
+            assert [warning.filename for warning in told] == [__file__]
+            list(stream)
+            assert hinted == wanted
+            assert len(wanted) > 1
+            hinted.clear()
+        with pytest.raises(TypeError, match="pass prefetch alone"):
+            source.stream(1 << 20, prefetch=0, ahead=0)
