@@ -1,6 +1,5 @@
 """Without mmap(2), by pread and pwrite, and without a descriptor."""
 
-import errno
 import io
 import mmap
 import os
@@ -164,29 +163,3 @@ def test_without_descriptor_nor_memory(path):
     path.write_bytes(b"x")
     with pytest.raises(io.UnsupportedOperation, match="not mapped"):
         yammap.open(path, engine="pread", keep_fd=False)
-
-
-# -- Limits and fork
-
-
-@pytest.mark.no_sanitizer
-def test_the_limit_of_locked_memory_is_named(child):
-    child("""
-        import os, resource, yammap
-        resource.setrlimit(resource.RLIMIT_MEMLOCK, (1 << 16, 1 << 16))
-        m = yammap.anonymous(1 << 20)
-        os.setuid(65534)
-        try:
-            m.lock()
-        except OSError as error:
-            assert "RLIMIT_MEMLOCK allows 65536 locked bytes" in str(error), error
-        else:
-            raise AssertionError
-    """)
-
-
-def test_wipe_on_fork_is_for_anonymous_memory():
-    m = yammap.anonymous(PAGE)
-    with pytest.raises(OSError) as error:  # noqa: PT011
-        m.madvise(yammap.MADV_WIPEONFORK)
-    assert error.value.errno == errno.EINVAL

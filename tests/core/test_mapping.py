@@ -535,6 +535,13 @@ def test_madvise_refuses_to_drop_private_changes(path):
         assert m.pread(4, 0) == b"mine"
 
 
+def test_wipe_on_fork_is_for_anonymous_memory():
+    m = yammap.anonymous(PAGE)
+    with pytest.raises(OSError) as error:  # noqa: PT011
+        m.madvise(yammap.MADV_WIPEONFORK)
+    assert error.value.errno == errno.EINVAL
+
+
 def test_madvise_unknown(m):
     # 24 and 102 drop private changes and make the next access a segmentation fault.
     for number in (12345, -1, 24, 102):

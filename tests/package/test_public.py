@@ -1,11 +1,9 @@
-"""The face: names, version, constants."""
+"""The face: names, version, pickles."""
 
 import enum
 import errno
 import importlib.metadata
 import io
-import mmap
-import os
 import pickle
 import pkgutil
 import subprocess
@@ -16,8 +14,6 @@ from types import FunctionType, ModuleType
 import pytest
 
 import yammap
-
-PREFIXES = ("PROT_", "MAP_", "MREMAP_", "MADV_", "SEEK_", "MS_", "SYS_")
 
 # What others build upon, a name a line. A line that goes is a break, and one that comes a
 # promise: neither happens by accident. After a change that is meant:
@@ -85,38 +81,6 @@ def test_what_has_no_underscore_is_meant_to_be_public():
 
 def test_version_is_that_of_the_distribution():
     assert yammap.__version__ == importlib.metadata.version("yammap")
-
-
-@pytest.mark.parametrize("module", [mmap, os])
-def test_constants_agree_with_the_standard_library(module):
-    shared = [n for n in yammap.__all__ if n.startswith(PREFIXES) and hasattr(module, n)]
-    assert len(shared) > 3
-    for name in shared:
-        assert getattr(yammap, name) == getattr(module, name)
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    # The kernel's ABI (asm-generic), where the standard library has no names for it.
-    [
-        ("MS_ASYNC", 1),
-        ("MS_INVALIDATE", 2),
-        ("MS_SYNC", 4),
-        ("MREMAP_MAYMOVE", 1),
-        ("MREMAP_FIXED", 2),
-        ("MADV_POPULATE_READ", 22),
-        ("MADV_COLLAPSE", 25),
-    ],
-)
-def test_constants_have_the_kernels_values(name, value):
-    assert getattr(yammap, name) == value
-
-
-def test_constants_are_members_of_enums():
-    assert yammap.MADV_RANDOM is yammap.Advice.RANDOM
-    assert yammap.Prot(3) == yammap.PROT_READ | yammap.PROT_WRITE
-    assert isinstance(yammap.Sync.SYNC, enum.IntFlag)
-    assert pickle.loads(pickle.dumps(yammap.Whence.END)) is yammap.SEEK_END
 
 
 def test_mmap_is_a_raw_file(path):

@@ -1,0 +1,337 @@
+"""Which file an array is in, by which path it travels, and whether it still is the same."""
+
+import errno
+import os
+import pickle
+
+import numpy as np
+import pytest
+
+import yammap
+from yammap._arrays import file_identity
+from yammap._arrays.file_identity import locate, reach
+
+MIB = 1 << 20
+
+
+def travelled(handle):
+    return pickle.loads(pickle.dumps(handle))
+
+
+def stale(call):
+    with pytest.raises(OSError, match="not as the array was made of it") as error:
+        call()
+    assert error.value.errno == errno.ESTALE
+    return error.value
+
+
+def test_another_file_is_noticed(cube, path):
+    handle = yammap.MappedArray(path, "<i4", cube.shape, 3)
+    with yammap.atomic_create(path, 1000):
+        pass
+    for call in (lambda: handle[0], lambda: handle.take([0]), lambda: travelled(handle)[0]):
+        error = stale(call)
+        assert "another file has its path" in str(error)
+        assert error.filename == str(path)
+
+
+@pytest.mark.parametrize("kind", [os.fsdecode, os.fsencode])
+def test_its_file_is_the_one_that_open_opens(tmp_path, monkeypatch, kind):
+    (tmp_path / "far" / "away").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "far" / "away")
+    (tmp_path / "file").write_bytes(b"near")
+    (tmp_path / "far" / "file").write_bytes(b"far")
+    monkeypatch.chdir(tmp_path)
+    handle = yammap.MappedArray(kind("link/../file"))
+    assert np.asarray(handle).tobytes() == b"far"
+    assert handle.path == kind(str(tmp_path / "far" / "file"))
+
+
+def test_a_file_that_became_shorter_is_noticed(cube, path):
+    handle = yammap.MappedArray(path, "<i4", 2, 3)
+    os.truncate(path, 400)
+    assert "it was cut from 486 bytes to 400" in str(stale(lambda: handle[0]))
+
+
+def test_a_large_piece_of_a_file_that_became_shorter_meanwhile(path):
+    yammap.open_array(path, "u1", "w+", MIB)
+    handle = yammap.MappedArray(path)
+    assert handle[0] == 0
+    os.truncate(path, 4096)
+    assert "cut from 1048576 bytes to 4096" in str(stale(lambda: handle[:]))
+
+
+def test_a_longer_array_is_seen_through_an_open_mapping(path):
+    np.arange(10.0).tofile(path)
+    short = yammap.MappedArray(path, "f8")
+    assert short[9] == 9
+    with open(path, "ab") as file:
+        file.write(np.arange(10.0).tobytes())
+    longer = yammap.MappedArray(path, "f8")
+    assert longer[19] == 9
+    assert longer.mapping is short.mapping
+    os.truncate(path, 100)
+    assert "was cut from 160 bytes to 100" in str(stale(lambda: travelled(longer)[0]))
+
+
+def test_a_file_may_grow(cube, path):
+    handle = yammap.MappedArray(path, "<i4", cube.shape, 3)
+    with open(path, "ab") as file:
+        file.write(bytes(100))
+    assert np.array_equal(travelled(handle), cube)
+
+
+def test_an_open_one_keeps_its_file(cube, path):
+    handle = yammap.MappedArray(path, "<i4", cube.shape, 3)
+    assert handle[0, 0, 0] == 0
+    with yammap.atomic_create(path, 1000):
+        pass
+    assert np.array_equal(handle, cube)
+
+
+def test_it_arrives_where_the_file_is_not(cube, path):
+    """A scheduler may unpickle it that cannot see the file."""
+    pickled = pickle.dumps(yammap.MappedArray(path, "<i4", cube.shape, 3))
+    path.unlink()
+    assert pickle.loads(pickled).shape == cube.shape
+    with pytest.raises(FileNotFoundError):
+        pickle.loads(pickled)[0]
+
+
+def test_a_file_that_runs_ahead_ends_with_its_data(path):
+    with yammap.open(path, "w+", ahead=1 << 16) as m:
+        m.append(np.arange(10))
+        assert yammap.MappedArray(path, np.int64).shape == (10,)
+
+
+def made_anew(path):
+    """Delete the file, and make it until it has the old inode, at another time."""
+
+    def identity():
+        with open(path, "rb") as file:
+            return os.fstat(file.fileno()).st_ino, file_identity.birth(file.fileno())[0]
+
+    content, (inode, born) = path.read_bytes(), identity()
+    for _ in range(100_000):
+        path.unlink()
+        path.write_bytes(bytes(len(content)))
+        now = identity()
+        if now[0] == inode and now[1] != born:
+            return
+    pytest.skip("this filesystem does not give an inode again, or tells no time of birth")
+
+
+def test_another_file_of_the_same_inode_is_noticed(cube, path):
+    handle = yammap.MappedArray(path, "<i4", cube.shape, 3)
+    pickled = pickle.dumps(handle)
+    made_anew(path)
+    for call in (lambda: handle[0], lambda: pickle.loads(pickled)[0]):
+        assert "since that is free" in str(stale(call))
+    assert not yammap.MappedArray(path, "<i4", cube.shape, 3)[...].any()  # the new one
+
+
+def test_where_nothing_tells_when_a_file_was_made_it_is_known_by_its_inode(
+    cube, path, monkeypatch
+):
+    known = pickle.dumps(yammap.MappedArray(path, "<i4", cube.shape, 3))
+    monkeypatch.setattr(file_identity, "birth", lambda _: (0, 0))
+    unknown = pickle.dumps(yammap.MappedArray(path, "<i4", cube.shape, 3))
+    assert np.array_equal(pickle.loads(known), cube)
+    monkeypatch.undo()
+    assert np.array_equal(pickle.loads(unknown), cube)
+    with yammap.atomic_create(path, 1000):
+        pass
+    assert "inode" in str(stale(lambda: pickle.loads(unknown)[0]))
+
+
+@pytest.mark.parametrize(("then", "now"), [(1, 2), (1, 1), (1, 0), (0, 1)])
+def test_the_same_inode_of_another_filesystem_is_noticed(
+    cube, path, monkeypatch, then, now
+):
+    monkeypatch.setattr(file_identity, "birth", lambda _: (5, then))
+    handle = yammap.MappedArray(path, "<i4", cube.shape, 3)
+    monkeypatch.setattr(file_identity, "birth", lambda _: (5, now))
+    if then == now or 0 in (then, now):
+        assert np.array_equal(handle, cube)
+    else:
+        assert "of another filesystem" in str(stale(lambda: handle[0]))
+
+
+def test_what_is_written_to_a_file_makes_no_handle_stale(cube, path):
+    sent = pickle.dumps(yammap.MappedArray(path, "<i4", cube.shape, 3))
+    writer = yammap.MappedArray(path, "<i4", cube.shape, 3, "r+")
+    writer[0] = 7
+    writer.flush()
+    with open(path, "ab") as file:
+        file.write(bytes(100_000))
+    os.utime(path, ns=(1, 1))
+    path.chmod(0o600)
+    path.rename(path.with_name("and back"))
+    path.with_name("and back").rename(path)
+    assert np.array_equal(pickle.loads(sent), writer)
+
+
+def test_pickles_of_earlier_versions_are_read(cube, path):
+    handle = yammap.MappedArray(path, "<i4", cube.shape, 3)
+    path_of, inode, size, *layout = handle.__getstate__()[:7]
+    earlier = yammap.MappedArray.__new__(yammap.MappedArray)
+    earlier.__setstate__((path_of, inode, size, *layout, "r"))
+    pickled = pickle.dumps(earlier)
+    for each in (earlier, pickle.loads(pickled)):
+        assert np.array_equal(each, cube)
+    del earlier, each
+    with yammap.atomic_create(path, 1000):
+        pass
+    assert "inode" in str(stale(lambda: pickle.loads(pickled)[0]))
+
+
+def test_a_pickle_is_another_when_the_file_was_written_to(cube, path):
+    handle = yammap.MappedArray(path, "<i4", cube.shape, 3)
+    before = path.stat()
+    seen = {pickle.dumps(handle), pickle.dumps(travelled(handle))}
+    assert len(seen) == 1
+    while path.stat().st_ctime_ns == before.st_ctime_ns:  # the kernel's clock has steps
+        path.write_bytes(path.read_bytes())
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    seen.add(pickle.dumps(handle))  # though its time of change was set back
+    os.utime(path, ns=(1, 1))
+    seen.add(pickle.dumps(handle))
+    assert len(seen) == 3
+    assert {np.array_equal(pickle.loads(each), cube) for each in seen} == {True}
+
+
+def over_the_mapping(m):
+    return np.ndarray(120, "<i4", m, 3)
+
+
+def from_a_view(m):
+    return np.frombuffer(m.view(3, 480), "<i4")
+
+
+def with_tricks(m):
+    return np.lib.stride_tricks.as_strided(m.array("<i4", 120, 3), (60,), (8,))
+
+
+def of_a_field(m):
+    return m.array([("pad", "V3"), ("x", "<i4", 120)], 1)[0]["x"]
+
+
+@pytest.mark.parametrize(
+    "ways",
+    [over_the_mapping, from_a_view, with_tricks, of_a_field],
+    ids=lambda f: f.__name__,
+)
+@pytest.mark.parametrize("closing", [False, True])
+def test_whatever_way_the_array_was_made(cube, path, ways, closing):
+    m = yammap.open(path, "r+")
+    array = ways(m)
+    if closing:
+        m.close()
+    handle = travelled(yammap.MappedArray.of(array))
+    assert handle.path == str(path)
+    assert np.array_equal(handle, array)
+    m.close()
+
+
+def test_an_array_of_an_older_generation(path):
+    path.write_bytes(bytes(range(100)))
+    m = yammap.open(path, "r+", reserve=0)
+    old = np.ndarray(50, np.uint8, m, 50)
+    blocker = [yammap.open(path) for _ in range(3)]
+    m.resize(1 << 30)
+    handle = yammap.MappedArray.of(old)
+    assert (handle.offset, handle.mode) == (50, "r+")
+    assert np.array_equal(handle, np.arange(50, 100))
+    m.close()
+    assert np.array_equal(yammap.MappedArray.of(old), np.arange(50, 100))
+    del blocker
+
+
+@pytest.mark.parametrize(
+    "array",
+    [np.arange(3), np.frombuffer(b"abc"[:], "u1"), np.arange(9).reshape(3, 3).T[1:]],
+    ids=["own", "bytes", "view"],
+)
+def test_arrays_that_are_not_ours(array):
+    with pytest.raises(ValueError, match="not that of a file mapped by yammap"):
+        yammap.MappedArray.of(array)
+
+
+def test_np_memmap_is_not_ours(path):
+    path.write_bytes(b"abc")
+    with pytest.raises(ValueError, match="not that of a file mapped by yammap"):
+        yammap.MappedArray.of(np.memmap(path, mode="r"))
+    with pytest.raises(TypeError, match="ndarray"):
+        yammap.MappedArray.of([1, 2])
+
+
+def test_a_file_without_its_name_travels_by_its_descriptor(cube, path):
+    with yammap.open(path) as m:
+        array = m.array("<i4", cube.shape, 3)
+        path.rename(path.with_name("renamed"))
+        path.write_bytes(bytes(1000))
+        handle = yammap.MappedArray.of(array)
+    assert handle.path.startswith(f"/proc/{os.getpid()}/fd/")
+    assert np.array_equal(travelled(handle), cube)
+    with pytest.raises(ValueError, match="no path leads to"):
+        yammap.MappedArray.of(array)
+
+
+def test_a_descriptor_that_is_another_files_by_now(cube, path):
+    with yammap.open(path) as m, open(__file__) as other:
+        place = locate(m.array())
+        path.unlink()
+        assert reach(place, "r")[1].size() == 486
+        with pytest.raises(ValueError, match="no path leads to"):
+            reach(place._replace(fd=other.fileno()), "r")
+
+
+def test_a_descriptor_has_no_name(cube, path):
+    with open(path, "r+b") as file, yammap.open(file.fileno(), "r+") as m:
+        handle = yammap.MappedArray.of(m.array("<i4", cube.shape, 3)[1])
+    assert np.array_equal(travelled(handle), cube[1])
+
+
+def test_anonymous_memory_travels(child):
+    source = """
+        import pickle, sys, yammap
+        handle = pickle.loads(bytes.fromhex({!r}))
+        handle[1] = handle[0] + 5
+    """
+    with yammap.anonymous(100) as m:
+        m.write_at(b"\1\2", 8)
+        handle = yammap.MappedArray(m, "u1", (5, 2), 8, "r+")
+        window = yammap.MappedArray.of(m.array(offset=10))
+    child(source.format(pickle.dumps(handle).hex()))
+    assert handle[:2].tolist() == [[1, 2], [6, 7]]
+    assert window[:2].tolist() == [6, 7]
+    pickled = pickle.dumps(handle)
+    del handle, window, m
+    with pytest.raises(OSError, match="/proc/"):
+        pickle.loads(pickled)[0]
+
+
+def test_large_pieces_of_anonymous_memory_travel():
+    with yammap.anonymous(4 * MIB) as m:
+        handle = yammap.MappedArray(m, "u1", (4, -1), mode="r+")
+    pieces = [yammap.MappedArray.of(handle[i : i + 2]) for i in (0, 2)]
+    pieces[1][1] = 7
+    assert travelled(pieces[1])[1, -1] == handle[3, 0] == 7
+
+
+def test_a_mapping_with_a_path_travels_by_it(cube, path):
+    for options in ({}, {"keep_fd": False}):
+        with yammap.open(path, offset=3, **options) as m:
+            handle = yammap.MappedArray(m, "<i4", cube.shape)
+        assert (handle.path, handle.offset) == (str(path), 3)
+        assert np.array_equal(handle, cube)
+    with yammap.open(path, "c") as m, pytest.raises(ValueError, match="give its path"):
+        yammap.MappedArray(m)
+
+
+def test_an_array_of_which_the_end_is_cut_off(cube, path):
+    array = yammap.open_array(path)
+    os.truncate(path, 100)
+    with pytest.raises(ValueError, match=r"ends at byte 486 of .*which has 100 by now"):
+        yammap.MappedArray.of(array)
+    assert yammap.MappedArray.of(array[:100]).shape == (100,)
