@@ -341,50 +341,6 @@ def test_seeking_past_the_known_end_looks_again(m, path):
         m.seek(0, 7)
 
 
-@pytest.mark.parametrize(
-    ("opened", "use", "used"),
-    [
-        (
-            "yammap.open('log', 'w+')",
-            "m.append(b'x' * 100); m.seek(0); m.read(10)",
-            "m.append(b'child'); m.seek(0); m.read(1); m.close()",
-        ),
-        (
-            "yammap.Mapping(os.open('log', os.O_RDWR | os.O_CREAT), 'log')",
-            "m.append(b'x' * 100_000); m.resize(0)",
-            "m.append(b'child')",
-        ),
-    ],
-    ids=["Mmap", "Mapping"],
-)
-def test_fork_while_other_threads_use_the_mapping(child, opened, use, used):
-    """What they held at the fork, nobody would ever release in the child."""
-    child(f"""
-        import os, signal, threading, warnings, yammap
-        warnings.simplefilter("ignore", DeprecationWarning)     # of threads and fork
-        m = {opened}
-        done = threading.Event()
-
-        def use():
-            while not done.is_set():
-                {use}
-
-        threads = [threading.Thread(target=use) for _ in range(2)]
-        for t in threads: t.start()
-        for _ in range(60):
-            pid = os.fork()
-            if pid == 0:
-                signal.alarm(20)
-                {used}
-                os._exit(0)
-            status = os.waitpid(pid, 0)[1]
-            if status: break
-        done.set()
-        for t in threads: t.join()
-        assert status == 0
-    """)
-
-
 def test_a_shared_descriptor_keeps_its_offset(path):
     with open(path, "wb+") as file:
         file.write(b"x" * PAGE)

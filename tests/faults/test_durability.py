@@ -246,7 +246,7 @@ def test_45_killed_while_making_a_file_atomically(tmp_path):
         assert acknowledged[-1] <= data[0] <= acknowledged[-1] + 2
 
 
-# -- Input: tests/core/test_mapping.py and tests/file/test_opening.py have most of 46 and 47
+# -- Input: tests/mapping/test_arguments.py has most of 46, tests/file/test_opening.py of 47
 
 
 @pytest.mark.parametrize("method", ["rewrite", "sync"])

@@ -1,6 +1,6 @@
 """Views that outlive what they came from: cases 28 to 33.
 
-tests/core/test_lifetime.py and tests/core/test_threads.py have what needs no child to
+tests/memory/test_lifetime.py and tests/core/test_threads.py have what needs no child to
 crash.
 """
 

@@ -18,8 +18,11 @@ TESTS = Path(__file__).parents[1]
 FILES = [
     "file/test_mmap_file.py",
     "core/test_mapping.py",
+    "mapping/test_arguments.py",
+    "mapping/test_growing.py",
+    "mapping/test_paging.py",
     "file/test_ndarrays.py",
-    "core/test_lifetime.py",
+    "memory/test_lifetime.py",
     "file/test_opening.py",
 ]
 OURS = ("yammap/_core.", "yammap/_file/gather.")

@@ -40,7 +40,7 @@ MUTANTS = [
         "_core.pyx",
         "if Py_REFCNT(<PyObject *> next_one) > 0:",
         "if True:",
-        "core/test_threads.py::test_a_fork_while_a_mapping_is_freed",
+        "mapping/test_forking.py::test_a_fork_while_a_mapping_is_freed",
     ),
     Mutant(
         "a file is mapped over a patch",
@@ -76,7 +76,7 @@ MUTANTS = [
         "_core.pyx",
         "(<Mapping> next_one).renew_locks()",
         "pass",
-        "core/test_threads.py::test_a_fork_renews_every_lock_whatever_one_mapping_does",
+        "mapping/test_forking.py::test_a_fork_renews_every_lock_whatever_one_mapping_does",
     ),
     Mutant(
         "private types are made by hand",
@@ -300,14 +300,14 @@ MUTANTS = [
         "_core.pyx",
         "cdef bint backwards = target > source",
         "cdef bint backwards = False",
-        "core/test_sequence.py::test_long_moves",
+        "mapping/test_sequence.py::test_long_moves",
     ),
     Mutant(
         "a lent region is not kept",
         "_core.pyx",
         "region.lent = region.lent or lend",
         "region.lent = False",
-        "core/test_lifetime.py::test_28_an_unseen_holder_in_a_process_that_would_crash",
+        "memory/test_lifetime.py::test_28_an_unseen_holder_in_a_process_that_would_crash",
     ),
     Mutant(
         "closing does not wait for copies",
@@ -321,14 +321,14 @@ MUTANTS = [
         "_core.pyx",
         "span, 0) != MAP_FAILED",
         "span, 1) != MAP_FAILED",
-        "core/test_lifetime.py::test_30_growth_moves_no_view",
+        "memory/test_lifetime.py::test_30_growth_moves_no_view",
     ),
     Mutant(
         "the range check overflows",
         "_core.pyx",
         "return size - offset if length > size - offset else length",
         "return size - offset if offset + length > size else length",
-        "core/test_mapping.py::test_46_ranges_outside",
+        "mapping/test_arguments.py::test_46_ranges_outside",
     ),
     Mutant(
         "copies keep the GIL",
@@ -349,14 +349,14 @@ MUTANTS = [
         "_core.pyx",
         "exports[0] = self.count_exports()",
         "exports[0] = 0",
-        "core/test_lifetime.py::test_29_shrinking_under_a_view_is_refused",
+        "memory/test_lifetime.py::test_29_shrinking_under_a_view_is_refused",
     ),
     Mutant(
         "an unseen holder's tail is not replaced",
         "_core.pyx",
         "if region.lent and kept < region.blank_from",
         "if False and kept < region.blank_from",
-        "core/test_lifetime.py::test_29_shrinking_under_an_unseen_holder",
+        "memory/test_lifetime.py::test_29_shrinking_under_an_unseen_holder",
     ),
     Mutant(
         "growth does without blocks",
@@ -412,7 +412,7 @@ MUTANTS = [
         "_core.pyx",
         "first = self.length if filling else start",
         "first = self.length",
-        "core/test_mapping.py::test_a_gap_is_a_hole",
+        "mapping/test_growing.py::test_a_gap_is_a_hole",
     ),
     Mutant(
         "a search goes on whatever is to be interrupted",
