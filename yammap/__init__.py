@@ -14,8 +14,8 @@ from importlib.util import find_spec as _find_spec
 if _find_spec("yammap._core") is None:
     raise ImportError(
         f"yammap is not compiled here: {__path__[0]} is its source tree, which Python "
-        "found before any installed yammap. Start it elsewhere, or with -P; if yammap is "
-        "not installed, do so first: pip install ."
+        "found before any installed yammap. Start Python elsewhere, or with -P; if yammap "
+        "is not installed, install it: pip install ."
     )
 
 from ._arrays import file_identity as _file_identity

@@ -47,7 +47,7 @@ def test_methods_of_arrays_are_the_arrays(path):
     path.write_bytes(bytes(range(8)))
     handle = yammap.MappedArray(path)
     for name in ("sum", "T", "astype", "tolist"):
-        with pytest.raises(AttributeError, match=rf"use handle\[\.\.\.\]\.{name}"):
+        with pytest.raises(AttributeError, match=rf"as handle\[\.\.\.\]\.{name}"):
             getattr(handle, name)
     with pytest.raises(AttributeError, match=r"has no attribute 'colour'$"):
         handle.colour  # noqa: B018

@@ -518,7 +518,7 @@ def test_append_to_what_is_not_all_of_the_file(tmp_path, name):
     whole.append(np.ones((1, 3)))
     before = path.read_bytes()
     for part in (whole, yammap.MappedArray.of(array[1:]), yammap.MappedArray.of(array[:2])):
-        with pytest.raises(ValueError, match="not all rows of its file"):
+        with pytest.raises(ValueError, match="needs an array of the whole file"):
             part.append([[1, 2, 3]])
     assert path.read_bytes() == before
 
@@ -574,7 +574,7 @@ def test_a_header_without_room_is_refused_before_anything_is_written(tmp_path):
 def test_column_major_files_do_not_grow(tmp_path):
     path = tmp_path / "fortran.npy"
     np.save(path, np.zeros((2, 3), order="F"))
-    with pytest.raises(ValueError, match="not all rows"):
+    with pytest.raises(ValueError, match="needs an array of the whole file"):
         yammap.MappedArray(path, mode="r+").append([[1, 2, 3]])
 
 
@@ -593,7 +593,7 @@ def test_threads_append_one_after_the_other(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "pwrite", while_another_tries)
     with ThreadPoolExecutor(2) as pool:
         longer = handle.append([1])
-        with pytest.raises(ValueError, match="not all rows"):
+        with pytest.raises(ValueError, match="needs an array of the whole file"):
             others[0].result()
     assert np.load(tmp_path / "log.npy").tolist() == longer[:].tolist() == [1]
 
@@ -673,6 +673,6 @@ def test_appending_spares_an_array_behind_it(path):
         np.save(file, np.arange(3.0))
     before = path.read_bytes()
     handle = yammap.MappedArray(path, mode="r+")
-    with pytest.raises(ValueError, match="another array begins at 144"):
+    with pytest.raises(ValueError, match="another array begins where it ends, at 144"):
         handle.append([1.0, 2.0])
     assert path.read_bytes() == before

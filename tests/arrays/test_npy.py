@@ -141,7 +141,7 @@ def test_bytes_are_of_the_type_that_the_caller_says(npy):
     longer = yammap.MappedArray(npy, "<u2", mode="r+").append([[6, 7, 8]])
     same(longer[2], np.array([6, 7, 8], "<u2"))
     same(np.load(npy), longer[:].view("V2"))
-    with pytest.raises(ValueError, match="its header says"):
+    with pytest.raises(ValueError, match="the header says"):
         yammap.open_array(npy, "<u4")
 
 
@@ -167,7 +167,7 @@ def test_damaged_files(npy, damage):
     np.save(npy, np.zeros(3))
     npy.write_bytes(damage(npy.read_bytes()))
     for call in (yammap.open_array, yammap.MappedArray):
-        with pytest.raises(ValueError, match=r"npy file|there are|elements lie") as error:
+        with pytest.raises(ValueError, match=r"npy file|in \.npy|there are") as error:
             call(npy)
         assert str(npy) in str(error.value)
 
@@ -196,7 +196,9 @@ def test_the_first_bytes_decide(tmp_path):
 
 def test_bytes_as_they_are_of_a_file_with_a_header(npy):
     np.save(npy, np.arange(3, dtype="<i4"))
-    with pytest.raises(ValueError, match=r"not 128; yammap\.open\(path\)\.array"):
+    with pytest.raises(
+        ValueError, match=r"leave out offset; .* yammap\.open\(path\)\.array"
+    ):
         yammap.open_array(npy, "<i4", offset=128)
     raw = yammap.open(npy).array("<i4", 3, 128)
     handle = yammap.MappedArray.of(raw)
@@ -218,7 +220,7 @@ def test_a_name_that_promises_too_much_is_refused(npy, content):
     npy.write_bytes(content)
     for call in (yammap.open_array, yammap.MappedArray):
         with pytest.raises(
-            ValueError, match=r"not begin as a \.npy.*yammap\.open"
+            ValueError, match=r"has no such header; .*yammap\.open"
         ) as error:
             call(npy, "u1")
         assert str(npy) in str(error.value)
@@ -233,7 +235,7 @@ def test_an_archive_is_no_array(tmp_path, name, arrays):
         np.savez(file, **arrays)
     for call in (yammap.open_array, yammap.MappedArray):
         for dtype in (None, "u1"):
-            with pytest.raises(ValueError, match=r"archive: open_npz .*yammap\.open"):
+            with pytest.raises(ValueError, match=r"archive: call open_npz.*yammap\.open"):
                 call(path, dtype)
         assert len(call(path, offset=1)) == path.stat().st_size - 1
     with open(path, "rb") as file, pytest.raises(ValueError, match="open_npz"):
@@ -336,7 +338,7 @@ def test_changes_to_members_stay_in_memory(npz):
 
 def test_compressed_members_are_refused(tmp_path, arrays):
     np.savez_compressed(tmp_path / "small.npz", **arrays)
-    with pytest.raises(ValueError, match=r"small.npz/x.npy' is compressed.*np.load"):
+    with pytest.raises(ValueError, match=r"small.npz/x.npy' is compressed.*numpy.load"):
         yammap.open_npz(tmp_path / "small.npz")
 
 
@@ -354,7 +356,7 @@ def saved(array):
 
 def test_members_that_are_no_arrays(npz):
     archive(npz, text=b"not an array")
-    with pytest.raises(ValueError, match=r"arrays.npz/text'.*no .npy file"):
+    with pytest.raises(ValueError, match=r"arrays.npz/text'.*cannot read the header"):
         yammap.open_npz(npz)
     archive(npz, objects=saved(np.array([{}])))
     with pytest.raises(TypeError, match="Python objects"):
@@ -364,7 +366,7 @@ def test_members_that_are_no_arrays(npz):
 def test_a_member_does_not_reach_into_the_next(npz):
     """A header that promises more than its member has would show another's bytes."""
     archive(npz, x=saved(np.zeros(9)).replace(b"(9,)", b"(99,)"), y=saved(np.ones(999)))
-    with pytest.raises(ValueError, match=r"arrays.npz/x'.*elements lie"):
+    with pytest.raises(ValueError, match=r"arrays.npz/x': the array needs bytes"):
         yammap.open_npz(npz)
 
 

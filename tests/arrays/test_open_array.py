@@ -30,7 +30,7 @@ def test_open_array_makes_a_file_of_just_the_size(path, mode):
 
 @pytest.mark.parametrize("shape", [None, -1, (3, -1)])
 def test_open_array_needs_the_shape_of_a_new_file(path, shape):
-    with pytest.raises(ValueError, match="must be given in full"):
+    with pytest.raises(ValueError, match="need the full shape"):
         yammap.open_array(path, mode="w+", shape=shape)
     assert not path.exists()
 
@@ -38,6 +38,6 @@ def test_open_array_needs_the_shape_of_a_new_file(path, shape):
 @pytest.mark.usefixtures("numbers")
 def test_open_array_refuses_what_the_file_has_not(path):
     for mode in ("r", "r+", "c"):
-        with pytest.raises(ValueError, match="takes 100 bytes"):
+        with pytest.raises(ValueError, match="needs 100 bytes"):
             yammap.open_array(path, "<i4", mode, shape=25)
     assert path.stat().st_size == 96

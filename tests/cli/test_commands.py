@@ -90,7 +90,7 @@ def test_evict_names_what_stayed(memory, run):
     sizes = f"{2 * PAGE // 1024}.0 KiB of {8 * PAGE // 1024}.0 KiB"
     assert err == (
         f"yammap: {memory}: {sizes} stayed in memory: "
-        "locked, mapped by another process, or on a tmpfs\n"
+        "they are locked, mapped by another process, or on a tmpfs\n"
     )
 
 
@@ -99,7 +99,8 @@ def test_warm_names_what_did_not_stay(written, monkeypatch, run):
     assert run("warm", written) == (
         1,
         "",
-        f"yammap: {written}: only {PAGE // 1024}.0 KiB of 97.7 KiB stayed in memory\n",
+        f"yammap: {written}: only {PAGE // 1024}.0 KiB of 97.7 KiB stayed in memory, "
+        "which has no room for more\n",
     )
 
 
@@ -261,8 +262,8 @@ def test_bash_completes_commands_options_and_scenarios(completed_by_bash):
     ("shell", "answer"),
     [
         ("bash", "plain,info"),
-        ("zsh", "plain\ninfo\nTell size"),
-        ("fish", "plain,info\tTell size"),
+        ("zsh", "plain\ninfo\nShow size"),
+        ("fish", "plain,info\tShow size"),
     ],
 )
 def test_completion_of_each_shell(shell, answer, python):

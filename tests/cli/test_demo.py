@@ -67,7 +67,7 @@ def test_sources_are_those_of_the_library_alone(tmp_path):
 
 
 def test_library_without_sources_is_reported(tmp_path):
-    with pytest.raises(SystemExit, match="no source file"):
+    with pytest.raises(SystemExit, match="no Python source file"):
         demo.sources(tmp_path)
 
 

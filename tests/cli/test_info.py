@@ -98,4 +98,4 @@ def test_what_the_kernel_hides_is_unknown_and_no_error(written, monkeypatch, run
 
     monkeypatch.setattr(yammap.Mmap, "_bytes_resident", hide)
     assert info.inspect(str(written)).residency is None
-    assert "the kernel does not tell" in run("info", written)[1]
+    assert "unknown: the kernel tells" in run("info", written)[1]

@@ -383,7 +383,7 @@ def test_a_descriptor_must_fit_the_mode(path, flags, good, bad):
                 assert m.pread(3, 0) == b"abc"
         for mode in bad:
             with pytest.raises(
-                ValueError, match=f"descriptor {fd} (has one|.* does not fit)"
+                ValueError, match=f"descriptor {fd} (has one|was opened otherwise)"
             ):
                 yammap.open(fd, mode)
     finally:

@@ -277,7 +277,7 @@ def test_it_keeps_off_what_holds_an_appender(path):
 def test_bad_ranges_and_times(path, options):
     path.write_bytes(bytes(10))
     with yammap.open(path, "r+") as m:
-        with pytest.raises(ValueError, match=r"negative|beyond"), m.file_lock(**options):
+        with pytest.raises(ValueError, match=r"or more|beyond"), m.file_lock(**options):
             pass
         with pytest.raises(TypeError), m.file_lock(length=1.5):
             pass
@@ -289,7 +289,10 @@ def test_what_a_descriptor_does_not_allow(path):
     path.write_bytes(bytes(10))
     for mode in ("r", "c"):
         with yammap.open(path, mode) as m:
-            with pytest.raises(io.UnsupportedOperation, match="only reads"), m.file_lock():
+            with (
+                pytest.raises(io.UnsupportedOperation, match="exclusive=False"),
+                m.file_lock(),
+            ):
                 pass
             with m.file_lock(exclusive=False):
                 pass

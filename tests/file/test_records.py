@@ -221,9 +221,9 @@ def test_ctrl_c_ends_all_threads(path, monkeypatch):
 
 @pytest.mark.parametrize("length", [SIZE + 1, 2**50, 2**62])
 def test_records_longer_than_the_mapping_take_no_memory(mapped, length):
-    with pytest.raises(ValueError, match=f"no record of {length} bytes"):
+    with pytest.raises(ValueError, match=f"a record of {length} bytes is larger"):
         mapped.gather([0], length)
-    with pytest.raises(ValueError, match=f"no record of {length} bytes"):
+    with pytest.raises(ValueError, match=f"a record of {length} bytes is larger"):
         mapped.gather_ragged([0, 0], [1, length])
 
 
@@ -375,7 +375,7 @@ def test_what_scatter_refuses(mapped, path):
     before = path.read_bytes()
     with pytest.raises(ValueError, match="record 1"):
         mapped.scatter([0, SIZE], np.zeros((2, 1), np.uint8))
-    with pytest.raises(ValueError, match="2 offsets"):
+    with pytest.raises(ValueError, match="2 rows, one for each offset"):
         mapped.scatter([0, 1], np.zeros((3, 1), np.uint8))
     with pytest.raises(TypeError, match="array"):
         mapped.scatter([0], b"a")

@@ -96,18 +96,22 @@ def layout_in(
     ValueError
         When the array does not fit.
     """
-    if order not in ("C", "F") or (strides is not None and order != "C"):
-        raise ValueError(f"order must be 'C' or 'F', or strides given, not {order!r}")
+    if order not in ("C", "F"):
+        raise ValueError(f"order must be 'C' or 'F', not {order!r}")
+    if strides is not None and order != "C":
+        raise ValueError("strides say where the elements lie: leave out order='F'")
     offset = operator.index(offset)  # of a NumPy integer, sums would overflow
     if not 0 <= offset <= size:
-        raise ValueError(f"offset {offset} is not in its {size} bytes")
+        raise ValueError(
+            f"offset must be from 0 to {size}, where the bytes end, not {offset}"
+        )
     kind = np.dtype(dtype)
     if strides is None:
         return contiguous(kind, shape_of(size - offset, kind, shape), offset, order)
     full = shape_of(None, kind, shape)
     steps = tuple(operator.index(step) for step in strides)
     if len(steps) != len(full):
-        raise ValueError(f"shape {full} and strides {steps} have different lengths")
+        raise ValueError(f"strides {steps} need one item a dimension of shape {full}")
     element = contiguous(kind, (), offset, "C")
     layout = element._replace(shape=full + element.shape, strides=steps + element.strides)
     return inside(layout, size)
@@ -118,7 +122,7 @@ def inside(layout: Layout, size: int) -> Layout:
     extent = layout.extent
     if not 0 <= extent.start <= extent.stop <= size:
         raise ValueError(
-            f"its elements lie in bytes {extent.start} to {extent.stop}, of {size}"
+            f"the array needs bytes {extent.start} to {extent.stop}, and there are {size}"
         )
     return layout
 

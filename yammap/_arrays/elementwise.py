@@ -66,15 +66,14 @@ class Elementwise:
             """Only what is not found comes here; functions of NumPy ask and go on."""
             hint = ""
             if not name.startswith("_") and hasattr(np.ndarray, name):
-                hint = f": use handle[...].{name}, of the array that it stands for"
+                hint = f": the array has it, as handle[...].{name}"
             raise AttributeError(f"{type(self).__name__!r} has no attribute {name!r}{hint}")
 
 
 def _refusing(written: str) -> Callable[..., NoReturn]:
     def refuse(self: Elementwise, *_: object) -> NoReturn:
         raise TypeError(
-            f"a {type(self).__name__} says where an array is, and leaves operations on "
-            f"elements to the array: write {written}"
+            f"a {type(self).__name__} does not compute, its array does: write {written}"
         )
 
     return refuse

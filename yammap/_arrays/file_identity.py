@@ -70,13 +70,17 @@ class Source(NamedTuple):
             change = f"another file has its path, inode {found.inode} of another filesystem"
         elif _differ(found.born, self.born):
             change = (
-                f"another file has its path, and inode {found.inode} since that is free"
+                f"another file has its path, and was given the same inode {found.inode}"
             )
         elif found.size < self.size:
             change = f"it was cut from {self.size} bytes to {found.size}"
         else:
             return m
-        raise OSError(errno.ESTALE, f"not as the array was made of it: {change}", self.path)
+        raise OSError(
+            errno.ESTALE,
+            f"the file is not as it was when the array was made: {change}; make a new one",
+            self.path,
+        )
 
     def times(self) -> tuple[int, int] | None:
         """Return when its content and its inode changed, in ns; None where it is not.
@@ -174,7 +178,7 @@ def guard(array: NDArray[Any]) -> AbstractContextManager[object]:
     499500.0
     """
     if not isinstance(array, np.ndarray):
-        raise TypeError(f"an ndarray is guarded, not a {type(array).__name__!r}")
+        raise TypeError(f"guard() takes an ndarray, not a {type(array).__name__!r}")
     return _owner(array).guard()
 
 
@@ -184,7 +188,10 @@ def _owner(array: NDArray[Any]) -> Region | Mapping:
         # Not of arrays only: those of np.lib.stride_tricks have a base of another type.
         owner = owner.obj if isinstance(owner, memoryview) else getattr(owner, "base", None)
         if owner is None:
-            raise ValueError("the array's memory is not that of a file mapped by yammap")
+            raise ValueError(
+                "the array is not in a mapping of yammap: pass one from open_array(), or a "
+                "view of it"
+            )
     return owner
 
 
@@ -207,4 +214,6 @@ def reach(place: Place, mode: str) -> tuple[Source, Mmap | None]:
         m = open_path(place.fd, mode)
         if file_of(m) == place.file:  # else another thread closed it just now
             return _source_of(m, f"/proc/{os.getpid()}/fd/{Mapping.fileno(m)}"), m
-    raise ValueError(f"no path leads to {place.name!r} any more, and it is closed")
+    raise ValueError(
+        f"no path leads to {place.name!r} any more, and its mapping is closed: keep it open"
+    )

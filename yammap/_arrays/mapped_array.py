@@ -140,7 +140,9 @@ class MappedArray(Elementwise):
         if isinstance(path, Mmap):
             place = locate(path.array())
             if place.private:
-                raise ValueError(f"changes of {path!r} are its own: give its path instead")
+                raise ValueError(
+                    f"{path!r} has changes of its own, which cannot travel: pass its path"
+                )
             source, m = reach(place, mode)
             window = range(place.offset, min(place.offset + len(path), source.size))
         else:
@@ -189,12 +191,14 @@ class MappedArray(Elementwise):
         7
         """
         if not isinstance(array, np.ndarray):
-            raise TypeError(f"an ndarray travels as this, not a {type(array).__name__!r}")
+            raise TypeError(
+                f"{cls.__name__}.of() takes an ndarray, not a {type(array).__name__!r}"
+            )
         place = locate(array)
         if mode is None and place.private:
             raise ValueError(
-                f"changes of a copy-on-write mapping cannot travel: mode='r' or 'c' gives "
-                f"the bytes that {place.name!r} has"
+                f"changes of a copy-on-write mapping cannot travel: pass mode='r' or 'c' "
+                f"for the bytes that are in {place.name!r}"
             )
         if mode is None:
             mode = "r+" if array.flags.writeable else "r"
@@ -204,7 +208,7 @@ class MappedArray(Elementwise):
         if (end := layout.extent.stop) > source.size:
             raise ValueError(
                 f"the array ends at byte {end} of {source.path!r}, which has "
-                f"{source.size} by now"
+                f"{source.size} bytes now: the file was cut short"
             )
         return cls._made(source, layout, mode, m)
 
@@ -360,7 +364,7 @@ class MappedArray(Elementwise):
         if dtype is None or np.dtype(dtype) == self.dtype:
             return array
         if copy is False:
-            raise ValueError(f"as {np.dtype(dtype)} it would be a copy")
+            raise ValueError(f"as {np.dtype(dtype)} it is a copy: leave out copy=False")
         return array.astype(dtype)
 
     def __getitem__(self, key: Any) -> Any:
@@ -616,11 +620,14 @@ class MappedArray(Elementwise):
         (2, 3, array([1., 2., 3.]))
         """
         if self._mode != "r+":
-            raise io.UnsupportedOperation(f"mode {self._mode!r} does not append")
+            raise io.UnsupportedOperation(f"append() needs mode 'r+', not {self._mode!r}")
         new = np.ascontiguousarray(rows, self.dtype)
         shape = len(self) + len(new), *self.shape[1:]
         if new.ndim != self.ndim or new.shape[1:] != self.shape[1:]:
-            raise ValueError(f"rows of shape {new.shape} do not fit to {self.shape}")
+            raise ValueError(
+                f"rows of shape {new.shape} do not fit: only the first dimension of "
+                f"{self.shape} may differ"
+            )
         m = self.mapping
         with m._serial:
             header = self._require_whole(m)
@@ -639,19 +646,24 @@ class MappedArray(Elementwise):
         end, size = self._layout.extent.stop, m.refresh()
         if not _begins_as_npy(m):
             if end != size or not self._layout.is_contiguous:
-                self._refuse_part(f"it has {size} bytes, and the array ends at {end}")
+                self._refuse_part(f"the file has {size} bytes, and the array ends at {end}")
             return None
         m.seek(0)
         header = read_header(m)
         if header.layout_of(self.dtype) != self._layout or header.order == "F":
-            self._refuse_part(f"its header says {header.layout.shape}, {header.order!r}")
+            self._refuse_part(
+                f"the header says shape {header.layout.shape}, order {header.order!r}"
+            )
         # Other bytes there are rows of an append that was killed before it wrote a header.
         if m.pread(len(MAGIC), end) == MAGIC:
-            self._refuse_part(f"another array begins at {end}, where it ends")
+            self._refuse_part(f"another array begins where it ends, at {end}")
         return header
 
     def _refuse_part(self, reason: str) -> NoReturn:
-        raise ValueError(f"{self!r} is not all rows of its file, to append to: {reason}")
+        raise ValueError(
+            f"append() needs an array of the whole file, which {self!r} is not: {reason}; "
+            f"make it again from the path"
+        )
 
 
 def _layout_of(array: NDArray[Any], offset: int) -> Layout:
@@ -664,7 +676,9 @@ def _begins_as_npy(m: Mmap) -> bool:
 
 def _require_mode(mode: str) -> None:
     if mode not in _MODES:
-        raise ValueError(f"mode must be one of {', '.join(_MODES)}, not {mode!r}")
+        raise ValueError(
+            f"mode must be one of {', '.join(map(repr, _MODES))}, not {mode!r}"
+        )
 
 
 def _layout(
@@ -683,7 +697,9 @@ def _layout(
                 os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
             if is_npy(file.read(len(MAGIC)), path, window.start + offset):
                 if strides is not None:
-                    raise ValueError("its header says how its elements follow one another")
+                    raise ValueError(
+                        "the header says where elements lie: leave out strides"
+                    )
                 file.seek(0)
                 return layout_of_npy(file, window.stop, dtype, shape, order)
         kind = np.uint8 if dtype is None else dtype

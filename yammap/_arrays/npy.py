@@ -34,7 +34,7 @@ __all__ = [
 
 MAGIC: bytes = npy.MAGIC_PREFIX
 _ARCHIVES = b"PK\3\4", b"PK\5\6"  # the second is an empty one (APPNOTE.TXT, 4.3.16)
-_RAW = "yammap.open(path).array(dtype, shape, offset) takes its bytes as they are"
+_RAW = "for the bytes as they are, write yammap.open(path).array(dtype, shape, offset)"
 
 # Of a header, for NumPy to take it from anybody.
 _MOST_LETTERS = 10_000
@@ -84,7 +84,8 @@ class Header(NamedTuple):
         text = repr(described).encode(self.encoding)
         if len(text) >= len(self.text):
             raise ValueError(
-                f"the header of {len(self.text)} bytes has no room for {shape}"
+                f"the header of {len(self.text)} bytes has no room for {shape}: write a "
+                f"new file with numpy.save()"
             )
         return text.ljust(len(self.text) - 1) + b"\n"
 
@@ -107,12 +108,14 @@ def is_npy(start: bytes, path: Any, offset: int) -> bool:
     """
     if start.startswith(MAGIC):
         if offset:
-            raise ValueError(f"its header says where its array is, not {offset}; {_RAW}")
+            raise ValueError(
+                f"the header says where the array begins: leave out offset; {_RAW}"
+            )
         return True
     if has_npy_name(path):
-        raise ValueError(f"this does not begin as a .npy file does; {_RAW}")
+        raise ValueError(f"the name ends in .npy, and the file has no such header; {_RAW}")
     if start.startswith(_ARCHIVES) and not offset:
-        raise ValueError(f"this is an archive: open_npz has the arrays of a .npz; {_RAW}")
+        raise ValueError(f"this is an archive: call open_npz() if it is a .npz; {_RAW}")
     return False
 
 
@@ -129,7 +132,9 @@ def read_header(file: Readable) -> Header:
         start = file.tell() + (2 if version == (1, 0) else 4)
         shape, fortran, dtype = _READERS[version](file)
     except (KeyError, SyntaxError, TokenError, ValueError) as error:
-        raise ValueError(f"this is no .npy file that NumPy knows: {error}") from None
+        raise ValueError(
+            f"NumPy cannot read the header of this .npy file: {error}"
+        ) from None
     order: Literal["C", "F"] = "F" if fortran else "C"
     layout = contiguous(dtype, shape, file.tell(), order)
     encoding: Literal["latin1", "utf8"] = "utf8" if version == (3, 0) else "latin1"
@@ -199,8 +204,9 @@ def layout_of_npy(
     )
     if kind.base != found.dtype or not same_shape or order not in ("C", header.order):
         raise ValueError(
-            f"its header says shape {found.shape}, dtype {found.dtype} and order "
-            f"{header.order!r}, not {given}, {kind.base} and {order!r}; {_RAW}"
+            f"the header says shape {found.shape}, dtype {found.dtype} and order "
+            f"{header.order!r}, not {given}, {kind.base} and {order!r}: leave these out; "
+            f"{_RAW}"
         )
     shape_of(None, found.dtype, found.shape)  # for the types that it refuses
     return inside(found, end)

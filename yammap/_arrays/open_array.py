@@ -98,8 +98,10 @@ def open_array(
     """
     check_options(None, options, _ArrayOptions, new=False)
     offset = operator.index(offset)
-    if offset < 0 or order not in ("C", "F"):
-        raise ValueError(f"offset {offset} is negative, or order {order!r} not 'C' or 'F'")
+    if offset < 0:
+        raise ValueError(f"offset must not be negative: {offset}")
+    if order not in ("C", "F"):
+        raise ValueError(f"order must be 'C' or 'F', not {order!r}")
     if known(mode) in NEW:
         return _make(path, dtype, mode, shape, offset, order, options)
     with open_path(path, mode, **options) as m:
@@ -125,7 +127,9 @@ def _make(
     start, layout = b"", contiguous(kind, full, offset, order)
     if has_npy_name(path):
         if offset:
-            raise ValueError(f"offset {offset}: a header says where {path!r} has its array")
+            raise ValueError(
+                f"{path!r} gets a header that says where the array begins: leave out offset"
+            )
         start, layout = header_of_new(kind, full, order)
     with open_path(path, mode, size=layout.offset + layout.nbytes, **options) as m:
         m.write_at(start, 0)
@@ -173,7 +177,9 @@ def open_npz(path: Path, mode: str = "r") -> dict[str, NDArray[Any]]:
     (array([0, 1, 2]), (2, 2))
     """
     if mode not in ("r", "c"):
-        raise ValueError(f"mode must be 'r' or 'c', not {mode!r}: a member has a checksum")
+        raise ValueError(
+            f"mode must be 'r' or 'c', not {mode!r}: writing would break the checksums"
+        )
     with open_path(path, mode) as m:
         with _naming(m.name), zipfile.ZipFile(m) as archive:
             members = archive.infolist()
@@ -186,8 +192,8 @@ def _member(m: Mmap, member: zipfile.ZipInfo) -> NDArray[Any]:
     name = f"{os.fsdecode(m.name)}/{member.filename}"
     if member.compress_type != zipfile.ZIP_STORED or member.flag_bits & 1:
         raise ValueError(
-            f"{name!r} is compressed or encrypted, and only bytes as they are can be "
-            "mapped: np.savez stores them so, and np.load reads all"
+            f"{name!r} is compressed or encrypted, and cannot be mapped: write it with "
+            f"numpy.savez(), or read it with numpy.load()"
         )
     start = _data_of(m, member)
     with _naming(name):
@@ -203,7 +209,9 @@ def _data_of(m: Mmap, member: zipfile.ZipInfo) -> int:
     """
     local = m.pread(30, member.header_offset)
     if len(local) < 30 or not local.startswith(b"PK\3\4"):
-        raise zipfile.BadZipFile(f"{member.filename!r} is not where {m.name!r} says")
+        raise zipfile.BadZipFile(
+            f"{m.name!r} is damaged: {member.filename!r} is not where its directory says"
+        )
     name_length, extra_length = struct.unpack("<HH", local[26:])
     return int(member.header_offset + 30 + name_length + extra_length)
 

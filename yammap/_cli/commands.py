@@ -38,24 +38,24 @@ _files = click.argument("files", nargs=-1, required=True, type=click.Path(readab
 _directory = click.option(
     "--directory",
     type=click.Path(exists=True, file_okay=False, writable=True),
-    help="Where the temporary files go. By default the system's place for them.",
+    help="Directory for temporary files; by default, the system's.",
 )
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__)
 def commands() -> None:
-    """Work with memory-mapped files, and with what of them is in memory.
+    """Inspect files, load them into memory or drop them from it, and measure yammap.
 
-    The exit status is 0 when all was done, 1 when something was not, which standard
-    error then names, and 2 when the command was not understood.
+    The exit status is 0 when the command succeeded, 1 when something failed (standard
+    error says what), and 2 when the command line was wrong.
 
     \b
     Examples:
-      yammap info tokens.bin               what is in memory, and on the disk
-      yammap warm shards/*.bin             have it in memory before it is needed
-      yammap evict tokens.bin              time a cold start
-      yammap COMMAND --help                more about a command
+      yammap info tokens.bin               show what is in memory, and on the disk
+      yammap warm shards/*.bin             load files before a program needs them
+      yammap evict tokens.bin              drop a file, to time a cold start
+      yammap COMMAND --help                show more about a command
 
     \b
     Completion, for the shell's startup file:
@@ -70,11 +70,16 @@ def commands() -> None:
 
 @commands.command()
 @_files
-@click.option("--json", "as_json", is_flag=True, help="Print a list of objects.")
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print a JSON list, with an object for each file.",
+)
 def info(files: tuple[str, ...], as_json: bool) -> None:
-    """Tell size, blocks, holes, filesystem and residency of FILES.
+    """Show size, blocks, holes, filesystem and residency of FILES.
 
-    No byte of them is read. The map shows which parts are in memory.
+    The map shows which parts are in memory. The command reads no byte of the files.
 
     \b
     Examples:
@@ -82,7 +87,7 @@ def info(files: tuple[str, ...], as_json: bool) -> None:
       yammap info --json *.bin | jq '.[] | [.path, .size, .allocated]'
 
     Sizes in JSON are in bytes. "residency" is null when the kernel does not tell: it tells
-    a file's owner, and those who may write it.
+    a file's owner, and users who may write to the file.
     """
     found: list[Info] = []
     out = console()
@@ -106,15 +111,15 @@ def info(files: tuple[str, ...], as_json: bool) -> None:
 def warm(files: tuple[str, ...]) -> None:
     """Read FILES into the page cache.
 
-    It takes no memory but the cache, which the kernel shrinks when others need it. What
-    did not stay, as there is not room for all, is named, and the exit status 1.
+    This takes no memory but the cache, which the kernel shrinks when programs need memory.
+    When memory has no room for a whole file, the command says so, and its exit status is 1.
 
     \b
     Examples:
       yammap warm tokens.bin
       yammap warm weights/*.safetensors && serve
 
-    Progress is shown on a terminal only.
+    The command shows its progress on a terminal only.
     """
     with bars() as progress:
         sys.exit(_for_each(files, partial(_warm, progress), progress.console))
@@ -127,23 +132,26 @@ def _warm(progress: Progress, path: str) -> None:
         found = residency(m)
         if found and sum(found.resident) < m.size():
             stayed = f"{spelled_size(sum(found.resident))} of {spelled_size(m.size())}"
-            raise OSError(errno.ENOMEM, f"only {stayed} stayed in memory")
+            raise OSError(
+                errno.ENOMEM, f"only {stayed} stayed in memory, which has no room for more"
+            )
 
 
 @commands.command()
 @_files
 def evict(files: tuple[str, ...]) -> None:
-    """Write FILES to the disk, and empty the page cache of them.
+    """Write FILES to the disk, and drop them from the page cache.
 
-    No byte is lost: the next read comes from the disk. What stayed, since it is locked,
-    mapped by another process or on a tmpfs, is named, and the exit status 1.
+    No byte is lost: the next read comes from the disk. When bytes stay in memory, because
+    they are locked, mapped by another process or on a tmpfs, the command says so, and its
+    exit status is 1.
 
     \b
     Examples:
       yammap evict tokens.bin && time python train.py
       yammap evict old/*.log
 
-    Progress is shown on a terminal only.
+    The command shows its progress on a terminal only.
     """
     with bars() as progress:
         sys.exit(_for_each(files, partial(_evict, progress), progress.console))
@@ -166,7 +174,7 @@ def _evict(progress: Progress, path: str) -> None:
             raise untold
         if stayed:
             text = f"{spelled_size(stayed)} of {spelled_size(m.size())} stayed in memory"
-            why = "locked, mapped by another process, or on a tmpfs"
+            why = "they are locked, mapped by another process, or on a tmpfs"
             raise OSError(errno.EBUSY, f"{text}: {why}")
 
 
@@ -198,15 +206,15 @@ def _for_each(
 @commands.command()
 @_directory
 def demo(directory: str | None) -> None:
-    """Map a token file, and time it beside mmap and np.memmap.
+    """Make a token file, and time yammap beside mmap and np.memmap.
 
-    The tokens are those of the standard library's source. It takes some seconds and
-    100 MB of disk, and leaves nothing behind.
+    The tokens come from the source of Python's standard library. The demo takes some
+    seconds and 100 MB of disk, and removes its files.
 
     \b
     Examples:
       yammap demo
-      yammap demo --directory /data        on the disk that is there
+      yammap demo --directory /data        use the disk of /data
     """
     demonstration.run(directory)
 
@@ -224,16 +232,16 @@ def _names(_context: object, _parameter: object, start: str) -> list[str]:
     "--scale",
     type=click.FloatRange(min=0, min_open=True),
     default=1.0,
-    help="Sizes: 1 takes 8 GiB, 0.1 a tenth of it.",
+    help="Scale of the files: 1 takes 8 GiB of disk, 0.1 a tenth of that.",
 )
 @click.option(
     "--seconds",
     type=click.FloatRange(min=0),
     default=10.0,
-    help="When a contender gets no more rounds.",
+    help="Start no further round of a contender after this many seconds.",
 )
-@click.option("--json", "results_file", type=Path, help="File to write the results to.")
-@click.option("--plots", type=Path, help="Directory to draw them into, as SVG.")
+@click.option("--json", "results_file", type=Path, help="Write the results to this file.")
+@click.option("--plots", type=Path, help="Draw the results into this directory, as SVG.")
 def bench(
     scenarios: tuple[str, ...],
     directory: str | None,
@@ -244,8 +252,8 @@ def bench(
 ) -> None:
     """Race yammap against mmap, np.memmap, system calls and pyarrow on this disk.
 
-    Without SCENARIOS all are run; a name that is none of them lists them. Cold ones need
-    a filesystem that keeps its files in the page cache, which a tmpfs is not.
+    Without SCENARIOS it runs all; an unknown name lists them. Cold scenarios need a
+    filesystem on a disk, and not a tmpfs.
 
     \b
     Examples:
@@ -257,7 +265,9 @@ def bench(
     unknown = set(scenarios).difference(_run.SCENARIOS)
     if unknown:
         known = ", ".join(_run.SCENARIOS)
-        raise click.BadParameter(f"{', '.join(sorted(unknown))}: there are {known}")
+        raise click.BadParameter(
+            f"no scenario {', '.join(sorted(unknown))}: choose from {known}"
+        )
     # What cannot be written shall not be found out at the end.
     if results_file:
         results_file.touch()
@@ -274,7 +284,7 @@ def bench(
 @commands.command()
 @click.argument("results_file", type=click.Path(exists=True, path_type=Path))
 def report(results_file: Path) -> None:
-    """Print what `yammap bench --json` wrote, as Markdown.
+    """Print the results of `yammap bench --json` as Markdown.
 
     \b
     Examples:

@@ -98,7 +98,7 @@ def sources(root: Path) -> list[bytes]:
         if path.is_file() and installed.isdisjoint(path.relative_to(root).parts)
     )
     if not paths:
-        sys.exit(f"yammap demo: there is no source file of Python in {root}")
+        sys.exit(f"yammap demo: no Python source file was found in {root}")
     return [path.read_bytes() for path in paths]
 
 
@@ -153,7 +153,7 @@ def ask(pipe: Connection, pid: int) -> tuple[float, bytes]:
         ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
         answer = f"killed by {signal.Signals(ended.si_status).name}" if ended else "gone"
     if isinstance(answer, str):
-        sys.exit(f"yammap demo: a process that does the work was stopped: {answer}")
+        sys.exit(f"yammap demo: a worker process stopped: {answer}")
     seconds, result = answer
     return seconds, result
 
@@ -417,7 +417,7 @@ def require_room(directory: Path, needed: int) -> None:
     if system.f_blocks and free < needed:  # some filesystems do not tell
         sys.exit(
             f"yammap demo: it needs {needed / 1e6:.0f} MB, and {directory.parent} has "
-            f"{free / 1e6:.0f} MB free: --directory takes another"
+            f"{free / 1e6:.0f} MB free: choose another with --directory"
         )
 
 
@@ -453,7 +453,7 @@ def report(console: Console, paths: Sequence[Path]) -> None:
     rows += [*read(paths, len(tokens)), append(paths, tokens[:WINDOW])]
     end, message = truncate(paths)
     console.print(table_of([*rows, end]))
-    console.print(f"\nThe truncation, to this process, was an exception:\n{message}")
+    console.print(f"\nIn this process, reading what was cut off raised:\n{message}")
 
 
 def table_of(rows: Iterable[_Row]) -> Table:

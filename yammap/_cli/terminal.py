@@ -68,7 +68,7 @@ def _facts(info: Info) -> list[tuple[str, str]]:
         ("in memory", _in_memory(info)),
     ]
     if info.engine == "pread":
-        facts.append(("access", "by system calls, since it cannot be mapped"))
+        facts.append(("access", "by system calls, because it cannot be mapped"))
     return facts
 
 
@@ -80,7 +80,7 @@ def _holes(info: Info) -> str:
 
 def _in_memory(info: Info) -> str:
     if info.residency is None:
-        return "the kernel does not tell: the file is not yours, and you may not write it"
+        return "unknown: the kernel tells the file's owner, and users who may write to it"
     resident = sum(info.residency.resident)
     return f"{spelled_size(resident)} ({resident / max(info.size, 1):.1%})"
 

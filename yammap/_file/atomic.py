@@ -93,7 +93,9 @@ def atomic_create(
     """
     check_options(operator.index(size), options, Options, new=True)
     if not options.get("keep_fd", True):
-        raise ValueError("keep_fd must be true: a file gets its name by its descriptor")
+        raise ValueError(
+            "atomic_create names the file by its descriptor: leave out keep_fd=False"
+        )
     draft = _Draft(*_destination(os.fsdecode(name)))
     try:
         with _named(draft.path):
@@ -120,9 +122,11 @@ def _destination(name: str) -> tuple[str, os.stat_result | None]:
         old = None
     if old is not None and not stat.S_ISREG(old.st_mode):
         code = errno.EISDIR if stat.S_ISDIR(old.st_mode) else errno.EINVAL
-        raise OSError(code, "only a regular file can be replaced, and this is none", name)
+        raise OSError(
+            code, "only a regular file can be replaced: choose another name", name
+        )
     if old is None and not os.path.basename(name):
-        raise FileNotFoundError(errno.ENOENT, "a file's name cannot end like that", name)
+        raise FileNotFoundError(errno.ENOENT, "this path has no file name at its end", name)
     return os.path.realpath(name), old
 
 
@@ -196,7 +200,9 @@ class _Draft:
         try:
             fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:  # somebody takes it for one that was left, and removes it
-            raise FileExistsError(errno.EEXIST, "swept as it was made", path) from None
+            raise FileExistsError(
+                errno.EEXIST, "another process swept it away", path
+            ) from None
         except OSError:
             pass  # where there are no locks, nothing is swept
 
@@ -224,7 +230,9 @@ class _Draft:
                 take(name)
                 if os.fstat(self.fd).st_nlink:  # not swept before it was locked
                     return
-        raise FileExistsError(errno.EEXIST, "its hidden names are in use", self.path)
+        raise FileExistsError(
+            errno.EEXIST, "other processes use its hidden names: try again", self.path
+        )
 
 
 def _link(fd: int, name: str) -> None:

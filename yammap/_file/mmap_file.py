@@ -300,7 +300,7 @@ class Mmap(Records):
         return f"<{kind} name={self.name!r} mode={self.mode!r} size={len(self)}>"
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError(f"cannot pickle {self!r}: open the file where it is needed")
+        raise TypeError(f"cannot pickle {self!r}: pickle its path, or a yammap.MappedArray")
 
     def __enter__(self) -> Self:
         if self.closed:
@@ -677,13 +677,13 @@ class Mmap(Records):
             count = operator.index(length)
         if start < 0 or count < 1 or (timeout is not None and not timeout >= 0):
             raise ValueError(
-                f"offset {offset}, length {length} and timeout {timeout} must not be "
-                f"negative, and length not 0"
+                f"offset and timeout must be 0 or more, and length 1 or more, not "
+                f"{offset}, {timeout} and {length}: without a length all is locked"
             )
         start += self.origin
         span = range(start, min(start + count, FIRST_BEYOND))
         if not span:
-            raise ValueError(f"offset {offset} is beyond the largest file offset")
+            raise ValueError(f"offset {offset} is beyond the last byte that can be locked")
         own = self._opened_once_more(os.O_RDWR if exclusive else os.O_RDONLY)
         with own as fd, locked(fd, self.name, exclusive, span, timeout):
             yield
@@ -692,8 +692,8 @@ class Mmap(Records):
         fd = Mapping.fileno(self)
         if fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE not in (access, os.O_RDWR):
             raise io.UnsupportedOperation(
-                f"an exclusive lock needs a descriptor that writes, and that of "
-                f"{self.name!r} only reads: open it in mode 'r+', or lock it shared"
+                f"an exclusive lock needs a file opened for writing, and {self.name!r} is "
+                f"open for reading: use mode 'r+', or pass exclusive=False"
             )
         own = Descriptor(os.open, f"/proc/self/fd/{fd}", access | os.O_CLOEXEC)
         len(

@@ -43,23 +43,23 @@ def shape_of(
         When the shape does not fit, or an inferred dimension does not come out even.
     """
     if dtype.hasobject:
-        raise TypeError(f"dtype {dtype} holds references to Python objects, not bytes")
+        raise TypeError(f"dtype {dtype} refers to Python objects, which no file can hold")
     if dtype.itemsize == 0:
-        raise ValueError(f"dtype {dtype} has no size")
+        raise ValueError(f"dtype {dtype} has no size: give it one, as in 'S16'")
     full = as_tuple(shape)
     if full.count(-1) > 1 or any(n < -1 for n in full):
-        raise ValueError(f"shape {full} has a negative dimension, or more than one unknown")
+        raise ValueError(f"shape {full} may have one -1, and no other negative number")
     if available is None:
         if -1 in full:
-            raise ValueError("the shape of new data must be given in full")
+            raise ValueError("a new file, and strides, need the full shape, without -1")
         return full
     if -1 in full:
         return _infer(available, dtype, full)
     wanted = math.prod(full) * dtype.itemsize
     if wanted > available:
         raise ValueError(
-            f"an array of shape {full} and dtype {dtype} takes {wanted} bytes, "
-            f"and there are {available}"
+            f"an array of shape {full} and dtype {dtype} needs {wanted} bytes, and there "
+            f"are {available}: pass a smaller shape, or make the file larger first"
         )
     return full
 
@@ -83,9 +83,9 @@ def writeable(out: NDArray[Any]) -> NDArray[Any]:
         When it is none, or read-only.
     """
     if not isinstance(out, np.ndarray):
-        raise TypeError(f"out must be an array, not {type(out).__name__!r}")
+        raise TypeError(f"out must be an ndarray, not {type(out).__name__!r}")
     if not out.flags.writeable:
-        raise TypeError("out must be writeable, and this array is read-only")
+        raise TypeError("out is read-only: pass an array that is writeable")
     return out
 
 
@@ -94,7 +94,7 @@ def _infer(available: int, dtype: np.dtype[Any], shape: tuple[int, ...]) -> tupl
     if row == 0 or available % row:
         raise ValueError(
             f"{available} bytes do not divide into rows of {row} bytes "
-            f"(shape {shape}, dtype {dtype})"
+            f"(shape {shape}, dtype {dtype}): pass the full shape"
         )
     return tuple(available // row if n == -1 else n for n in shape)
 

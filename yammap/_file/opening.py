@@ -71,6 +71,9 @@ _MODES = {
 }
 NEW = {"w+", "x+"}
 
+# What the flags of a descriptor must be, where reading is not all that the mode does.
+_NEEDED_FLAGS = {"r+": os.O_RDWR, "a+": os.O_RDWR | os.O_APPEND}
+
 
 def open(
     file: Path | int,
@@ -126,11 +129,16 @@ def open(
     """
     mode = known(mode)
     if size is not None and mode not in NEW:
-        raise ValueError(f"size is that of a new file, and mode {mode!r} makes none")
+        raise ValueError(
+            f"size= needs mode 'w+' or 'x+', not {mode!r}: call resize() on a "
+            f"file that exists"
+        )
     check_options(size, options, _WindowOptions, new=mode in NEW)
     settings = {**options, "private": mode == "c", "readonly": mode == "r"}
     if hasattr(file, "fileno"):
-        raise TypeError(f"file must be a path or a descriptor, not {file!r}: try .fileno()")
+        raise TypeError(
+            f"file must be a path or a descriptor, not {file!r}: pass its fileno()"
+        )
     if isinstance(file, int):
         m = map_fd(_duplicate(file, mode), file, None, settings)
     else:
@@ -279,8 +287,8 @@ def memory_fd(name: str, flags: int) -> Descriptor:
     except OSError as error:
         if error.errno in (errno.EPERM, errno.ENOSYS):
             error.strerror = (
-                f"memfd_create(2) is refused: {error.strerror}; a file in /dev/shm does "
-                f"the same, by yammap.open(path, 'w+')"
+                f"memfd_create(2) is refused: {error.strerror}; use a file in /dev/shm "
+                f"instead, with yammap.open(path, 'w+')"
             )
         error.filename = f"memfd:{name}"
         raise
@@ -312,7 +320,9 @@ def known(mode: str) -> str:
     """Return the mode without the ``b`` it may have."""
     plain = mode.replace("b", "", 1) if isinstance(mode, str) else None
     if plain not in _MODES:
-        raise ValueError(f"mode must be one of {', '.join(_MODES)}, not {mode!r}")
+        raise ValueError(
+            f"mode must be one of {', '.join(map(repr, _MODES))}, not {mode!r}"
+        )
     return plain
 
 
@@ -323,15 +333,20 @@ def check_options(
     if unknown := options.keys() - known.__optional_keys__:
         raise TypeError(f"unexpected keyword arguments: {', '.join(sorted(unknown))}")
     if new and (window := options.keys() & {"offset", "length"}):
-        raise ValueError(f"a new file is mapped as a whole, without {', '.join(window)}")
+        raise ValueError(
+            f"a new file is mapped as a whole: leave out {' and '.join(sorted(window))}"
+        )
     for name in ("size", "offset", "length", "reserve", "ahead"):
         number = size if name == "size" else options.get(name)
         if number is not None and not 0 <= operator.index(number) < 1 << 63:
             raise ValueError(f"{name} must be between 0 and 2**63 - 1, not {number}")
     if options.get("ahead") and not options.get("keep_fd", True):
-        raise ValueError("ahead makes a file grow, which needs its descriptor: keep_fd")
+        raise ValueError("ahead= needs the file's descriptor: leave out keep_fd=False")
     if options.get("advice") not in (None, Advice.DONTNEED, *HARMLESS):
-        raise ValueError(f"advice {options['advice']!r} is unknown, or destroys data")
+        raise ValueError(
+            f"advice {options['advice']!r} is unknown or discards data: pass a hint, as "
+            f"yammap.MADV_RANDOM, or call discard() or punch_hole() later"
+        )
 
 
 def _duplicate(fd: int, mode: str) -> Descriptor:
@@ -340,16 +355,17 @@ def _duplicate(fd: int, mode: str) -> Descriptor:
         flags = fcntl.fcntl(fd, fcntl.F_GETFL)
     except OverflowError:
         raise OSError(errno.EBADF, os.strerror(errno.EBADF), fd) from None
-    writes = flags & os.O_ACCMODE == os.O_RDWR
-    appends = bool(flags & os.O_APPEND)
-    fits = {"r": True, "c": True, "r+": writes and not appends, "a+": writes and appends}
     if mode in NEW:
-        raise ValueError(f"mode {mode!r} makes a new file, and descriptor {fd} has one")
-    if not fits[mode]:
-        kind = (
-            ("writes only at the end" if appends else "writes") if writes else "only reads"
+        raise ValueError(
+            f"mode {mode!r} makes a new file, and descriptor {fd} has one: use mode 'r+'"
         )
-        raise ValueError(f"descriptor {fd} {kind}, which does not fit mode {mode!r}")
+    needed = _NEEDED_FLAGS.get(mode)
+    if needed is not None and flags & (os.O_ACCMODE | os.O_APPEND) != needed:
+        without = "without" if mode == "r+" else "and"
+        raise ValueError(
+            f"mode {mode!r} needs os.O_RDWR {without} os.O_APPEND, and descriptor {fd} was "
+            f"opened otherwise: open it so, or use mode 'r'"
+        )
     return _own_description(fd, flags)
 
 
@@ -401,7 +417,7 @@ def _unmake(path: Path, made: os.stat_result) -> None:
 
 def open_fd(path: Path, flags: int, perm: int) -> Descriptor:
     if flags & os.O_ACCMODE == os.O_WRONLY:
-        raise ValueError(f"flags {flags:#o} only write, and a mapping must read: O_RDWR")
+        raise ValueError(f"flags {flags:#o} only write: use os.O_RDWR, as mapping needs")
     _refuse_to_wait(path)
     if flags & os.O_TRUNC:
         _refuse_to_cut(path)
@@ -422,7 +438,9 @@ def _refuse_to_wait(path: Path) -> None:
     except OSError:
         return
     if stat.S_ISFIFO(status.st_mode):
-        raise OSError(errno.ENODEV, "a FIFO cannot be mapped", os.fspath(path))
+        raise OSError(
+            errno.ENODEV, "a FIFO cannot be mapped: read it with open()", os.fspath(path)
+        )
 
 
 def _refuse_to_cut(path: Path) -> None:

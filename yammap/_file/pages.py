@@ -214,8 +214,8 @@ class Pages(Positioned):
         if len(pages) and pages.all() and self._is_hidden(start):
             raise OSError(
                 errno.EPERM,
-                "the kernel tells which pages are resident only to the file's owner and "
-                "those who may write it",
+                "the kernel tells which pages are resident only to the file's owner and to "
+                "users who may write to it",
                 self.name,
             )
         return pages

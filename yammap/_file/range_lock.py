@@ -61,7 +61,9 @@ def _acquire(fd: int, kind: int, span: range, timeout: float | None) -> None:
     deadline, pause = time.monotonic() + min(timeout, threading.TIMEOUT_MAX), 0.001
     while not _try(fd, kind, span):
         if (left := deadline - time.monotonic()) <= 0:
-            raise TimeoutError(errno.ETIMEDOUT, f"still locked by others after {timeout} s")
+            raise TimeoutError(
+                errno.ETIMEDOUT, f"another holder still has the lock after {timeout} s"
+            )
         time.sleep(min(pause, left))
         pause = min(2 * pause, _LONGEST_PAUSE)
 

@@ -183,10 +183,11 @@ class Records(Pages):
         """
         index = integers(offsets, "offsets")
         if not isinstance(records, np.ndarray):
-            raise TypeError(f"records must be an array, not {type(records).__name__!r}")
+            raise TypeError(f"records must be an ndarray, not {type(records).__name__!r}")
         if records.shape[:1] != index.shape:
             raise ValueError(
-                f"{len(index)} offsets need as many records, not shape {records.shape}"
+                f"records must have {len(index)} rows, one for each offset, not shape "
+                f"{records.shape}"
             )
         length = records.nbytes // max(1, len(index))
         self._copy(index, records, 1, length=length, writing=True)
@@ -257,7 +258,7 @@ class Records(Pages):
         """Refuse it before memory for such records is asked for."""
         if longest > len(self):
             raise ValueError(
-                f"no record of {longest} bytes is in {self.name!r}, which has "
+                f"a record of {longest} bytes is larger than {self.name!r}, which has "
                 f"{len(self)} bytes"
             )
 
@@ -288,8 +289,8 @@ class Records(Pages):
         """Copy records into `buffer`, in as many parts as there are threads."""
         if buffer.dtype.hasobject or not buffer.flags.c_contiguous:
             raise TypeError(
-                f"a C-contiguous array of bytes is needed, not one of strides "
-                f"{buffer.strides} and dtype {buffer.dtype}"
+                f"the array must be C-contiguous and hold no Python objects, not have "
+                f"strides {buffer.strides} and dtype {buffer.dtype}"
             )
         if threads == 1:
             Batch(self, index, buffer, length=length, starts=starts, **layout).copy()
@@ -350,18 +351,20 @@ def integers(
     if array.ndim != 1:
         raise ValueError(f"{what} must have one dimension, not shape {array.shape}")
     if array.size and (is_huge or array.dtype == np.uint64) and abs(array).max() > _MOST:
-        raise beyond(f"{what} go as far as {abs(array).max()}, beyond any file")
+        raise beyond(f"{what} reach {abs(array).max()}, which is beyond any file")
     return np.require(array, np.int64, ("C_CONTIGUOUS", "ALIGNED"))
 
 
 def _starts(lengths: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     """Return where records of these lengths begin, and where the last one ends."""
     if len(lengths) != count:
-        raise ValueError(f"{count} offsets need as many lengths, not {len(lengths)}")
+        raise ValueError(f"{count} offsets need {count} lengths, not {len(lengths)}")
     if count and lengths.min() < 0:
         raise ValueError(f"lengths must not be negative: {lengths.min()}")
     if lengths.sum(dtype=np.float64) > _MOST // 2:
-        raise ValueError("the records are longer together than memory can be")
+        raise ValueError(
+            "the records need more memory than there can be: copy fewer a call"
+        )
     starts = np.zeros(count + 1, np.int64)
     np.cumsum(lengths, out=starts[1:])
     return starts
@@ -372,5 +375,5 @@ def _target(out: NDArray[Any] | None, shape: tuple[int, ...]) -> NDArray[Any]:
     if out is None:
         return np.empty(shape, np.uint8)
     if writeable(out).nbytes != math.prod(shape):
-        raise ValueError(f"out has {out.nbytes} bytes, and the records {math.prod(shape)}")
+        raise ValueError(f"out must have {math.prod(shape)} bytes, not {out.nbytes}")
     return out

@@ -33,7 +33,7 @@ def _mappings() -> str | None:
         return None
     return (
         f"the process has {count} mappings, and vm.max_map_count allows {limit}: "
-        f"close some, or raise it (sysctl vm.max_map_count)"
+        f"close some, or raise the limit (sysctl vm.max_map_count)"
     )
 
 
@@ -41,23 +41,25 @@ def _address_space() -> str | None:
     return _named(
         "RLIMIT_AS",
         "bytes of address space",
-        "pass a smaller reserve or length, or raise it (ulimit -v)",
+        "pass a smaller reserve or length, or raise the limit (ulimit -v)",
     )
 
 
 def _locked() -> str | None:
-    return _named("RLIMIT_MEMLOCK", "locked bytes", "lock less, or raise it (ulimit -l)")
+    return _named(
+        "RLIMIT_MEMLOCK", "locked bytes", "lock less, or raise the limit (ulimit -l)"
+    )
 
 
 def _file_size() -> str | None:
-    return _named("RLIMIT_FSIZE", "bytes a file", "raise it (ulimit -f)")
+    return _named("RLIMIT_FSIZE", "bytes a file", "raise the limit (ulimit -f)")
 
 
 def _descriptors() -> str | None:
     return _named(
         "RLIMIT_NOFILE",
         "open descriptors",
-        "close some, map with keep_fd=False, or raise it (ulimit -n)",
+        "close some, map with keep_fd=False, or raise the limit (ulimit -n)",
     )
 
 

@@ -715,10 +715,12 @@ def _access_of(flags: int, prot: int, access: int) -> tuple[int, bool]:
         raise _os_error(errno.EINVAL)
     if prot & ~_READ_WRITE:
         raise PermissionError(
-            errno.EACCES, f"prot {prot:#x} asks for more than reading and writing"
+            errno.EACCES, f"prot {prot:#x} asks for more than PROT_READ | PROT_WRITE"
         )
     if unknown := flags & ~(kind | MapFlag.ANONYMOUS | MapFlag.POPULATE | _HINTS):
-        raise OSError(errno.EOPNOTSUPP, f"flags {unknown:#x} are not supported by yammap")
+        raise OSError(
+            errno.EOPNOTSUPP, f"yammap does not support flags {unknown:#x}: leave them out"
+        )
     if access == ACCESS_DEFAULT and not prot & Prot.WRITE:
         access = ACCESS_READ
     if access == ACCESS_DEFAULT and not prot & Prot.READ:
