@@ -372,15 +372,11 @@ def _types(kinds, text, suffix, rows):
 
 def rooms_without_a_head(root):
     for folder in sorted(p for p in (root / "yammap").iterdir() if p.is_dir()):
-        own = [
-            p
-            for p in folder.iterdir()
-            if p.name == "__init__.py" or p.suffix in (".h", ".pxi")
+        heads = [
+            sources.head(p.read_text(), p.suffix) for p in folder.iterdir() if _leads(p)
         ]
-        heads = [sources.head(path.read_text(), path.suffix) for path in own]
-        if own and not any(
-            re.search(r"\bKnows\b.*\bmust not know\b", head) for head in heads
-        ):
+        said = [re.search(r"\bKnows\b.*\bmust not know\b", head) for head in heads]
+        if heads and not any(said):
             yield Complaint(
                 f"head of {folder.name}",
                 f"yammap/{folder.name}",
@@ -389,22 +385,23 @@ def rooms_without_a_head(root):
             )
 
 
+def _leads(path):
+    return path.name == "__init__.py" or path.suffix in (".h", ".pxi")
+
+
 def glossary(root):
     terms = list(_terms(root / "docs/design/glossary.md"))
     for (before, _), (term, line) in pairwise(terms):
+        fault = f"comes after {before!r}: sort it" if before != term else "is there twice"
         if before.casefold() >= term.casefold():
-            fault = (
-                "is there twice" if before == term else f"comes after {before!r}: sort it"
-            )
             yield Complaint(term, f"docs/design/glossary.md:{line}", 1, f"{term!r} {fault}")
 
 
 def _terms(path):
     """Yield what begins a line of the directive, with the number of that line."""
     inside = False
-    for number, line in enumerate(
-        path.read_text().splitlines() if path.exists() else [], 1
-    ):
+    lines = path.read_text().splitlines() if path.exists() else []
+    for number, line in enumerate(lines, 1):
         if line.startswith("```"):
             inside = line == "```{glossary}"
         elif inside and line and line[0] not in " :":
@@ -416,14 +413,9 @@ def words_that_went(root):
     for word, instead in GONE.items():
         pattern = _pattern(word)
         found = [(name, text, m) for _, name, text in read for m in pattern.finditer(text)]
-        if found:
-            name, text, match = found[0]
-            yield Complaint(
-                f"word {word}",
-                f"{name}:{sources.line_of(text, match.start())}",
-                len(found),
-                f"{word!r}, {len(found)} times from here on: write {instead}",
-            )
+        for name, text, match in found:
+            place = f"{name}:{sources.line_of(text, match.start())}"
+            yield Complaint(f"word {word}", place, len(found), f"{word!r}: write {instead}")
 
 
 def _pattern(word):
