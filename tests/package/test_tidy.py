@@ -1,7 +1,7 @@
 """The source tree itself: lengths, directions, fields, heads and words, as it is written.
 
-The rules, with their limits, are in tests/tidy/rules.py. What breaks one is mended; what
-cannot be mended today stands in NOT_YET, and is taken out when it is.
+The rules, with their limits, are in tests/package/tidy/rules.py. What breaks one is mended;
+what cannot be mended today stands in NOT_YET, and is taken out when it is.
 """
 
 import re
@@ -62,7 +62,7 @@ def test_exceptions_to_the_rules_are_needed():
 
 # -- Each rule complains of what it is for, and of nothing else.
 
-EXAMPLES = (ROOT / "tests/tidy/examples.md").read_text().split("\n## ")[1:]
+EXAMPLES = (ROOT / "tests/package/tidy/examples.md").read_text().split("\n## ")[1:]
 
 
 @pytest.fixture
