@@ -462,9 +462,12 @@ def test_private_types_cannot_be_made(path):
     kinds = {
         type(m.guard()),
         type(view.obj),
-        *(getattr(yammap._core, name) for name in ("Region", "View", "Guard", "Hold")),
+        *(
+            getattr(yammap._core, name)
+            for name in ("Region", "View", "Guard", "Memory", "Extent", "PinnedMemory")
+        ),
     }
-    assert len(kinds) == 4
+    assert len(kinds) == 6
     for kind in kinds:
         for make in (
             kind,

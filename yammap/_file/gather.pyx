@@ -18,7 +18,7 @@ from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, \
 from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport int64_t, uint64_t, uintptr_t
 
-from .._core cimport Hold, fault_range
+from .._core cimport PinnedMemory, fault_range
 from .._linux.calls cimport *
 
 from .._errors import BusError
@@ -316,7 +316,7 @@ cdef class Batch:
     ValueError
         When the sizes of the buffers do not agree.
     """
-    cdef Hold hold
+    cdef PinnedMemory pinned
     cdef Py_buffer index, buffer, starts
     cdef Records records
     cdef int64_t given_rows, first
@@ -326,7 +326,7 @@ cdef class Batch:
                   int64_t base=0, int64_t step=1, rows=None, int64_t first=0,
                   bint writing=False):
         cdef Records *r = &self.records
-        self.hold = mapping._hold(writing)
+        self.pinned = mapping._hold(writing)
         PyObject_GetBuffer(index, &self.index, PyBUF_SIMPLE)
         PyObject_GetBuffer(buffer, &self.buffer,
                            PyBUF_SIMPLE if writing else PyBUF_WRITABLE)
@@ -376,11 +376,11 @@ cdef class Batch:
 
     cdef int renew(self) except -1:
         """Hold the mapping as it is now, in which all records lie."""
-        cdef Py_ssize_t size = self.hold.length
+        cdef Py_ssize_t size = self.pinned.length
         cdef int64_t i
-        self.hold.renew()
-        self.adopt()
-        if self.is_checked and size == self.hold.length:
+        self.pinned.renew()
+        self.take_over()
+        if self.is_checked and size == self.pinned.length:
             return 0
         with nogil:
             i = first_outside(&self.records)
@@ -389,11 +389,11 @@ cdef class Batch:
         self.is_checked = True
         return 0
 
-    cdef int adopt(self) except -1:
+    cdef int take_over(self) except -1:
         """Take over what is held: the addresses, and how far they go."""
         cdef Records *r = &self.records
-        cdef int64_t size = self.hold.length
-        r.data = self.hold.data
+        cdef int64_t size = self.pinned.length
+        r.data = self.pinned.data
         r.ranges[0] = fault_range(r.data, size)
         r.ranges[1] = fault_range(self.buffer.buf, self.buffer.len)
         r.rows = self.given_rows
@@ -401,7 +401,8 @@ cdef class Batch:
             r.rows = max(0, size - r.length + 1)
         elif r.rows and r.base + max(0, r.step * (r.rows - 1)) + r.length > size:
             raise ValueError(f"{r.rows} records from offset {r.base} are not all in "
-                             f"{self.hold.mapping.name!r} any more, which has {size} bytes")
+                             f"{self.pinned.mapping.name!r} any more, which has {size} "
+                             f"bytes")
         return 0
 
     cdef int refuse(self, int64_t i) except -1:
@@ -410,8 +411,8 @@ cdef class Batch:
             raise IndexError(f"index {r.index[i]} is out of bounds for axis 0 with size "
                              f"{self.given_rows}")
         raise ValueError(f"record {self.first + i}, {length_of(r, i)} bytes at offset "
-                         f"{r.index[i]}, is not in {self.hold.mapping.name!r}, which has "
-                         f"{self.hold.length} bytes")
+                         f"{r.index[i]}, is not in {self.pinned.mapping.name!r}, which has "
+                         f"{self.pinned.length} bytes")
 
     def copy(self):
         """Copy all records.
@@ -431,7 +432,7 @@ cdef class Batch:
             self.renew()
             before = r.done
             fault = self.copy_stretch()
-            if self.hold.overtaken():
+            if self.pinned.must_retry():
                 r.done = before
             elif fault != NULL or (r.done < r.count and offset_of(r, r.done) == -1):
                 self.copy_slowly(r.done)
@@ -445,10 +446,10 @@ cdef class Batch:
         """Copy as long as it goes; returns an address where it could not."""
         cdef Records *r = &self.records
         cdef const void *fault = r.buffer
-        if self.hold.is_guarded():
+        if self.pinned.is_guarded():
             with nogil:
                 r.cold = r.cold or (r.done == 0 and looks_cold(r))
-                fault = self.hold.call(copy_records, r, r.ranges)
+                fault = self.pinned.call(copy_records, r, r.ranges)
         return fault
 
     cdef int copy_slowly(self, int64_t i) except -1:
@@ -458,8 +459,8 @@ cdef class Batch:
         if offset == -1:
             self.refuse(i)
         try:
-            if self.hold.transfer(r.buffer + start_of(r, i), offset, length,
-                                  r.writing) == length:
+            if self.pinned.transfer(r.buffer + start_of(r, i), offset, length,
+                                    r.writing) == length:
                 r.done = i + 1
         except BusError as error:
             error.record = self.first + i

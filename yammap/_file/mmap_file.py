@@ -561,7 +561,7 @@ class Mmap(Records):
             try:
                 sync_directory(self._unsynced_directory)
             except OSError as error:
-                self._remember_failure(error.errno or errno.EIO)
+                self._raise_sync_failure(error.errno or errno.EIO)
             self._unsynced_directory = None
 
     def rewrite(
@@ -605,7 +605,7 @@ class Mmap(Records):
         offset = operator.index(offset)
         count = len(self) - offset if length is None else operator.index(length)
         if not self.private and differs_on_disk(self, offset, count):
-            self._remember_failure(errno.EIO)
+            self._raise_sync_failure(errno.EIO)
 
     # -- Taking turns
 

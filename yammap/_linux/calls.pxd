@@ -1,5 +1,6 @@
 """The system calls and constants that yammap uses, as the C headers declare them."""
 
+from libc.errno cimport EINTR, EIO, ENOSYS, EOPNOTSUPP, EPERM, errno
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 
@@ -132,6 +133,62 @@ cdef extern from "<sys/resource.h>" nogil:
         long ru_majflt
     int RUSAGE_THREAD
     int getrusage(int who, resource_usage *usage)
+
+
+# -- Calls until they are done. What can fail returns an errno value.
+
+cdef inline int code_of(int result) noexcept nogil:
+    """0, or errno where a system call returned -1."""
+    return errno if result == -1 else 0
+
+
+cdef inline int set_size(int fd, int64_t size) noexcept nogil:
+    cdef int code = EINTR
+    while code == EINTR:
+        code = code_of(ftruncate(fd, size))
+    return code
+
+
+cdef inline int sync_file(int fd) noexcept nogil:
+    cdef int code = EINTR
+    while code == EINTR:
+        code = code_of(fdatasync(fd))
+    return code
+
+
+cdef inline int write_all(int fd, const char *source, int64_t length, int64_t offset,
+                          int64_t *done) noexcept nogil:
+    """pwrite(2), or write(2) at offset -1, until it is `done`; returns an errno value."""
+    cdef Py_ssize_t count
+    while done[0] < length:
+        if offset == -1:
+            count = write(fd, source + done[0], length - done[0])
+        else:
+            count = pwrite(fd, source + done[0], length - done[0], offset + done[0])
+        if count == 0:
+            return EIO      # nothing written and no reason given: do not spin
+        if count == -1 and errno != EINTR:
+            return errno
+        done[0] += max(count, 0)
+    return 0
+
+
+cdef inline bint is_refused(int code) noexcept nogil:
+    """Whether the filesystem has no such call, or a sandbox (seccomp) allows none."""
+    return code == EOPNOTSUPP or code == ENOSYS or code == EPERM
+
+
+cdef inline int write_back(int fd, int64_t offset, int64_t length,
+                           unsigned int flags) noexcept nogil:
+    """sync_file_range(2); where that is refused, more is written, and waited for."""
+    cdef int code = code_of(sync_file_range(fd, offset, length, flags))
+    return sync_file(fd) if is_refused(code) else code
+
+
+cdef inline int reopen_to_read(int fd) noexcept nogil:
+    cdef char path[32]
+    snprintf(path, sizeof(path), b"/proc/self/fd/%d", fd)
+    return open_file(path, O_RDONLY | O_CLOEXEC)
 
 
 cdef class Descriptor:

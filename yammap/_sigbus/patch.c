@@ -560,7 +560,7 @@ static void after_fork_in_child(void)
     else
         drop_store();
     for (struct patch_range *range = ranges; range != NULL; range = range->next) {
-        if (range->withheld)
+        if (range->dontfork)
             put_zeros(range);
         for (size_t i = 0; i < range->count; i++)
             if (range->patches[i].thread != thread)
@@ -732,7 +732,7 @@ static int map_file(const struct patch_range *range, char *start, char *end)
     if (mmap(start, (size_t)(end - start), range->prot, range->flags | MAP_FIXED, range->fd,
              offset_of(range, start)) == MAP_FAILED)
         return 0;
-    if (range->withheld)    /* here, since a fork takes the lock that is held */
+    if (range->dontfork)    /* here, since a fork takes the lock that is held */
         madvise(start, (size_t)(end - start), MADV_DONTFORK);
     return 1;
 }

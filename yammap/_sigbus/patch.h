@@ -52,7 +52,7 @@ struct patch_range {
     int fd;                 /* of the file, or -1 */
     int prot, flags;        /* as it was mapped */
     int raises;             /* tell the thread that touched a page */
-    int withheld;           /* MADV_DONTFORK: a forked child gets zeros there */
+    int dontfork;           /* MADV_DONTFORK: a forked child gets zeros there */
     void *name;             /* what errors call the file; borrowed */
     struct patch *patches;  /* oldest first */
     size_t count;

@@ -42,14 +42,14 @@ SAME_ROOM = {"_mapping": "_core", "__main__": "_cli", "_bench": "_cli"}
 # Fields that others may read, and classes whose fields they may name.
 READABLE = ("public", "readonly")
 SHOWN = {
-    "Hold": "the core's door for other extension modules; it is read between two calls",
+    "PinnedMemory": "the core's door for other extension modules, read between two calls",
 }
 
 # Words that have been replaced, and say less than what stands in their place.
 GONE = {
     "elders": "older_regions",
     "blank_from": "zeros_from",
-    "adopt(": "publish_size(",
+    "adopt(": "publish(",
     "overtaken": "that a truncation came meanwhile",
     "open_to": "the length below which an append takes no mutex",
     "withheld": "dontfork",

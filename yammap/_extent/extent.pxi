@@ -1,0 +1,532 @@
+# The end of a file: its size, its blocks, how it grows, and what writing it back told.
+#
+# Knows a descriptor, and offsets in the file. It must not know an address, nor what is
+# mapped: the length of the data comes as an argument from who publishes it.
+
+cdef extern from "_extent/ahead.h" nogil:
+    struct ahead_marker:
+        int64_t base, size
+    struct ahead_trailer:
+        int64_t end
+    struct ahead_record:
+        void *target
+        const void *source
+        size_t length
+        int64_t *end_of_data
+        int64_t end
+    int ahead_lock(int fd, int *lock)
+    void ahead_unlock(int lock)
+    int ahead_recover(int fd, bint locked)
+    int ahead_probe(int fd)
+    int ahead_end(int fd, int64_t *size)
+    int ahead_step(int fd, ahead_marker *marker, int64_t end, int64_t size)
+    int ahead_settle(int fd, ahead_marker *marker, int64_t end)
+    void ahead_store(void *record)
+
+
+# Blocks allocated ahead of a growing file, at most, and never more than an eighth of it.
+cdef int64_t MOST_BLOCKS_AHEAD = 1 << 16
+
+# Of sync_file_range(2): until all dirty pages are written.
+cdef unsigned int WRITE_AND_WAIT = (
+    SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER)
+
+# Of a file that runs ahead, appends store into pages that were made beforehand: as many
+# bytes at a time as were appended since it has, within these bounds.
+cdef int64_t LEAST_BATCH = 1 << 14
+cdef int64_t MOST_BATCH = 1 << 18
+
+cdef char zeros[1 << 18]
+
+
+@cython.final
+@cython.auto_pickle(False)
+cdef class Extent:
+    """What a mapping knows of its file beyond the bytes. All under the mapping's mutex."""
+    cdef int fd                 # -1: let go of, or closed
+    cdef int64_t origin         # where the mapping begins
+    cdef int64_t file_size      # as it was when the mapping looked last
+    cdef bint appending         # O_APPEND: the kernel picks the position
+    cdef bint saves             # what is stored or appended reaches the file
+    cdef bint preallocate
+    cdef int64_t allocated      # where the blocks end that were allocated here
+    cdef int64_t step           # bytes by which the file runs ahead; 0: its size is exact
+    cdef int64_t populated      # pages for records have been made up to here
+    cdef ahead_marker marker    # its size is the file's, while that runs ahead
+    cdef int lock_fd            # the lock of who runs the file ahead, or -1
+    cdef bint inherited         # from a process that appends ahead, by a fork
+    cdef int sync_failure       # an errno value that a sync got, until a rewrite
+    cdef int error_fd           # by which nobody else takes the kernel's errors, or -1
+    cdef bint overlaid          # another file may come to lie behind the descriptor
+    cdef int64_t changed        # the file's time of change, in ns, when it was mapped
+
+    def __cinit__(self):
+        self.fd = self.lock_fd = self.error_fd = -1
+        self.preallocate = True
+
+    # -- The size
+
+    cdef int status(self, file_stat *status) noexcept nogil:
+        return code_of(fstat(self.fd, status))
+
+    cdef int64_t end_now(self) noexcept nogil:
+        """Where the file ends, by offset in the mapping; -1 where nobody can tell."""
+        cdef file_stat status
+        if self.fd == -1 or fstat(self.fd, &status) == -1:
+            return -1
+        return max(0, status.st_size - self.origin)
+
+    cdef int end_of_data(self, int64_t length, int64_t *size) noexcept nogil:
+        """Where the data ends in the file; who runs it ahead knows by itself."""
+        cdef file_stat status
+        cdef int code = code_of(fstat(self.fd, &status))
+        size[0] = status.st_size
+        if code or self.marker.size == 0:
+            return code or ahead_end(self.fd, size)
+        if size[0] == self.marker.size:
+            size[0] = self.origin + length
+            return 0
+        return self.make_exact(length)  # somebody else has cut it, or written behind
+
+    cdef int64_t size_left(self, int64_t length) noexcept nogil:
+        """The size in which we have left the file, whose data has `length` bytes."""
+        return self.marker.size or self.origin + length
+
+    cdef int64_t changed_by_others(self, int64_t length) noexcept nogil:
+        """How much longer others have made the file: then what is behind our end is theirs.
+
+        Negative where they have cut it, which growing would undo.
+        """
+        cdef file_stat status
+        return (status.st_size - self.size_left(length)
+                if fstat(self.fd, &status) == 0 else 0)
+
+    cdef bint is_outdated(self) noexcept nogil:
+        cdef file_stat status
+        return fstat(self.fd, &status) == -1 or status.st_size != self.file_size
+
+    cdef bint remember_size(self, int64_t length, int64_t before) noexcept nogil:
+        """The data has `length` bytes now. Returns whether the file was empty before."""
+        cdef int64_t size_before = self.file_size
+        if length < before:
+            self.allocated = 0
+        self.file_size = max(self.origin + length, self.marker.size)
+        return size_before == 0 < self.file_size
+
+    cdef str reason(self, int code, int64_t end):
+        """Why bytes cannot be had, where the file ends at `end` of the mapping."""
+        if code != EFAULT:
+            return strerror(code).decode()
+        if end == -1 or self.origin + end >= self.file_size:
+            return "the page cannot be had"
+        return f"the file shrank from {self.file_size} to {self.origin + end} bytes"
+
+    # -- Bytes, by system call
+
+    cdef Py_ssize_t read_bytes(self, char *buffer, int64_t offset,
+                               int64_t count) noexcept nogil:
+        return pread(self.fd, buffer, count, self.origin + offset)
+
+    cdef Py_ssize_t write_bytes(self, const char *buffer, int64_t offset,
+                                int64_t count) noexcept nogil:
+        """pwrite(2) inside the file; 0 where it would go elsewhere."""
+        if not self.writes_inside(offset, count):
+            return 0
+        return pwrite(self.fd, buffer, count, self.origin + offset)
+
+    cdef bint write_whole(self, const char *buffer, int64_t offset,
+                          int64_t count) noexcept nogil:
+        """The same until all is written; False where it is not."""
+        cdef int64_t done = 0
+        if self.writes_inside(offset, count):
+            write_all(self.fd, buffer, count, self.origin + offset, &done)
+        return done == count
+
+    cdef bint writes_inside(self, int64_t offset, int64_t count) noexcept nogil:
+        """Whether pwrite(2) neither extends the file nor appends."""
+        cdef file_stat status
+        return (fstat(self.fd, &status) == 0
+                and clip(self.origin + offset, count, status.st_size) == count
+                and not self.appends_by_now())
+
+    cdef bint appends_by_now(self) noexcept nogil:
+        """Whether O_APPEND was set since the file was opened."""
+        return fcntl(self.fd, F_GETFL) & O_APPEND
+
+    cdef Py_ssize_t send(self, int64_t offset, int64_t length, int sink) noexcept nogil:
+        cdef int64_t position = self.origin + offset
+        return sendfile(sink, self.fd, &position, length)
+
+    # -- Growth
+
+    cdef int append_record(self, const char *source, int64_t count, int64_t length,
+                           int64_t *start, int64_t *end) noexcept nogil:
+        """O_APPEND: the kernel picks the position, and the descriptor remembers it.
+
+        Puts where the record is into `start`, and into `end` where the file goes on to, at
+        least; both by offset in the mapping.
+        """
+        cdef file_stat status
+        cdef int64_t done = 0
+        cdef int64_t reached
+        cdef int code
+        if count == 0:
+            return 0
+        code = self.ensure_blocks(length, length, length + count)
+        if code == EOPNOTSUPP:
+            self.watch_errors()
+        elif code:
+            return code
+        code = write_all(self.fd, source, count, -1, &done)
+        reached = lseek(self.fd, 0, SEEK_CUR) - self.origin
+        if code:
+            self.cut_back(reached - done, reached)
+            return code
+        start[0] = reached - count
+        end[0] = length
+        if fstat(self.fd, &status) == 0 and reached <= status.st_size - self.origin:
+            end[0] = reached
+        return 0
+
+    cdef int lengthen(self, const char *source, int64_t length, int64_t start,
+                      int64_t count) noexcept nogil:
+        """Make the file, which has `length` bytes, end with `count` bytes at `start`.
+
+        All or nothing; returns an errno value. The blocks are had first, while the file is
+        as long as before, so that there is nothing to undo when the disk is full: what is
+        past the old end may be somebody else's by then. pwrite(2) extends and fills the
+        page cache in one call: the mapping sees the bytes at once.
+        """
+        cdef int64_t done = 0
+        cdef bint filling = count == 0 and self.preallocate     # a seek leaves a hole
+        cdef int64_t first = length if filling else start
+        cdef int code = self.ensure_blocks(length, first, start + count)
+        if code == EOPNOTSUPP:
+            self.watch_errors()     # NFS tells who writes what it could not write before
+            code = self.append_zeros(start) if filling else 0
+        if code == 0 and count == 0:
+            code = self.extend_to(length, start)
+        elif code == 0:
+            code = write_all(self.fd, source, count, self.origin + start, &done)
+        if code and done:
+            self.cut_back(start, start + done)
+        return code
+
+    cdef int ensure_blocks(self, int64_t length, int64_t start, int64_t end) noexcept nogil:
+        """Allocate what bytes from `start` to `end` need.
+
+        Some more makes many small growths cheap. What is left of it is not given back at
+        closing: truncating to the same size would cut what another process appends at that
+        moment. So it is little.
+        """
+        cdef int64_t more = round_up(end) - end, most = min(MOST_BLOCKS_AHEAD, end // 8)
+        cdef int code
+        if end <= max(start, self.allocated):
+            return 0
+        code = self.require_room(start, end)
+        if code:
+            return code
+        if self.preallocate and end - length <= most:
+            more += most
+        code = self.have_blocks(FALLOC_FL_KEEP_SIZE, start, end + more - start)
+        if code and code != EOPNOTSUPP:
+            more = 0
+            code = self.have_blocks(FALLOC_FL_KEEP_SIZE, start, end - start)
+        if code == 0 and start <= length:
+            self.allocated = end + more
+        return code
+
+    cdef int extend_to(self, int64_t length, int64_t end) noexcept nogil:
+        """Let the file have `end` bytes or more.
+
+        By fallocate(2) of the last one: ftruncate(2) would cut off what another process
+        has appended since we looked.
+        """
+        if end <= length:
+            return 0
+        cdef int code = self.have_blocks(0, end - 1, 1)
+        if code == EOPNOTSUPP and not self.preallocate:
+            return self.cut(end)
+        return 0 if code == EOPNOTSUPP else code    # zeros have been written
+
+    cdef int append_zeros(self, int64_t length) noexcept nogil:
+        """Without fallocate(2): written zeros are allocated as well.
+
+        They go behind the end that the file has, not the one that the mapping knows. When
+        the disk is full before there are enough, they are taken away again.
+        """
+        cdef file_stat status
+        cdef int64_t end, done = 0
+        cdef int code = code_of(fstat(self.fd, &status))
+        if code:
+            return code
+        end = status.st_size - self.origin
+        code = write_zeros(self.fd, status.st_size, max(0, length - end), self.appending,
+                           &done)
+        if code:
+            self.cut_back(end, end + done)
+        return code
+
+    cdef int require_room(self, int64_t start, int64_t end) noexcept nogil:
+        """ENOSPC where the filesystem says that it has no blocks for growing to `end`.
+
+        ext4 gives a file all the blocks there are before it says that there are too few,
+        and takes them back only when it is truncated: to the same size, which would cut
+        what another process appends at that moment. So this is asked first. Blocks that
+        the file has behind its end count; of a file with holes they cannot be told apart.
+        """
+        cdef file_stat status
+        if fstat(self.fd, &status):
+            return 0
+        cdef int64_t needed = self.origin + end - max(self.origin + start, status.st_size)
+        cdef int64_t behind = max(0, status.st_blocks * 512 - status.st_size)
+        return ENOSPC if needed - behind > free_room(self.fd) else 0
+
+    cdef int require_room_inside(self, int64_t length) noexcept nogil:
+        """The same for holes: all blocks of the file may be in the range already."""
+        cdef file_stat status
+        if fstat(self.fd, &status):
+            return 0
+        return ENOSPC if length - status.st_blocks * 512 > free_room(self.fd) else 0
+
+    cdef int have_blocks(self, int mode, int64_t start, int64_t length) noexcept nogil:
+        """As `change_blocks`; EOPNOTSUPP for each way of being told that there is no way.
+
+        EPERM may be a seal's, too: then what is done instead is refused as well.
+        """
+        cdef int code = self.change_blocks(mode, start, length)
+        return EOPNOTSUPP if is_refused(code) else code
+
+    cdef int change_blocks(self, int mode, int64_t start, int64_t length) noexcept nogil:
+        cdef int code = EINTR
+        while code == EINTR:
+            code = code_of(fallocate(self.fd, mode, self.origin + start, length))
+        return code
+
+    cdef void cut_back(self, int64_t length, int64_t reached) noexcept nogil:
+        """Take away what was written of a record, unless the file goes on behind it."""
+        cdef file_stat status
+        if (fstat(self.fd, &status) == 0
+                and self.origin + length < status.st_size == self.origin + reached):
+            self.cut(length)
+
+    cdef int cut(self, int64_t length) noexcept nogil:
+        return set_size(self.fd, self.origin + length)
+
+    cdef int shorten(self, int64_t length) noexcept nogil:
+        """Cut the file, with the blocks behind its end."""
+        self.allocated = 0
+        return self.cut(length)
+
+    # -- Running ahead of the data
+
+    cdef int lock_ahead(self) noexcept nogil:
+        """It waits for who trims what a crash has left."""
+        return ahead_lock(self.fd, &self.lock_fd)
+
+    cdef int recover(self) noexcept nogil:
+        return ahead_recover(self.fd, self.lock_fd != -1)
+
+    cdef int run_ahead_by(self, int64_t step) noexcept nogil:
+        self.step = step
+        return ahead_probe(self.fd)
+
+    cdef bint runs_ahead(self) noexcept nogil:
+        return self.lock_fd != -1 or self.inherited
+
+    cdef int64_t end_of_trailer(self) noexcept nogil:
+        """By offset in the mapping; there is none where it is not past the data."""
+        return self.marker.size - self.origin
+
+    cdef int64_t size_ahead(self, int64_t end) noexcept nogil:
+        """The size that leaves room for data up to `end` and the trailer behind it."""
+        return round_up(self.origin + end + <int64_t> sizeof(ahead_trailer))
+
+    cdef int step_to(self, int64_t length, int64_t size) noexcept nogil:
+        return self.require_room(length, size - self.origin) or ahead_step(
+            self.fd, &self.marker, self.origin + length, size)
+
+    cdef int64_t write_pages(self, int64_t length, int64_t end) noexcept nogil:
+        """Write zeros where records up to `end` and some more will be; returns from where.
+
+        A filesystem makes many pages at once then, and one at a time for faults. How far
+        that went is `populated`.
+        """
+        cdef int64_t last = self.marker.size - self.origin - <int64_t> sizeof(ahead_trailer)
+        cdef int64_t start = max(length, self.populated)
+        cdef int64_t appended = self.origin + length - self.marker.base
+        cdef int64_t written = 0
+        if end <= self.populated:
+            return self.populated
+        end = max(end, start + min(max(appended, LEAST_BATCH), MOST_BATCH))
+        end = min(round_up(self.origin + min(end, last)) - self.origin, last)
+        write_zeros(self.fd, self.origin + start, end - start, False, &written)
+        self.populated = end
+        return start
+
+    cdef int make_exact(self, int64_t length) noexcept nogil:
+        """Give a file that runs ahead the size of its data."""
+        cdef int code
+        if self.marker.size == 0:
+            return 0
+        code = ahead_settle(self.fd, &self.marker, self.origin + length)
+        if code == 0:
+            self.populated = self.allocated = 0
+        return code
+
+    cdef int stop_ahead(self, int64_t length) noexcept nogil:
+        """For good. What cannot be cut off now, the next opening will."""
+        cdef int code = self.make_exact(length)
+        ahead_unlock(self.lock_fd)
+        self.lock_fd = -1
+        self.marker.size = self.step = 0
+        return code
+
+    cdef void leave_ahead_to_parent(self) noexcept nogil:
+        """In a forked child: what it appended would be overwritten."""
+        if self.lock_fd != -1:
+            self.inherited = self.step > 0
+            self.marker.size = self.step = 0
+            close(self.lock_fd)     # which leaves the lock to the parent
+            self.lock_fd = -1
+
+    # -- Errors of writing back
+
+    cdef void watch_errors(self) noexcept nogil:
+        """Open the file once more, if others may take the errors of writing it back.
+
+        The kernel tells each once for each time the file was opened: to who syncs, and on
+        NFS to who writes next. One descriptor a mapping, kept from the start, would be too
+        many. Without /proc there is none, nor where three quarters of the descriptors that
+        the process may have are in use: the lowest that is free tells.
+        """
+        if self.error_fd != -1 or self.fd == -1 or not self.saves:
+            return
+        self.error_fd = reopen_to_read(self.fd)
+        if self.error_fd > sysconf(_SC_OPEN_MAX) * 3 // 4:
+            self.forget_errors()
+
+    cdef void forget_errors(self) noexcept nogil:
+        if self.error_fd != -1:
+            close(self.error_fd)
+            self.error_fd = -1
+
+    cdef int first_sync_failure(self, int code) noexcept nogil:
+        """That there has been, which may be this one; 0 for none."""
+        if code > 0 and self.sync_failure == 0:
+            self.sync_failure = code
+        return self.sync_failure
+
+    cdef int sync_watched(self, int code) noexcept nogil:
+        """The error that somebody else may have taken, unless there is one already."""
+        cdef int other = sync_file(self.error_fd) if self.error_fd != -1 else 0
+        return code or other
+
+    cdef int sync(self, int64_t start, int64_t count, bint wait) noexcept nogil:
+        """What msync(2) cannot do: start writing, and write an empty file's size."""
+        if wait:
+            return sync_file(self.fd)
+        if count == 0:
+            return 0    # to sync_file_range(2) it would mean all to the end
+        return write_back(self.fd, self.origin + start, count, SYNC_FILE_RANGE_WRITE)
+
+    cdef int drop_page_cache(self, int64_t offset, int64_t length,
+                             bint write) noexcept nogil:
+        """Empty the page cache of a range of the file; returns why it cannot be written."""
+        cdef int code = 0
+        if self.fd != -1 and length > 0:
+            if write:
+                code = write_back(self.fd, offset, length, WRITE_AND_WAIT)
+            posix_fadvise(self.fd, offset, length, POSIX_FADV_DONTNEED)
+        return code
+
+    cdef int advise(self, int advice, int64_t offset, int64_t length) noexcept nogil:
+        return posix_fadvise(self.fd, self.origin + offset, length, advice)
+
+    cdef int count_cached(self, int64_t offset, int64_t length,
+                          uint64_t *pages) noexcept nogil:
+        """Pages of a range that are in the page cache: cachestat(2)."""
+        cdef cachestat_range asked
+        cdef cachestat found
+        cdef int code
+        asked.off, asked.len = self.origin + offset, length
+        code = code_of(syscall(SYS_cachestat, self.fd, &asked, &found, 0))
+        pages[0] = found.nr_cache
+        return code
+
+    cdef int look_for(self, int whence, int64_t offset, int64_t *found) noexcept nogil:
+        """Where data or a hole begins. The descriptor's offset stays: others share it."""
+        cdef int64_t before = lseek(self.fd, 0, SEEK_CUR)
+        found[0] = lseek(self.fd, self.origin + offset, whence)
+        cdef int code = errno if found[0] == -1 else 0
+        lseek(self.fd, before, SEEK_SET)
+        found[0] -= self.origin
+        return code
+
+    cdef int64_t seek(self, int64_t offset, int whence) noexcept nogil:
+        return lseek(self.fd, offset, whence)
+
+    # -- Overlayfs
+
+    cdef void learn_overlay(self) noexcept nogil:
+        """Whether a writer may have the file copied up from a lower layer of an overlayfs.
+
+        Then system calls go to the copy, and what was mapped stays the original, by this
+        descriptor for ever. Only the time of change tells.
+        """
+        cdef file_system system
+        self.overlaid = (fcntl(self.fd, F_GETFL) & O_ACCMODE == O_RDONLY
+                         and fstatfs(self.fd, &system) == 0
+                         and system.f_type == OVERLAYFS_SUPER_MAGIC)
+        self.changed = self.time_of_change()
+
+    cdef int64_t time_of_change(self) noexcept nogil:
+        """When the file was changed, and perhaps copied up, as far as is known."""
+        cdef file_stat status
+        if not self.overlaid or fstat(self.fd, &status):
+            return self.changed
+        return status.st_ctim.tv_sec * 1000000000 + status.st_ctim.tv_nsec
+
+    cdef int descriptor_to_map(self) noexcept nogil:
+        """That of the file as it is now; `let_go_of` it after mapping."""
+        cdef int fd = reopen_to_read(self.fd) if self.overlaid else -1
+        return self.fd if fd == -1 else fd
+
+    cdef void let_go_of(self, int fd) noexcept nogil:
+        if fd != self.fd:
+            close(fd)       # which leaves errno as it is
+
+    # -- Closing
+
+    cdef int close_file(self) noexcept nogil:
+        cdef int code = 0
+        if self.fd != -1:
+            code = code_of(close(self.fd))
+            self.fd = -1
+        return code
+
+
+cdef int write_zeros(int fd, int64_t offset, int64_t length, bint appending,
+                     int64_t *total) noexcept nogil:
+    cdef int64_t done
+    cdef int code = 0
+    while code == 0 and total[0] < length:
+        done = 0
+        code = write_all(fd, zeros, min(length - total[0], <int64_t> sizeof(zeros)),
+                         -1 if appending else offset + total[0], &done)
+        total[0] += done
+    return code
+
+
+cdef int64_t free_room(int fd) noexcept nogil:
+    """Bytes that the filesystem says it can still give us; INT64_MAX where it does not say.
+
+    What is set aside for root is root's only.
+    """
+    cdef file_system system
+    cdef uint64_t blocks, unit
+    if fstatfs(fd, &system) or system.f_blocks == 0:
+        return INT64_MAX
+    blocks = system.f_bfree if geteuid() == 0 else system.f_bavail
+    unit = system.f_frsize or system.f_bsize
+    return <int64_t> (blocks * unit) if blocks < <uint64_t> INT64_MAX // unit else INT64_MAX

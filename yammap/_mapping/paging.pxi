@@ -1,0 +1,254 @@
+# Pages of a mapping: advice, what is in memory, what is to be, what is not.
+
+cdef int advise(Mapping m, int advice, object offset, object length) except -1:
+    cdef int64_t start, count
+    cdef int code = 0
+    cdef Region region = m.select(offset, length, &start, &count)
+    cdef PageRange pages = pages_of(region.data, start, count)
+    if advice not in HARMLESS and not (advice == MADV_DONTNEED
+                                       and not m.memory.is_private()):
+        raise ValueError(f"advice {advice} is unknown, or destroys data")
+    if not m.memory.mapped:
+        return advise_file(m, advice, start, count)
+    if advice == MADV_DONTFORK or advice == MADV_DOFORK:
+        return advise_fork(m, advice, start == 0 and count == m.memory.length)
+    if advice in LASTING + LASTING_FOR_PAGES and start == 0 and length is None:
+        return advise_whole(m, advice)
+    if pages.length:
+        with nogil:
+            code = code_of(madvise(pages.start, pages.length, advice))
+    region.renew()      # its pages may be gone from memory
+    return m.check_call(code, "madvise(2)")
+
+
+cdef int advise_whole(Mapping m, int advice) except -1:
+    """Of the reserve, too.
+
+    Under the mutex, since a truncation unmaps a part of the reserve, and the addresses
+    may then be somebody else's.
+    """
+    cdef int code = CLOSED
+    with m.mutex:
+        if m.memory.is_open():
+            with nogil:
+                code = m.memory.advise_all(advice)
+            m.memory.region.renew()
+    return m.check(code)
+
+
+cdef int advise_file(Mapping m, int advice, int64_t start, int64_t count) except -1:
+    cdef int code = CLOSED
+    if advice > POSIX_FADV_DONTNEED:
+        m.require_memory()
+    with m.mutex:
+        if m.memory.is_open():
+            with nogil:
+                code = m.extent.advise(advice, start, count)
+    return m.check(code)
+
+
+cdef int advise_fork(Mapping m, int advice, bint whole) except -1:
+    """Of all regions, and those to come.
+
+    The kernel unmaps the addresses in the child, where views and regions still have
+    them; so zeros are put there at once (_sigbus/patch.c): nothing is unmapped twice.
+    """
+    cdef int code = CLOSED
+    if not whole:
+        raise ValueError("MADV_DONTFORK and MADV_DOFORK are for the whole mapping")
+    with m.mutex:
+        if m.memory.is_open():
+            code = m.memory.advise_fork(advice)
+    return m.check(code)
+
+
+cdef int hint(Mapping m, object offset, object length) except -1:
+    """Have a range read from the disk, without waiting for it.
+
+    In pieces: of a longer range the kernel reads only as much as its readahead is.
+    """
+    cdef int64_t start, count
+    cdef Region region = m.select(offset, length, &start, &count)
+    cdef PageRange pages = pages_of(region.data, start, count)
+    cdef int code = 0
+    m.require_memory()
+    if count:
+        with nogil:
+            code = hint_pages(pages)
+    return m.check(code)
+
+
+cdef int drop(Mapping m, object offset, object length, bint write) except -1:
+    """Let go of the whole pages in a range: of memory, and of the page cache.
+
+    No byte is lost. What stays is dirty, locked, mapped by others, or part of a large
+    folio that is not all in the range. With `write`, dirty pages are written before,
+    those of other mappings and descriptors too, which msync(2) of ours may not do.
+    """
+    cdef int64_t start, count
+    cdef int64_t lead = m.extent.origin % PAGE, first, last
+    cdef int code = CLOSED
+    m.select(offset, length, &start, &count)
+    first = round_up(lead + start)
+    last = lead + start + count
+    if start == 0:
+        first = 0       # a page that only the mapping's own edge cuts is whole
+    last = round_up(last) if start + count == m.memory.length else last // PAGE * PAGE
+    with m.mutex:
+        if m.memory.is_open():
+            m.memory.drop(first, last, m.extent.fd == -1)
+            with nogil:
+                code = m.extent.drop_page_cache(m.extent.origin - lead + first,
+                                                last - first, write)
+    if write:
+        raise_sync_failure(m, code)
+    return m.check(code)
+
+
+cdef Py_ssize_t send(Mapping m, int64_t offset, int64_t length, int sink) except -1:
+    """Send bytes to the descriptor `sink`, which brings them into the page cache.
+
+    Returns how many were sent: 0 where they cannot be read so, and a copy of them
+    tells why. POSIX_FADV_WILLNEED would not be faster, and its pages would be small
+    ones: only what is read in sequence comes in folios that fill a huge page.
+    """
+    cdef Py_ssize_t sent = 0
+    with m.mutex:
+        if m.extent.fd != -1:
+            with nogil:
+                sent = m.extent.send(offset, length, sink)
+    return max(sent, 0)
+
+
+cdef object residency(Mapping m, object offset, object length):
+    """One byte a page: 1 when it is in memory, as mincore(2) tells, else 0."""
+    cdef int64_t start, count
+    cdef Region region = m.select(offset, length, &start, &count)
+    cdef PageRange pages = pages_of(region.data, start, count)
+    cdef size_t i, size = pages.length // PAGE if count else 0
+    cdef int code
+    m.require_memory()
+    result = PyByteArray_FromStringAndSize(NULL, size)
+    cdef unsigned char *vector = <unsigned char *> PyByteArray_AS_STRING(result)
+    with nogil:
+        code = code_of(mincore(pages.start, size * PAGE, vector))
+        for i in range(size):
+            vector[i] &= 1
+    m.check_call(code, "mincore(2)")
+    return result
+
+
+cdef object count_cached(Mapping m, object offset, object length):
+    """How many pages of a range are in the page cache, as cachestat(2) tells."""
+    cdef int64_t start, count
+    cdef uint64_t cached = 0
+    cdef int code = CLOSED
+    m.select(offset, length, &start, &count)
+    m.require_descriptor()
+    if count == 0:
+        return 0        # to cachestat(2) it would mean all to the end
+    with m.mutex:
+        if m.memory.is_open():
+            with nogil:
+                code = m.extent.count_cached(start, count, &cached)
+    m.check_call(code, "cachestat(2)")
+    return cached
+
+
+cdef int populate(Mapping m, int64_t offset, int64_t length, bint write) except -1:
+    """Have page table entries for a range; where a page is missing, raise a BusError."""
+    cdef Snapshot s
+    cdef int64_t count = length
+    cdef Region region = m.memory.enter(&s)
+    cdef PageRange pages = pages_of(region.data, offset, length)
+    cdef int code = 0
+    m.fit(offset, &count, s.length)
+    m.require_memory()
+    if write:
+        m.require(PROT_WRITE)
+    if count == 0:
+        return 0
+    with nogil:
+        code = code_of(madvise(pages.start, pages.length,
+                               MADV_POPULATE_WRITE if write else MADV_POPULATE_READ))
+    # Linux before 5.14 knows no such advice, nor do sandboxes.
+    if code == EFAULT or code == EINVAL or is_refused(code):
+        code = find_fault(m, region, &s, pages, offset, write)
+    return m.check(code)
+
+
+cdef int find_fault(Mapping m, Region region, Snapshot *s, PageRange pages, int64_t start,
+                    bint write) except -1:
+    """Touch pages until one faults, which madvise(2) does not tell; or all of them."""
+    cdef fault_range ranges[2]
+    cdef const void *fault
+    cdef int64_t end = -1
+    cdef int code = EFAULT
+    cdef char byte
+    ranges[0] = ranges[1] = fault_range(pages.start, pages.length)
+    if not warn_unless_guarded():
+        return EFAULT
+    with nogil:
+        fault = fault_call(touch_pages if write else look_at_pages, ranges, ranges)
+    if fault == NULL:
+        return 0        # they are there by now
+    start = max(start, <const char *> fault - region.data)
+    if move_by_call(m, s, <char *> fault, &byte, start, 1, False, &end, &code):
+        code = ENOSPC   # the file has the byte, but there is no room for the page
+    if code == EAGAIN:
+        return 0        # a truncation of ours took it
+    raise_bus_error(code, m.name, start, 0, write, m.extent.reason(code, end))
+
+
+cdef int discard_changes(Mapping m, object offset, object length) except -1:
+    """Throw away what was stored into a copy-on-write range."""
+    cdef int64_t start, count, first, last
+    cdef Region region = m.select(offset, length, &start, &count)
+    cdef int64_t lead = m.extent.origin % PAGE
+    cdef int code = 0
+    if not m.memory.is_private():
+        raise UnsupportedOperation(f"{m.name!r} is not mapped copy-on-write, and "
+                                   f"has no changes of its own")
+    first = round_up(lead + start) - lead
+    last = (lead + start + count) // PAGE * PAGE - lead
+    if start + count == m.memory.length:
+        last = round_up(lead + m.memory.length) - lead
+    restore(m, start, min(first, start + count))
+    restore(m, max(start, max(first, last)), start + count)
+    if last > first:
+        with nogil:
+            code = code_of(madvise(region.data + first, last - first, MADV_DONTNEED))
+    region.renew()
+    return m.check(code)
+
+
+cdef Py_ssize_t restore(Mapping m, int64_t start, int64_t end) except -1:
+    """Overwrite less than a page of memory with the file's bytes."""
+    cdef Py_ssize_t count = 0
+    cdef int code = CLOSED
+    if start >= end:
+        return 0
+    m.require_descriptor()
+    require_file(m, start, end - start)
+    original = PyBytes_FromStringAndSize(NULL, end - start)
+    cdef char *buffer = PyBytes_AS_STRING(original)
+    with m.mutex:
+        if m.memory.is_open():
+            with nogil:
+                count = m.extent.read_bytes(buffer, start, end - start)
+                code = code_of(count)
+    m.check(code)
+    return transfer(m, buffer, start, count, True)
+
+
+cdef int lock_pages(Mapping m, object offset, object length, bint locking) except -1:
+    cdef int64_t start, count
+    cdef Region region = m.select(offset, length, &start, &count)
+    cdef PageRange pages = pages_of(region.data, start, count)
+    cdef int code = 0
+    m.require_memory()
+    if count:
+        with nogil:
+            code = code_of(mlock(pages.start, pages.length) if locking
+                           else munlock(pages.start, pages.length))
+    return m.check(code, locking)

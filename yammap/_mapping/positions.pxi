@@ -1,0 +1,504 @@
+# A mapping with a position, as a file has one.
+
+@cython.auto_pickle(False)
+cdef class Positioned(Mapping):
+    """A mapping with a position, at which files read and write.
+
+    A method moves the bytes and then the position, and runs no Python code in between: so
+    an exception of a signal handler comes before both or after both. And what is at the
+    position is what the file has there now, as read(2) and write(2) have it, though others
+    may have cut it or written behind its end.
+    """
+    cdef readonly object _serial        # a lock: the kernel, too, serialises offsets
+    cdef readonly int64_t _position
+    cdef readonly bint _descriptor_is_out       # so its offset is the position
+
+    def __cinit__(self):
+        # Reentrant, since a signal handler may use the file its own thread is using.
+        self._serial = threading.RLock()
+
+    def _after_fork(self):
+        self._serial = threading.RLock()
+        Mapping._after_fork(self)
+
+    def fileno(self):
+        """Return the descriptor of the file, which the mapping keeps open.
+
+        From then on the position is the offset of the descriptor, as that of a file is. So
+        whoever reads or writes there goes on where `read` and `write` were, and they go on
+        behind him. What he has added to the file is seen by the next `seek`, `truncate` or
+        `refresh`. In append mode `append` moves it to the end, too.
+
+        Returns
+        -------
+        int
+            The descriptor.
+
+        Raises
+        ------
+        io.UnsupportedOperation
+            When the descriptor shows other bytes than the mapping: copy on write, in a
+            window that does not begin where the file does, and with `ahead`.
+            ``Mapping.fileno(m)`` returns it nevertheless.
+        ValueError
+            When the mapping is closed, or has not kept its descriptor.
+
+        Examples
+        --------
+        >>> import os, yammap
+        >>> m = yammap.open("shared.txt", "w+")
+        >>> m.write(b"by the mapping, "), os.write(m.fileno(), b"around it, ")
+        (16, 11)
+        >>> m.write(b"and by it"), m.pread(50, 0)
+        (9, b'by the mapping, around it, and by it')
+        >>> m.close()
+        """
+        with self._serial:
+            self.require_descriptor()
+            self._watch_errors()    # which os.fsync(fd) takes
+            if self.extent.origin or self.memory.is_private() or self.extent.runs_ahead():
+                raise UnsupportedOperation(
+                    f"the descriptor of {self.name!r} shows other bytes than the mapping, "
+                    f"which is {self.kind()}")
+            if not self._descriptor_is_out:
+                self.seek_descriptor(self._position, SEEK_SET)
+                self._descriptor_is_out = True
+            return self.extent.fd
+
+    cdef str kind(self):
+        if self.extent.runs_ahead():
+            return "of a file that runs ahead of its data"
+        if self.memory.is_private():
+            return "copy on write"
+        return f"a window from offset {self.extent.origin}"
+
+    cdef int64_t seek_descriptor(self, int64_t offset, int whence) except -1:
+        """Move the offset of the descriptor, and return it.
+
+        Under the mutex: who appends reads off it where the record landed, and the
+        descriptor's number may be another file's when the mapping is closed.
+        """
+        cdef int64_t found = 0
+        cdef int code = CLOSED
+        self.require_descriptor()
+        with self.mutex:
+            if self.memory.is_open():
+                found = self.extent.seek(offset, whence)
+                code = errno if found == -1 else 0
+        self.check(code)
+        return found
+
+    cdef int follow(self) except -1:
+        """Take the position from the descriptor, which others may have moved."""
+        if self._descriptor_is_out:
+            self._position = self.seek_descriptor(0, SEEK_CUR)
+        return 0
+
+    cdef int move_to(self, int64_t position) except -1:
+        self._position = position
+        if self._descriptor_is_out:
+            self.seek_descriptor(position, SEEK_SET)
+        return 0
+
+    cdef bint catch_up(self) except -1:
+        """Take over the size that the file has now; tell whether the mapping's changed.
+
+        That of a window, of a copy on write and without a descriptor is fixed.
+        """
+        cdef Py_ssize_t before = self.memory.length
+        if self.memory.grows and not self.windowed and self.is_outdated():
+            Mapping.refresh(self)
+        return self.memory.length != before
+
+    cdef bint is_outdated(self) except -1:
+        cdef bint outdated = False
+        with self.mutex:
+            if self.memory.is_open():
+                with nogil:
+                    outdated = self.extent.is_outdated()
+        return outdated
+
+    def tell(self):
+        """Return the position of the next `read` or `write`.
+
+        Returns
+        -------
+        int
+            The position, in bytes.
+
+        Raises
+        ------
+        ValueError
+            When the mapping is closed.
+
+        Examples
+        --------
+        >>> import yammap
+        >>> yammap.anonymous(10).tell()
+        0
+        """
+        self.memory.require_open()
+        self.follow()
+        return self._position
+
+    def seek(self, offset, whence=0, /):
+        """Move the position, even past the end: there `read` finds nothing yet.
+
+        Parameters
+        ----------
+        offset : int
+            Bytes from where `whence` says.
+        whence : int, default SEEK_SET
+            ``SEEK_SET`` start, ``SEEK_CUR`` position, ``SEEK_END`` end; ``SEEK_DATA``
+            and ``SEEK_HOLE`` the next data or hole at or after `offset`, as lseek(2).
+
+        Returns
+        -------
+        int
+            The new position.
+
+        Raises
+        ------
+        OSError
+            When there is no data or hole after `offset`.
+        io.UnsupportedOperation
+            When the position would lie before the start: an `OSError` (``EINVAL``), as of
+            files, and a `ValueError`, as of `io.BytesIO`.
+        ValueError
+            When `whence` is unknown, or the mapping is closed.
+
+        Examples
+        --------
+        >>> import yammap
+        >>> m = yammap.anonymous(100)
+        >>> m.seek(-10, yammap.SEEK_END)
+        90
+        """
+        cdef int what = as_code(whence, "whence")
+        offset = operator.index(offset)
+        with self._serial:
+            self.follow()
+            position = self.sought(offset, what)
+            if position < 0:
+                reason = f"position {position} is before the start of {self.name!r}"
+                raise UnsupportedOperation(EINVAL, reason)
+            self.move_to(as_offset(position, "position"))
+            return position
+
+    def _seek_within(self, offset, int whence):
+        """Move the position, and not beyond the end."""
+        with self._serial:
+            position = self.sought(offset, whence)
+            if not 0 <= position <= self.memory.length:
+                raise ValueError("seek out of range")
+            self.move_to(position)
+            return position
+
+    cdef object sought(self, object offset, int whence):
+        self.memory.require_open()
+        if whence == SEEK_SET:
+            return offset
+        if whence == SEEK_CUR:
+            return self._position + offset
+        if whence == SEEK_END:
+            self.catch_up()
+            return self.memory.length + offset
+        if whence == SEEK_DATA or whence == SEEK_HOLE:
+            return self.lseek(offset, whence)
+        raise ValueError(f"whence must be one of SEEK_SET, SEEK_CUR, SEEK_END, SEEK_DATA, "
+                         f"SEEK_HOLE, not {whence}")
+
+    # -- Reading
+
+    def read(self, size=-1, /):
+        """Read up to `size` bytes from the position, and move it.
+
+        Parameters
+        ----------
+        size : int or None, default -1
+            Number of bytes; all to the end when negative or None.
+
+        Returns
+        -------
+        bytes
+            The bytes; empty at the end.
+
+        Raises
+        ------
+        BusError
+            When the file was cut short or cannot be read. The position stays.
+        ValueError
+            When the mapping is closed.
+
+        Examples
+        --------
+        >>> import yammap
+        >>> len(yammap.anonymous(10).read(4))
+        4
+        """
+        cdef int64_t count = as_size(size)
+        with self._serial:
+            self.follow()
+            return self.read_here(self._position, count)
+
+    cdef bytes read_here(self, int64_t start, int64_t size):
+        cdef int64_t length = self.at_hand(start, size)
+        cdef bytes data = PyBytes_FromStringAndSize(NULL, length)
+        cdef int64_t count = self.fetch(PyBytes_AS_STRING(data), start, length)
+        if count < length:
+            data = data[:count]
+        self.move_to(start + count)
+        return data
+
+    cdef int64_t at_hand(self, int64_t start, int64_t size) except -1:
+        """How many of `size` bytes (-1: of all) from `start` on there are in the file.
+
+        Only who comes to the known end asks the file, since that is a system call.
+        """
+        self.memory.require_open()
+        size = INT64_MAX if size == -1 else size
+        if size >= self.memory.length - start:
+            self.catch_up()
+        return clip(start, size, self.memory.length)
+
+    cdef Py_ssize_t fetch(self, char *target, int64_t start, int64_t count) except -1:
+        """Copy what there is, also of a file that was cut: only a fault may tell."""
+        while True:
+            try:
+                return transfer(self, target, start, count, False)
+            except BusError:
+                if not self.catch_up():
+                    raise
+
+    def readinto(self, buffer, /):
+        """Read into `buffer` as much as there is, and move the position.
+
+        Parameters
+        ----------
+        buffer : buffer
+            Writable, C-contiguous.
+
+        Returns
+        -------
+        int
+            Bytes read; 0 at the end.
+
+        Raises
+        ------
+        BusError
+            When the file was cut short or cannot be read. The position stays.
+        TypeError
+            When `buffer` is read-only or not contiguous.
+        ValueError
+            When the mapping is closed.
+
+        Examples
+        --------
+        >>> import yammap
+        >>> yammap.anonymous(3).readinto(bytearray(10))
+        3
+        """
+        cdef Py_buffer target
+        cdef int64_t start
+        cdef Py_ssize_t count
+        get_target(buffer, &target)
+        try:
+            with self._serial:
+                self.follow()
+                start = self._position
+                count = self.at_hand(start, target.len)
+                count = self.fetch(<char *> target.buf, start, count)
+                self.move_to(start + count)
+        finally:
+            PyBuffer_Release(&target)
+        return count
+
+    def readline(self, size=-1, /):
+        """Read up to and with the next ``b"\\n"``, at most `size` bytes.
+
+        Parameters
+        ----------
+        size : int or None, default -1
+            Most bytes to read; no limit when negative or None.
+
+        Returns
+        -------
+        bytes
+            The line; empty at the end.
+
+        Raises
+        ------
+        BusError
+            When the file was cut short or cannot be read. The position stays.
+        ValueError
+            When the mapping is closed.
+
+        Notes
+        -----
+        To go through many lines, `io.BufferedReader` over the mapping is faster.
+
+        Examples
+        --------
+        >>> import yammap
+        >>> with yammap.open("two.txt", "w+") as m:
+        ...     m.write(b"first\\nsecond")
+        ...     m.seek(0)
+        ...     m.readline()
+        12
+        0
+        b'first\\n'
+        """
+        cdef int64_t start, count = as_size(size)
+        with self._serial:
+            self.follow()
+            start = self._position      # handlers run in the search, and may move it
+            return self.read_here(start, self.length_of_line(start, count))
+
+    cdef int64_t length_of_line(self, int64_t start, int64_t size) except -1:
+        """Where the line ends that begins at `start`, at most `size` bytes (-1: any)."""
+        cdef Py_buffer newline
+        cdef int64_t length, found = -1
+        newline.buf, newline.len = b"\n", 1
+        size = INT64_MAX if size == -1 else size
+        while found == -1:
+            self.memory.require_open()
+            length = clip(start, size, self.memory.length)
+            try:
+                found = search_from(self, &newline, start, start + length, False)
+            except BusError:
+                if not self.catch_up():
+                    raise
+                continue
+            if found == -1 and (length == size or not self.catch_up()):
+                return length
+        return found + 1 - start
+
+    # -- Writing
+
+    def write(self, data, /):
+        """Write all of `data` at the position, and move it; the file grows as it must.
+
+        In append mode the bytes go to the end, whatever the position was.
+
+        Parameters
+        ----------
+        data : buffer
+            C-contiguous bytes.
+
+        Returns
+        -------
+        int
+            The length of `data` in bytes.
+
+        Raises
+        ------
+        BusError
+            When the file was cut short, or the disk is full or bad.
+        OSError
+            When the file cannot grow. Its size and bytes are then as they were.
+        io.UnsupportedOperation
+            When the mapping is read-only.
+        TypeError
+            When `data` is not a buffer.
+        ValueError
+            When a mapping of fixed size would have to grow, or the mapping is closed.
+
+        Examples
+        --------
+        >>> import yammap
+        >>> m = yammap.anonymous(0)
+        >>> m.write(b"grows"), m.tell(), m.size()
+        (5, 5, 5)
+        """
+        cdef Py_buffer source
+        cdef Py_ssize_t length
+        get_source(data, &source)
+        length = source.len
+        try:
+            with self._serial:
+                self.follow()
+                if self.extent.appending:
+                    self.write_at_end(<const char *> source.buf, length)
+                else:
+                    self.write_here(<char *> source.buf, length)
+        finally:
+            PyBuffer_Release(&source)
+        return length
+
+    def _write_within(self, data, str what):
+        """Write all of `data` at the position, if it does not reach beyond the end."""
+        cdef Py_buffer source
+        cdef Py_ssize_t length
+        get_source(data, &source)
+        length = source.len
+        try:
+            with self._serial:
+                self.memory.require_open()
+                if length > self.memory.length - self._position:
+                    raise ValueError(f"{what} out of range")
+                self.write_here(<char *> source.buf, length)
+        finally:
+            PyBuffer_Release(&source)
+        return length
+
+    cdef int write_at_end(self, const char *source, int64_t length) except -1:
+        """As write(2) with O_APPEND, which stays where it is for nothing."""
+        cdef int64_t start = extend_at_end(self, source, length)
+        return self.move_to(start + length) if length else 0
+
+    cdef int write_here(self, char *source, int64_t length) except -1:
+        """Write as write(2), which makes a file long enough that was cut.
+
+        A cut inside the last page is no fault, and what was stored behind it is in memory
+        only. So the size is looked at after each write, and who writes knows it landed.
+        """
+        cdef int64_t start = self._position
+        self.require_positional()
+        while True:
+            try:
+                store(self, source, start, length)
+                if not self.catch_up() or clip(start, length, self.memory.length) == length:
+                    return self.move_to(start + length)
+            except BusError as error:
+                if not self.catch_up():
+                    self.move_to(start + error.count)
+                    raise
+
+    def truncate(self, size=None, /):
+        """Set the size of the file. The position stays, even past the end.
+
+        Parameters
+        ----------
+        size : int, optional
+            The new size, in bytes; by default the position.
+
+        Returns
+        -------
+        int
+            The new size.
+
+        Raises
+        ------
+        BufferError
+            When the mapping would become smaller under live views.
+        OSError
+            When the file cannot get that size. It is then as it was.
+        io.UnsupportedOperation
+            When the mapping is read-only.
+        ValueError
+            When `size` is negative, or the mapping closed or of fixed size.
+
+        Examples
+        --------
+        >>> import yammap
+        >>> m = yammap.anonymous(100)
+        >>> m.truncate(0), m.size()
+        (0, 0)
+        """
+        with self._serial:
+            self.follow()
+            if size is None:
+                size = self._position
+            self.catch_up()     # what others have written behind is to be cut off, too
+            self.resize(size)
+            return size

@@ -1,0 +1,103 @@
+# Writing bytes to the disk, and the failures of that, which stay.
+
+cdef int sync_mapping(Mapping m, object offset, object length, bint wait) except -1:
+    cdef int64_t start, count
+    cdef Region region = m.select(offset, length, &start, &count)
+    cdef PageRange pages = pages_of(region.data, start, count)
+    cdef int code
+    warn_unless_guarded()
+    if m.memory.is_private():
+        return 0
+    if wait and m.extent.marker.size:
+        make_exact_now(m)
+    if wait and count and m.memory.mapped:
+        with nogil:
+            code = sync_pages(pages)
+    elif m.extent.fd != -1 or not wait:
+        code = sync_file_of(m, start, count, wait)
+    else:
+        code = 0    # nothing in the mapping, and no descriptor
+    if wait and m.extent.error_fd != -1:
+        with m.mutex:
+            if m.memory.is_open():
+                with nogil:
+                    code = m.extent.sync_watched(code)
+    m.memory.look_for_patches()     # a copy in their place was not written
+    raise_sync_failure(m, code)
+    return require_file(m, start, count)
+
+
+cdef int sync_file_of(Mapping m, int64_t start, int64_t count, bint wait) except? -1:
+    """By the descriptor; returns an errno value."""
+    cdef int code = CLOSED
+    m.require_descriptor()
+    with m.mutex:
+        if m.memory.is_open():
+            with nogil:
+                code = m.extent.sync(start, count, wait)
+    return code
+
+
+cdef int make_exact_now(Mapping m) except -1:
+    cdef int code = CLOSED
+    with m.mutex:
+        m.memory.stop_appends()
+        if m.memory.is_open():
+            with nogil:
+                code = m.extent.make_exact(m.memory.length)
+    return m.check(code)
+
+
+cdef int require_file(Mapping m, int64_t start, int64_t count) except -1:
+    """Raise where the file has no such bytes any more: they were not written either."""
+    cdef int64_t end
+    with m.mutex:
+        end = m.extent.end_now()
+    if end != -1 and end < start + count:
+        raise_bus_error(EFAULT, m.name, end, 0, True, m.extent.reason(EFAULT, end))
+    return 0
+
+
+cdef int raise_sync_failure(Mapping m, int code) except -1:
+    """Raise the first failure of a sync there has been, which may be this one."""
+    cdef int first = m.extent.first_sync_failure(code)
+    if first:
+        reason = strerror(first).decode()
+        raise OSError(first, f"{reason}: bytes written before may not be "
+                      f"on the disk; rewrite() tries again", m.name)
+    return m.check(code)
+
+
+cdef int rewrite_pages(Mapping m, object offset, object length) except -1:
+    """Mark pages as changed, and sync; a success for all of them ends a failure."""
+    cdef int64_t start, count
+    cdef Region region = m.select(offset, length, &start, &count)
+    cdef PageRange pages = pages_of(region.data, start, count)
+    cdef fault_range ranges[2]
+    cdef const void *fault
+    m.require_positional()
+    m.require_memory()
+    m.require_descriptor()
+    if not warn_unless_guarded():
+        raise UnsupportedOperation("without the guard this could kill the process")
+    if m.memory.is_private() or count == 0:
+        return 0
+    ranges[0] = ranges[1] = fault_range(pages.start, pages.length)
+    with nogil:
+        fault = fault_call(touch_pages, ranges, ranges)
+    if fault != NULL:
+        raise_bus_error(EFAULT, m.name, <const char *> fault - region.data, 0, True,
+                        "the page cannot be written")
+    if start == 0 and count == m.memory.length:
+        forgive_sync_failure(m)
+    m.sync(start, count)
+    return 0
+
+
+cdef int forgive_sync_failure(Mapping m) except -1:
+    with m.mutex:
+        if m.memory.is_open():
+            with nogil:
+                m.extent.sync_watched(0)
+    m.extent.sync_failure = 0
+    return 0

@@ -1,0 +1,69 @@
+# Writes: what lies past the end grows the file, what lies inside goes the faster way.
+
+cdef int store(Mapping m, char *source, int64_t offset, int64_t length) except -1:
+    cdef int64_t inside
+    cdef Py_ssize_t truncations
+    while True:
+        truncations = m.memory.truncations
+        inside = length
+        if clip(offset, length, m.memory.length) < length:
+            inside = extend(m, source, offset, length)
+        if (store_inside(m, source, offset, inside)
+                and truncations == m.memory.truncations):
+            return 0
+
+
+cdef bint store_inside(Mapping m, char *source, int64_t offset, int64_t length) except -1:
+    """Write piece by piece, each the faster way; False when a truncation overtook it."""
+    cdef Snapshot s
+    cdef Region region = m.memory.enter(&s)
+    cdef int64_t done = 0, end
+    if not m.memory.mapped:
+        return transfer(m, source, offset, length, True) == length
+    while done < length:
+        end = end_of_hot(m, region, source, offset, done, length)
+        if end == done and store_cold(m, source, offset, done):
+            done += CHUNK
+            continue
+        end = max(end, min(done + CHUNK, length))
+        if transfer(m, source, offset, end, True, done) < end:
+            return False
+        done = end
+    return True
+
+
+cdef int64_t end_of_hot(Mapping m, Region region, const char *source, int64_t offset,
+                        int64_t done, int64_t length) noexcept nogil:
+    """How far to write in one memmove: up to the next large piece not in memory.
+
+    As far as can be, since from some megabytes on memmove goes round the caches. All
+    of it where the source is a view of the very bytes, which pieces would overwrite
+    before they are read.
+    """
+    cdef const char *memory = region.data + offset
+    cdef unsigned char first = 1
+    if m.memory.is_private() or (source < memory + length and memory < source + length):
+        return length
+    while length - done >= CHUNK:
+        mincore(pages_of(region.data, offset + done, 1).start, 1, &first)
+        if not first & 1:
+            return done
+        done += CHUNK
+    return length
+
+
+cdef bint store_cold(Mapping m, char *source, int64_t offset, int64_t done) except -1:
+    """Write a piece that is not in memory by pwrite(2); False where it cannot be.
+
+    Memory takes a page fault for each such page, the system call none. The mutex
+    keeps out truncations, after which the call would extend the file again; other
+    writers the kernel keeps out itself. What the call refuses, memory may take: it
+    is tried next, and its fault reported.
+    """
+    cdef int64_t start = offset + done
+    cdef bint written = False
+    with m.mutex:
+        if m.memory.is_open() and clip(start, CHUNK, m.memory.length) == CHUNK:
+            with nogil:
+                written = m.extent.write_whole(source + done, start, CHUNK)
+    return written

@@ -1,0 +1,206 @@
+# A range of addresses, and what is exported of it.
+#
+# Knows where it is mapped, who holds it, and what the handler of bus errors must know of
+# it. It must not know the file's size, nor which region came before or after it.
+
+cdef uint64_t next_serial = 0
+
+
+@cython.final
+@cython.no_gc       # the name is no container, and making a region must not collect
+@cython.auto_pickle(False)
+cdef class Region:
+    """A range of addresses, unmapped when nobody holds it any more."""
+    cdef char *base
+    cdef size_t span
+    cdef size_t zeros_from          # from here on, zeros instead of the file
+    cdef int64_t length_max         # the longest the mapping has been in it
+    cdef size_t length_max_watched  # the same in whole pages, as the handler knows it
+    cdef char *data
+    cdef atomic_count exports       # live buffers, each of which holds a reference
+    cdef bint has_uncounted_holders  # ``np.ndarray(buffer=m)`` keeps the object alone
+    cdef uint64_t serial            # tells it from a later one at the same addresses
+    cdef object name
+    cdef object former_names        # another thread may be reading one without a lock
+    cdef uint64_t device, inode
+    cdef patch_range watch          # what the handler of bus errors knows of it
+
+    def __cinit__(self):
+        self.renew()
+
+    cdef void renew(self) noexcept:
+        """Be another to the table of hot pages: its pages may be gone from memory."""
+        global next_serial
+        next_serial += 1
+        self.serial = next_serial
+
+    cdef void put_under_watch(self, int64_t offset, int fd, int prot, int flags,
+                              bint raises) noexcept nogil:
+        self.watch.start = self.base
+        self.watch.length = self.span
+        self.watch.lead = self.data - self.base
+        self.watch.offset = offset
+        self.watch.fd = fd
+        self.watch.prot = prot
+        self.watch.flags = flags
+        self.watch.raises = raises
+        self.watch.name = <void *> self.name
+        patch_watch(&self.watch)
+
+    cdef void place(self, char *base, size_t span, size_t lead) noexcept nogil:
+        """Own `span` bytes from `base`, where the file is mapped."""
+        self.base = base
+        self.span = self.zeros_from = span
+        self.data = base + lead
+
+    cdef bint lengthen_in_place(self, size_t span) noexcept nogil:
+        """Have `span` bytes of addresses without moving, where those behind are free."""
+        if mremap(self.base, self.span, span, 0) == MAP_FAILED:
+            return False
+        self.span = self.zeros_from = span
+        patch_resize(&self.watch, span)
+        return True
+
+    cdef int advise(self, int advice) noexcept nogil:
+        return code_of(madvise(self.base, self.span, advice))
+
+    cdef int advise_fork(self, int advice) noexcept nogil:
+        """Of what has the file behind it; zeros behind that the child may have, too."""
+        cdef int code = code_of(madvise(self.base, self.zeros_from, advice))
+        if code == 0:
+            self.watch.dontfork = advice == MADV_DONTFORK
+        return code
+
+    cdef void release_reserve(self) noexcept nogil:
+        """Give back what of the reserve no copy in flight can be in."""
+        cdef size_t kept = round_up(max(self.data - self.base + self.length_max, 1))
+        if kept < self.span:
+            self.give_back(kept)
+
+    cdef void zero_tail(self, int64_t length, int prot) noexcept nogil:
+        """Put zeros behind `length` bytes, where holders may look and no file is any more.
+
+        A failure leaves the tail to the file, where touching it is a bus error.
+        """
+        cdef size_t kept = round_up(self.data - self.base + length)
+        if self.has_uncounted_holders and kept < self.zeros_from:
+            patch_resize(&self.watch, kept)
+            if self.map_zeros(kept, self.zeros_from, prot) == MAP_FAILED:
+                # Read-only zeros take nothing from what may be committed.
+                self.map_zeros(kept, self.zeros_from, PROT_READ)
+            self.zeros_from = kept
+
+    cdef int zero_all(self, int prot) noexcept nogil:
+        if self.base == NULL:
+            return 0
+        patch_resize(&self.watch, 0)
+        return errno if self.map_zeros(0, self.span, prot) == MAP_FAILED else 0
+
+    cdef void *map_zeros(self, size_t start, size_t end, int prot) noexcept nogil:
+        return mmap(self.base + start, end - start, prot, MAP_PRIVATE | MAP_ANONYMOUS
+                    | MAP_FIXED | MAP_NORESERVE, -1, 0)
+
+    cdef int drop(self, int64_t first, int64_t last, int advice) except -1:
+        """Take page table entries away, from offset `first` to `last` of the region."""
+        cdef int64_t end = round_up(self.data - self.base + self.length_max)
+        last = min(last, min(end, <int64_t> self.zeros_from))
+        if self.base != NULL and last > first:
+            with nogil:
+                drop_page_tables(self.base + first, last - first, advice)
+            self.renew()
+        return 0
+
+    cdef int give_back(self, size_t span) noexcept nogil:
+        """Give back the end, from `span` bytes on; returns an errno value."""
+        patch_resize(&self.watch, span)
+        cdef int code = code_of(munmap(self.base + span, self.span - span))
+        if code:
+            patch_resize(&self.watch, self.span)
+        else:
+            self.span = self.zeros_from = span
+        return code
+
+    cdef int rename(self, object name) except -1:
+        self.former_names = self.name, self.former_names
+        self.name = name
+        self.watch.name = <void *> name
+        return 0
+
+    cdef void let_go_of_file(self) noexcept nogil:
+        """The descriptor is about to be closed."""
+        if self.base != NULL:
+            patch_let_go(&self.watch)
+
+    cdef void expose(self, int64_t length) noexcept nogil:
+        """The mapping has `length` bytes in it now, all of which views may touch."""
+        if length > self.length_max:
+            self.length_max = length
+            if self.watch.lead + length > self.length_max_watched:
+                self.length_max_watched = round_up(self.watch.lead + length)
+                patch_expose(&self.watch, self.length_max_watched)
+
+    def __dealloc__(self):
+        if self.base != NULL:
+            if self.watch.count:
+                remember_untold(self)
+            with nogil:
+                patch_forget(&self.watch)
+                munmap(self.base, self.span)
+
+    def __releasebuffer__(self, Py_buffer *info):
+        atomic_fetch_sub(&self.exports, 1)
+
+    def _locate(self, uintptr_t address):
+        """The file that an address in it is of, and where: for arrays that travel."""
+        cdef int64_t start = address - <uintptr_t> self.base
+        return (self.name, (self.device, self.inode), self.watch.offset + start,
+                self.watch.fd, self.watch.flags == MAP_PRIVATE)
+
+    def guard(self):
+        """As that of the mapping, for whoever has only an array."""
+        return new_guard(None, None, [self])
+
+
+cdef char *UNSIGNED_BYTES = b"B"
+
+
+cdef int export(Py_buffer *info, int flags, Region region, char *start,
+                Py_ssize_t length, bint readonly) except -1:
+    """Fill in `info` (PEP 3118) with the region as its owner, which has counted it."""
+    if readonly and flags & PyBUF_WRITABLE:
+        atomic_fetch_sub(&region.exports, 1)
+        raise BufferError("the mapping is read-only")
+    info.obj = region
+    info.buf = start
+    info.len = length
+    info.readonly = readonly
+    info.itemsize = 1
+    info.format = UNSIGNED_BYTES if flags & PyBUF_FORMAT else NULL
+    info.ndim = 1
+    info.shape = &info.len if flags & PyBUF_ND else NULL
+    info.strides = &info.itemsize if flags & PyBUF_STRIDES == PyBUF_STRIDES else NULL
+    info.suboffsets = NULL
+    info.internal = NULL
+    return 0
+
+
+@cython.final
+@cython.auto_pickle(False)
+cdef class View:
+    """Exports a part of a region without lending the mapping it belongs to.
+
+    It counts as an export itself: making a memoryview of it may run the collector, and
+    that a finaliser, which must not cut the file meanwhile.
+    """
+    cdef Region region
+    cdef char *start
+    cdef Py_ssize_t length
+    cdef bint readonly
+
+    def __getbuffer__(self, Py_buffer *info, int flags):
+        atomic_fetch_add(&self.region.exports, 1)
+        export(info, flags, self.region, self.start, self.length, self.readonly)
+
+    def __dealloc__(self):
+        if self.region is not None:
+            atomic_fetch_sub(&self.region.exports, 1)
