@@ -1,4 +1,4 @@
-"""``yammap`` and ``python -m yammap``: the command line, if what it needs is there."""
+"""``yammap`` and ``python -m yammap``: the command line, if its extras are installed."""
 
 import io
 import sys
@@ -10,7 +10,7 @@ _EXTRAS = {"click": "cli", "rich": "cli", "matplotlib": "bench", "pyarrow": "ben
 
 def main() -> None:
     """Run the command line; the entry point of the console script."""
-    # A name or a unit that the terminal's encoding has no letters for is shown escaped.
+    # Names and units that the terminal's encoding cannot express are printed escaped.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     try:

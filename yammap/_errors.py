@@ -1,4 +1,4 @@
-"""The exceptions that are yammap's own, and what they tell of. Imports nothing of ours."""
+"""The exceptions of yammap, and the faults they report. Imports nothing of ours."""
 
 from typing import NamedTuple
 
@@ -10,55 +10,56 @@ class Fault(NamedTuple):
 
     See Also
     --------
-    yammap.Mmap.faults : Where they come from.
+    yammap.Mmap.faults : The method that returns them.
     """
 
     offset: int
-    """Start of what has been replaced, in bytes from the start of the mapping."""
+    """Start of the pages that were replaced, in bytes from the start of the mapping."""
     length: int
-    """Bytes that have been replaced from there, whole pages as far as the mapping goes."""
+    """Bytes that were replaced from there: whole pages, up to the end of the mapping."""
     access: str
     """``"read"`` or ``"write"``."""
     errno: int
-    """``EFAULT`` past the end of the file, ``ENOSPC`` for want of room, ``EIO``, ..."""
+    """``EFAULT`` past the end of the file, ``ENOSPC`` on a full disk, ``EIO``, ..."""
 
 
 class NotContiguous(BufferError, TypeError):
-    """Data whose bytes lie in several pieces: a `BufferError`, as files and `mmap` raise.
+    """Data whose bytes lie in several pieces.
 
-    And a `TypeError`, as of everything else that is no buffer to copy from.
+    It is a `BufferError`, as files and `mmap` raise, and a `TypeError`, as for every other
+    object that is no buffer to copy from.
     """
 
 
 class BusError(OSError):
     """The kernel could not supply a mapped page, so the access failed.
 
-    Elsewhere this is the signal SIGBUS and the end of the process. ``errno`` tells the
+    Without yammap, the kernel sends SIGBUS, which ends the process. ``errno`` tells the
     cause: ``EFAULT`` when the file was cut short (the code a system call returns for
     the same access), ``ENOSPC`` when the disk is full, ``EIO`` when it is bad;
-    ``filename`` tells the file and ``strerror`` the whole story. The mapping keeps the size
-    it had; `Mmap.refresh` takes over that of the file.
+    ``filename`` names the file, and ``strerror`` explains the cause in words. The mapping
+    keeps its size; `Mmap.refresh` gives it the size of the file.
 
-    A copying method raises it at once, and has changed nothing else. Where a *view* was
-    touched, an array or memoryview, the page is replaced, and the exception is raised as
-    early as Python can: in the thread that touched it, by its next call or loop edge
+    A copying method raises it at once, and has changed nothing else. When a thread touches
+    such a page of a *view*, an array or memoryview, yammap replaces the page and raises the
+    exception as early as Python can: in that thread, by its next call or loop edge
     (``on_fault="raise"``), and by every later method of the mapping until `Mmap.heal`.
-    That call has been made when the exception comes, and may have used what the replaced
-    page gave: ``b = a + 1; out.write(b)`` can write zeros that were made up, and raise
-    then. It may also lie behind the ``try`` that was to catch the exception. Leaving
-    `Mmap.guard` is a place where it is certain to come, or to have come: compute in it, and
-    use the result behind it.
+    Python makes that call before it raises, so the call may use what the replaced page
+    held: ``b = a + 1; out.write(b)`` can write zeros that no file ever had, and raise
+    afterwards. The call may also come after the ``try`` that should catch the exception.
+    The exception is certain to have come when `Mmap.guard` is left: compute inside that
+    block, and use the result after it.
 
     Attributes
     ----------
     offset : int
-        Position in the mapping, in bytes, of the first byte that could not be had.
+        Position in the mapping, in bytes, of the first byte that failed.
     access : str
         ``"read"`` or ``"write"``.
     count : int
-        Bytes at the start of the range that were copied before it.
+        Bytes at the start of the range that were copied before the fault.
     record : int or None
-        Which record of a batch it was, of those that `Mmap.gather` and its like copy.
+        The number of the record, in a batch that `Mmap.gather` or a similar method copied.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Where the elements of an array lie in a file. Knows nothing of files but their bytes."""
+"""Where the elements of an array lie in a file. Knows only offsets of files."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ __all__ = ["Layout", "contiguous", "inside", "layout_in"]
 
 
 class Layout(NamedTuple):
-    """An array's elements, by their positions in bytes, as NumPy has them in memory."""
+    """Where the elements of an array lie, in bytes, as NumPy describes it for memory."""
 
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
     strides: tuple[int, ...]
-    offset: int  # of the element with all indices 0, which need not be the first
+    offset: int  # of the element with all indices 0; others may lie before it
 
     @property
     def size(self) -> int:
@@ -36,7 +36,7 @@ class Layout(NamedTuple):
 
     @property
     def extent(self) -> range:
-        """The bytes from the element that lies first to the end of the last."""
+        """The bytes from the first element in the file to the end of the last one."""
         if self.size == 0:
             return range(self.offset, self.offset)
         reach = [(n - 1) * step for n, step in zip(self.shape, self.strides, strict=True)]
@@ -46,7 +46,7 @@ class Layout(NamedTuple):
 
     @property
     def row(self) -> Layout:
-        """That of ``array[0]``."""
+        """The layout of ``array[0]``."""
         return self._replace(shape=self.shape[1:], strides=self.strides[1:])
 
     @property
@@ -58,8 +58,8 @@ class Layout(NamedTuple):
     def over(self, buffer: memoryview, start: int) -> NDArray[Any]:
         """Return the array over `buffer`, which begins at byte `start`, without a copy.
 
-        ``np.ndarray(buffer=)`` of the memoryview itself would drop its export, and keep
-        an object by which nobody can count it.
+        ``np.ndarray(buffer=)`` with the memoryview itself would drop the export, so that
+        the region could no longer count it.
         """
         data = np.asarray(buffer)
         return np.ndarray(self.shape, self.dtype, data, self.offset - start, self.strides)
@@ -68,7 +68,7 @@ class Layout(NamedTuple):
 def contiguous(
     dtype: np.dtype[Any], shape: tuple[int, ...], offset: int, order: Literal["C", "F"]
 ) -> Layout:
-    """Return the layout of elements one after the other.
+    """Return the layout of elements that follow one another.
 
     The dimensions of a subarray dtype become the array's last ones, as in NumPy.
     """
@@ -100,7 +100,7 @@ def layout_in(
         raise ValueError(f"order must be 'C' or 'F', not {order!r}")
     if strides is not None and order != "C":
         raise ValueError("strides say where the elements lie: leave out order='F'")
-    offset = operator.index(offset)  # of a NumPy integer, sums would overflow
+    offset = operator.index(offset)  # sums of NumPy integers would overflow
     if not 0 <= offset <= size:
         raise ValueError(
             f"offset must be from 0 to {size}, where the bytes end, not {offset}"

@@ -1,4 +1,4 @@
-"""What a handle leaves to arrays: operators, comparisons, and methods of ndarrays."""
+"""What a handle leaves to arrays: operators, comparisons, and ndarray methods."""
 
 from __future__ import annotations
 
@@ -41,15 +41,15 @@ _WRITTEN = {
 
 
 class Elementwise:
-    """A handle computes nothing itself, and says how it is to be had.
+    """Operators that compute nothing, and say what to write instead.
 
-    Python would compare identities else, and `h[h != 3]` would be all of it. What is meant
-    may take any amount of memory, so that the caller should write it.
+    Without them, Python would compare identities, and `h[h != 3]` would be the whole array.
+    The result may need any amount of memory, so the caller should ask for it explicitly.
     """
 
     __slots__ = ()
 
-    __hash__ = None  # type: ignore[assignment]  # as of arrays, whose == is not one bool
+    __hash__ = None  # type: ignore[assignment]  # like arrays, whose == gives no single bool
 
     def __getitem__(self, key: Any) -> Any:
         raise NotImplementedError
@@ -60,10 +60,10 @@ class Elementwise:
     def __bool__(self) -> bool:
         return bool(self[...])
 
-    if not TYPE_CHECKING:  # where every name would be known then
+    if not TYPE_CHECKING:  # else type checkers would accept every name
 
         def __getattr__(self, name: str) -> NoReturn:
-            """Only what is not found comes here; functions of NumPy ask and go on."""
+            """Refuse an unknown name; functions of NumPy ask for some and go on."""
             hint = ""
             if not name.startswith("_") and hasattr(np.ndarray, name):
                 hint = f": the array has it, as handle[...].{name}"

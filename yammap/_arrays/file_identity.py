@@ -1,4 +1,4 @@
-"""Which file an array is in: by a path that other processes can follow, and known again."""
+"""Which file an array is in: by a path for other processes, and an identity to check."""
 
 from __future__ import annotations
 
@@ -25,15 +25,16 @@ if TYPE_CHECKING:
 __all__ = ["Place", "Source", "file_of", "guard", "locate", "reach", "source_at"]
 
 
-# What is mapped here for arrays: thousands of parts of one file need one descriptor. Two
-# threads that come first together make two, which are coherent.
+# The mappings of this process for arrays: thousands of parts of a file share a descriptor.
+# Two threads that open a file at the same time make two mappings, which are coherent.
 _open: WeakValueDictionary[tuple[Any, ...], Mmap] = WeakValueDictionary()
 
 
 class Source(NamedTuple):
-    """A file, as it was found.
+    """A file, as it was when the array was made.
 
-    What could not be learnt is 0, as are the last two in pickles of earlier versions.
+    A value that the system does not tell is 0. So are the last two in pickles of earlier
+    versions.
     """
 
     path: str | bytes
@@ -43,14 +44,14 @@ class Source(NamedTuple):
     filesystem: int = 0
 
     def open(self, mode: str) -> Mmap:
-        """Return the mapping of this process; map the file if it has none.
+        """Return this process's mapping of the file; map the file if there is none.
 
         Raises
         ------
         OSError
-            ``ESTALE`` when another file has its path, or it is shorter than it was.
+            ``ESTALE`` when another file has the path, or the file is shorter than before.
         """
-        if mode == "c":  # whose changes are not to be shared
+        if mode == "c":  # whose changes no other array may see
             return self.checked(open_path(self.path, mode))
         key = (*self._replace(size=0), mode)
         m = _open.get(key)
@@ -62,7 +63,7 @@ class Source(NamedTuple):
         return m
 
     def checked(self, m: Mmap) -> Mmap:
-        """Return the mapping if it still is of this file; errors are those of `open`."""
+        """Return the mapping if it is of this file still, else raise as `open` does."""
         found = _source_of(m, self.path)
         if found.inode != self.inode:
             change = f"another file has its path, inode {found.inode} and not {self.inode}"
@@ -83,9 +84,9 @@ class Source(NamedTuple):
         )
 
     def times(self) -> tuple[int, int] | None:
-        """Return when its content and its inode changed, in ns; None where it is not.
+        """Return when content and inode changed, in ns, or None if there is no such file.
 
-        The first alone could be set back, as those do who copy a file with its times.
+        The first time alone is not enough: copying a file with its times sets it back.
         """
         try:
             status = os.stat(self.path)
@@ -99,10 +100,10 @@ def _differ(one: int, other: int) -> bool:
 
 
 def source_at(path: Path) -> Source:
-    """Look at the file.
+    """Return the identity of the file at a path.
 
-    It is mapped for that: one that runs ahead of its data (`Mmap`, `ahead`) ends where its
-    data does, and what cannot be mapped is refused now.
+    This maps the file, to find the end of the data in a file that runs ahead of it (`Mmap`,
+    `ahead`), and to refuse a file that cannot be mapped now and not later.
     """
     name = absolute(os.fspath(path))
     with open_path(name) as m:
@@ -116,15 +117,15 @@ def _source_of(m: Mmap, path: str | bytes) -> Source:
 
 
 def file_of(m: Mmap) -> tuple[int, int]:
-    """Return device and inode, which no other file has while this one is mapped."""
+    """Return device and inode, which no other file has while this mapping lives."""
     status = os.fstat(Mapping.fileno(m))
     return status.st_dev, status.st_ino
 
 
 class Place(NamedTuple):
-    """Where the memory of a mapping comes from."""
+    """Where an address in a mapping leads to."""
 
-    name: Any  # what the file was opened by
+    name: Any  # the path or descriptor that the file was opened by
     file: tuple[int, int]  # device and inode
     offset: int  # in the file, in bytes
     fd: int  # -1 when it is closed
@@ -132,12 +133,12 @@ class Place(NamedTuple):
 
 
 def locate(array: NDArray[Any]) -> Place:
-    """Return where the first element of an array over a mapping is.
+    """Return where the first element of an array lies in its file.
 
     Raises
     ------
     ValueError
-        When the memory is not that of a mapping.
+        When the array is not in a mapping.
     """
     return Place(*_owner(array)._locate(array.__array_interface__["data"][0]))
 
@@ -145,8 +146,8 @@ def locate(array: NDArray[Any]) -> Place:
 def guard(array: NDArray[Any]) -> AbstractContextManager[object]:
     """Return a context that raises on leaving if an array's memory had a bus error.
 
-    As `Mmap.guard` for arrays of which there is no mapping at hand: those of `open_array`
-    and `open_npz`, and large pieces of a `MappedArray`.
+    It does what `Mmap.guard` does, for arrays without a mapping at hand: those of
+    `open_array` and `open_npz`, and large pieces of a `MappedArray`.
 
     Parameters
     ----------
@@ -156,16 +157,16 @@ def guard(array: NDArray[Any]) -> AbstractContextManager[object]:
     Returns
     -------
     context manager
-        Entering it and leaving it raise `BusError` if a page of the memory that `array` is
-        a part of could not be had. Leaving it by an exception lets that one pass.
+        Entering and leaving it raise `BusError` if the kernel could not supply a page of
+        the memory that `array` is a part of. An exception of the block passes through.
 
     Raises
     ------
     TypeError
         When `array` is no ndarray.
     ValueError
-        When its memory is not that of a mapping, or of one that is closed and was lent as
-        a buffer by itself.
+        When the array is not in a mapping, or is in a closed one that was itself passed to
+        NumPy as a buffer.
 
     Examples
     --------
@@ -185,7 +186,7 @@ def guard(array: NDArray[Any]) -> AbstractContextManager[object]:
 def _owner(array: NDArray[Any]) -> Region | Mapping:
     owner: Any = array
     while not isinstance(owner, Region | Mapping):
-        # Not of arrays only: those of np.lib.stride_tricks have a base of another type.
+        # Other types than arrays: np.lib.stride_tricks gives its arrays a base of its own.
         owner = owner.obj if isinstance(owner, memoryview) else getattr(owner, "base", None)
         if owner is None:
             raise ValueError(
@@ -198,12 +199,13 @@ def _owner(array: NDArray[Any]) -> Region | Mapping:
 def reach(place: Place, mode: str) -> tuple[Source, Mmap | None]:
     """Return the file by its path if that still leads there, else by a descriptor.
 
-    Such a path, in /proc, leads there as long as the mapping is open which comes with it.
+    The path of a descriptor is in /proc, and leads to the file as long as the mapping that
+    this returns is open.
 
     Raises
     ------
     ValueError
-        When there is neither.
+        When neither leads to the file.
     """
     if isinstance(place.name, str | bytes):
         name = absolute(place.name)
@@ -212,7 +214,7 @@ def reach(place: Place, mode: str) -> tuple[Source, Mmap | None]:
                 return _source_of(m, name), None
     if place.fd != -1:
         m = open_path(place.fd, mode)
-        if file_of(m) == place.file:  # else another thread closed it just now
+        if file_of(m) == place.file:  # else another thread has just closed it
             return _source_of(m, f"/proc/{os.getpid()}/fd/{Mapping.fileno(m)}"), m
     raise ValueError(
         f"no path leads to {place.name!r} any more, and its mapping is closed: keep it open"

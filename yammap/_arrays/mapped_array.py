@@ -35,74 +35,73 @@ __all__ = ["MappedArray"]
 
 _MODES = ("r", "r+", "c")
 
-# Of so many bytes, a mapping of their own takes no longer than a copy.
+# For this many bytes, a mapping of their own takes no longer than a copy.
 _LARGE = 1 << 20
 
 
 class MappedArray(Elementwise):
-    """An array in a file: what it is, and where, and its elements by index.
+    """An array in a file: its layout, its place, and its elements by index.
 
-    It never changes, and travels: a pickle has the path and no data, and the file is
-    mapped where and when elements are first asked for, if it still is the file that the
-    array was made of. Threads may share it.
+    It never changes, and it travels: a pickle has the path and no data. The first access to
+    elements maps the file, in whatever process that is, after checking that the file is
+    still the one that the array was made from. Threads may share it.
 
     Parameters
     ----------
     path : path-like or Mmap
-        Of the file; or a mapping, that of `yammap.anonymous` perhaps. A mapping whose name
-        does not lead to its file travels as a path in /proc, which other processes of
-        this user on this machine can follow as long as the array lives here.
+        Path of the file; or a mapping, such as one of `yammap.anonymous`. A mapping whose
+        name does not lead to its file travels as a path in /proc, which other processes of
+        this user on this machine can follow while the array is alive here.
     dtype : dtype_like, optional
         Element type; structured types are fine, object types are not. By default
-        numpy.uint8, or, where the file begins as one in NumPy's format, what its header
-        says.
+        numpy.uint8, or the type in the header of a file in NumPy's format.
     shape : int or tuple of int, optional
-        Elements a dimension; one may be -1, to be inferred from the size of the file or
-        mapping. By default one dimension of all elements up to its end.
+        Elements for each dimension. One may be -1, and is inferred from the size of the
+        file or mapping. By default there is one dimension, with all elements up to the end.
     offset : int, default 0
         Position of the element with all indices 0, in bytes, in the file or mapping.
     mode : {"r", "r+", "c"}, default "r"
-        Read; read and write; or copy on write: changes stay with this very object.
+        Read; read and write; or copy on write, where only this object sees the changes.
     strides : tuple of int, optional
-        Bytes from one element to the next in each dimension, where they do not follow one
-        another. `shape` must be given then, in full.
+        Bytes from one element to the next in each dimension, where elements do not follow
+        one another. They need a full `shape`.
     order : {"C", "F"}, default "C"
         Row-major or column-major.
 
     Raises
     ------
     OSError
-        When the file cannot be mapped. Later, at the first access and those to 1 MiB or
-        more: ``ESTALE`` when another file has its path by then, or it has become shorter.
+        When the file cannot be mapped. Later, at the first access and at each access to
+        1 MiB or more: ``ESTALE`` when another file has the path, or the file is shorter.
     TypeError
         When `dtype` holds Python objects.
     ValueError
-        When the array does not fit into the file or mapping, or the mode is unknown. Of a
-        ``.npy`` file: when its header says something else. (Of its bytes as they are
-        ``MappedArray.of(yammap.open(path).array(dtype))`` is one.) Of an archive, as a
-        ``.npz`` is: when `offset` is 0.
+        When the array does not fit into the file or mapping, or the mode is unknown. For a
+        ``.npy`` file, when its header says something else; for its bytes as they are, write
+        ``MappedArray.of(yammap.open(path).array(dtype))``. For an archive, as a ``.npz``
+        is, when `offset` is 0.
 
     Notes
     -----
-    ``array[key]`` is an ndarray, or a scalar, as of any array: a view where NumPy gives
-    one, which stays valid whatever happens to this object. One that reaches over 1 MiB or
-    more is in a mapping of its own, except in mode ``"c"`` and of a file that has no path:
-    its pages, which count as memory of this process, go when it does. (So do those of
-    assignments of as much.)
+    ``array[key]`` is an ndarray or a scalar, as for any array: a view where NumPy gives
+    one, which stays valid whatever happens to this object. A view that spans 1 MiB or more
+    has a mapping of its own, except in mode ``"c"`` and for a file that has no path. Its
+    pages, which count as memory of this process, go when the view goes. (Those that a large
+    assignment touches go when it ends.)
 
-    A bus error in such a piece is raised in the thread that touched it, but not by
-    `mapping`, which is another. And two of them are at different addresses, by which NumPy
-    cannot see whether they overlap: ``array[1:] = array[:-1]`` is fine, `numpy.copyto` from
-    one to the other is not.
+    A bus error in such a view is raised in the thread that touched it, but not by
+    `mapping`, which is another mapping. And two such views have different addresses, so
+    NumPy cannot see whether they overlap: ``array[1:] = array[:-1]`` is fine,
+    `numpy.copyto` from one view to the other is not.
 
-    Files are known again by their inode, by the time at which they were made, where the
-    filesystem tells it, and in memory by the filesystem; never by what writing changes. A
-    pickle, and the name that Dask gives, are others once the file was changed (``os.stat``,
-    ``st_mtime_ns`` and ``st_ctime_ns``), so that caches keep no stale results. They do not
-    show what was stored through a mapping since its pages have waited to be written to the
-    disk, or at all on tmpfs.
+    The identity of a file is its inode, the time at which it was made, where the filesystem
+    tells that, and the filesystem, for files in memory; writing changes none of these. But
+    a pickle, and the name that Dask gives the array, change when the file does
+    (``os.stat``, ``st_mtime_ns`` and ``st_ctime_ns``), so that caches keep no stale
+    results. They do not change for bytes stored through a mapping while its pages wait to
+    be written to the disk, and never do so on a tmpfs.
 
-    It compares and computes nothing: ``array[...] == x``, ``array[...].sum()``.
+    It compares and computes nothing: write ``array[...] == x``, ``array[...].sum()``.
 
     Examples
     --------
@@ -153,13 +152,13 @@ class MappedArray(Elementwise):
 
     @classmethod
     def of(cls, array: NDArray[Any], mode: str | None = None) -> Self:
-        """Return an array that travels, of an ndarray over a mapping.
+        """Return a `MappedArray` for an ndarray over a mapping.
 
         Parameters
         ----------
         array : numpy.ndarray
-            Any view of the memory of a mapping: slices of slices, with steps, transposed,
-            reshaped. The mapping may be closed.
+            Any view of a mapping: slices of slices, with steps, transposed, reshaped. The
+            mapping may be closed.
         mode : {"r", "r+", "c"}, optional
             By default ``"r+"`` when `array` is writeable, else ``"r"``.
 
@@ -175,9 +174,9 @@ class MappedArray(Elementwise):
         TypeError
             When `array` is no ndarray.
         ValueError
-            When its memory is not that of a mapping; it is copy on write, whose changes
-            cannot travel, and `mode` does not say that the file's bytes will do; or no path
-            leads to the file and its mapping is closed.
+            When the array is not in a mapping; when the mapping is copy on write, whose
+            changes cannot travel, and no `mode` is given; or when no path leads to the file
+            and the mapping is closed.
 
         Examples
         --------
@@ -222,7 +221,7 @@ class MappedArray(Elementwise):
         self._source, self._layout, self._mode = source, layout, mode
         self._opened = {} if m is None else {"mapping": m}
 
-    # -- What it is
+    # -- Attributes
 
     @property
     def path(self) -> str | bytes:
@@ -241,12 +240,12 @@ class MappedArray(Elementwise):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The elements a dimension: tuple of int."""
+        """The number of elements in each dimension: tuple of int."""
         return self._layout.shape
 
     @property
     def strides(self) -> tuple[int, ...]:
-        """Bytes from one element to the next, a dimension: tuple of int."""
+        """Bytes from one element to the next, in each dimension: tuple of int."""
         return self._layout.strides
 
     @property
@@ -266,14 +265,14 @@ class MappedArray(Elementwise):
 
     @property
     def nbytes(self) -> int:
-        """int: bytes of all elements."""
+        """int: the number of bytes of all elements."""
         return self._layout.nbytes
 
     @property
     def mapping(self) -> Mmap:
-        """Mmap: the mapped file, opened if need be; all arrays of this process share it."""
+        """Mmap: the mapped file, opened on first use; arrays of this process share it."""
         if not self._opened:
-            # Atomic, as a lock would be; but a forked child would have to renew a lock.
+            # setdefault() is atomic. A lock would have to be renewed in a forked child.
             self._opened.setdefault("mapping", self._source.open(self._mode))
         return self._opened["mapping"]
 
@@ -296,13 +295,14 @@ class MappedArray(Elementwise):
         Parameters
         ----------
         nbytes : int, default 128 MiB
-            Most bytes of a chunk. One that has to have more is one element.
+            The most bytes in a chunk, unless one element has more.
 
         Returns
         -------
         tuple of int
-            Elements a dimension: whole rows of a row-major array, whole columns of a
-            column-major one, as many as fit. For ``dask.array.from_array(array, chunks)``.
+            Elements for each dimension: as many whole rows of a row-major array, or whole
+            columns of a column-major one, as fit. Pass it to
+            ``dask.array.from_array(array, chunks)``.
 
         Raises
         ------
@@ -330,17 +330,17 @@ class MappedArray(Elementwise):
     # -- How it travels
 
     def __getstate__(self) -> tuple[Any, ...]:
-        """The last item is for caches, which know a handle by its pickle."""
+        """Return the state; its last item gives a changed file a new pickle, for caches."""
         file, more = self._source[:3], self._source[3:]
         return *file, *self._layout, self._mode, *more, self._source.times()
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
-        """Pickles of earlier versions end with the mode."""
+        """Take a state; in pickles of earlier versions, it ends with the mode."""
         source = Source(*state[:3], *state[8:10])
         self._set(source, Layout(*state[3:7]), state[7], None)
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:
-        """By the file's name and state, so that Dask need not read it."""
+        """Return the file's name and state: Dask need not read the elements."""
         return type(self).__name__, *(
             repr(item) if isinstance(item, np.dtype) else item
             for item in self.__getstate__()
@@ -387,7 +387,7 @@ class MappedArray(Elementwise):
             self._give_back()
 
     def _comparable(self, value: Any) -> Any:
-        """Return an array of this file at addresses by which NumPy sees what overlaps."""
+        """Return the value at addresses by which NumPy sees whether it overlaps with us."""
         if isinstance(value, memoryview) or hasattr(value, "__array__"):
             value = np.asarray(value)
         if isinstance(value, np.ndarray) and (place := self._place_here(value)):
@@ -395,12 +395,12 @@ class MappedArray(Elementwise):
         return value
 
     def _place_here(self, array: NDArray[Any]) -> Place | None:
-        """Return where an array's memory is in this file, opened by whatever name.
+        """Return where an array lies in this file, by whatever name it was opened.
 
-        Changes of mode ``"c"`` are in no file.
+        Changes in mode ``"c"`` are in no file.
         """
         if self._mode != "c" and array.base is not None:
-            with contextlib.suppress(ValueError):  # it is not of any mapping
+            with contextlib.suppress(ValueError):  # it is in no mapping
                 place = locate(array)
                 if place.file == file_of(self.mapping) and not place.private:
                     return place
@@ -408,9 +408,9 @@ class MappedArray(Elementwise):
 
     @property
     def _is_large(self) -> bool:
-        """Whether pieces may be in mappings of their own.
+        """Whether pieces may have mappings of their own.
 
-        Changes in mode ``"c"`` are in the one mapping only; and so is the descriptor that a
+        Only the one mapping has the changes of mode ``"c"``, and the descriptor that a
         piece of a file without a path needs to travel.
         """
         if self._mode == "c" or isinstance(self.mapping.name, int):
@@ -424,7 +424,7 @@ class MappedArray(Elementwise):
             return layout.over(m.view(), start)
 
     def _give_back(self) -> None:
-        """Take the pages that were just used from the process, but not from the cache."""
+        """Drop the pages just used from the process, but not from the page cache."""
         extent = self._layout.extent
         with contextlib.suppress(OSError):  # they may be locked
             self.mapping.madvise(Advice.DONTNEED, extent.start, len(extent))
@@ -432,19 +432,19 @@ class MappedArray(Elementwise):
     def take(
         self, indices: ArrayLike, out: NDArray[Any] | None = None, *, threads: int = 1
     ) -> NDArray[Any]:
-        """Return rows, as ``np.take(array, indices, axis=0)``, without the GIL.
+        """Return rows, as ``np.take(array, indices, axis=0)`` does, without the GIL.
 
         Rows that are not in memory come from the disk many at a time. (Where the bytes of a
-        row do not follow one another, it is `numpy.take` that copies them.)
+        row do not follow one another, `numpy.take` copies them.)
 
         Parameters
         ----------
         indices : array_like of int
-            Which rows, in any order and number; negative ones count from the end.
+            Indices of the rows, in any order and number; negative ones count from the end.
         out : numpy.ndarray, optional
-            Where to put them: C-contiguous, of the result's shape and dtype.
+            Array for the rows: C-contiguous, of the result's shape and dtype.
         threads : int, default 1
-            So many copy a part each.
+            Number of threads; each copies a part of the rows.
 
         Returns
         -------
@@ -456,7 +456,7 @@ class MappedArray(Elementwise):
         BusError
             When the file was cut short, or cannot be read.
         IndexError
-            When there is no such row, before anything is copied.
+            When a row does not exist, before anything is copied.
         TypeError
             When `indices` are no integers, the array has no dimensions, or `out` is
             read-only or not C-contiguous.
@@ -484,7 +484,9 @@ class MappedArray(Elementwise):
             )
         rows = integers(index.reshape(-1), "indices", IndexError)
         if out is not None and (np.may_share_memory(out, rows) or self._place_here(out)):
-            out[...] = self.take(index, threads=threads)  # rows not to be overwritten first
+            out[...] = self.take(
+                index, threads=threads
+            )  # else rows could be overwritten before they are read
             return out
         if self.size and self._layout.row.is_contiguous:
             layout = {"rows": len(self), "offset": self.offset, "step": self.strides[0]}
@@ -497,17 +499,17 @@ class MappedArray(Elementwise):
     def stream(
         self, rows: int, *, prefetch: int = PREFETCH, drop_behind: bool = True
     ) -> Iterator[NDArray[Any]]:
-        """Go through all rows, some at a time, without copies and in little memory.
+        """Go through all rows in chunks, without copies and in little memory.
 
         Parameters
         ----------
         rows : int
-            Of each chunk; the last one may have fewer.
+            Number of rows in each chunk; the last one may have fewer.
         prefetch : int, default 16 MiB
             Bytes that are read from the disk before the caller asks for them, where the
             kernel does not read as far ahead by itself.
         drop_behind : bool, default True
-            Give the memory behind back.
+            Give back the memory behind.
 
         Returns
         -------
@@ -517,7 +519,7 @@ class MappedArray(Elementwise):
         Raises
         ------
         BusError
-            When the file was cut short, or cannot be read: by the chunk that has none.
+            When the file was cut short or cannot be read, at the chunk that is affected.
         TypeError
             When the array has no dimensions.
         ValueError
@@ -535,7 +537,7 @@ class MappedArray(Elementwise):
             raise ValueError(f"rows must be positive, not {rows}")
         starts = range(0, len(self), rows)
         extent, row, step = self._layout.extent, self._layout.row, self.strides[0]
-        if not 0 < len(row.extent) <= step:  # rows that lie among each other, or backwards
+        if not 0 < len(row.extent) <= step:  # rows that overlap, interleave or go backwards
             return (self[i : i + rows] for i in starts)
         views = self.mapping.stream(
             rows * step,
@@ -551,7 +553,7 @@ class MappedArray(Elementwise):
         )
 
     def flush(self) -> None:
-        """Write changed elements to the disk, as `Mmap.sync`.
+        """Write changed elements to the disk, as `Mmap.sync` does.
 
         Raises
         ------
@@ -572,18 +574,18 @@ class MappedArray(Elementwise):
         """
         extent = self._layout.extent
         m = self.mapping
-        start = 0 if _begins_as_npy(m) else extent.start  # its header may have changed
+        start = 0 if _begins_as_npy(m) else extent.start  # the header may have changed
         m.sync(start, extent.stop - start)
 
     def append(self, rows: ArrayLike) -> Self:
-        """Write rows behind the last one, and return the longer array.
+        """Write rows after the last one, and return the longer array.
 
-        This one, and all views, stay as they are.
+        This array, and all views, stay as they are.
 
         Parameters
         ----------
         rows : array_like, shape ``(n, *shape[1:])``
-            Converted to the dtype as an assignment does.
+            The rows, converted to the dtype as in an assignment.
 
         Returns
         -------
@@ -595,20 +597,20 @@ class MappedArray(Elementwise):
         io.UnsupportedOperation
             When the mode is not ``"r+"``.
         OSError
-            When the disk is full or bad. The array is as it was.
+            When the disk is full or bad. The array stays as it was.
         TypeError
             When the array has no dimensions.
         ValueError
-            When `rows` do not fit its shape; it is not all that the file has from `offset`
-            on, since it is a part of an array, or others have appended; or the header of a
-            ``.npy`` file has no room for the new shape.
+            When `rows` do not fit the shape; when the array is not all of the file from
+            `offset` on, because it is a part of an array or another process has appended;
+            or when the header of a ``.npy`` file has no room for the new shape.
 
         Notes
         -----
-        The header of a ``.npy`` file is written in place, and after the rows: a process
-        that is killed in between leaves the array as it was. Only what `flush` has
-        acknowledged outlives a power cut. Processes that append to one file must take
-        turns: make the array and append to it under `Mmap.file_lock`.
+        The header of a ``.npy`` file is written in place, after the rows: a process that is
+        killed in between leaves the array as it was. Only rows that a `flush` has
+        acknowledged survive a power cut. Processes that append to one file must take turns:
+        make the array and append to it under `Mmap.file_lock`.
 
         Examples
         --------
@@ -634,15 +636,15 @@ class MappedArray(Elementwise):
             text = header.of_shape(shape) if header else b""
             m.write_at(new, self._layout.extent.stop)
             if header:
-                # One system call within a page: nobody is killed halfway, as in a copy.
+                # One system call within a page: unlike a copy, a kill cannot cut it in two.
                 os.pwrite(Mapping.fileno(m), text, header.text.start)
             source = self._source._replace(size=m.size())
-        # Of one row, or none, any strides would do; of more rows they do not.
+        # One row, or none, may have any strides; more rows may not.
         layout = contiguous(self.dtype, shape, self.offset, "C")
         return self._made(source, layout, "r+", m)
 
     def _require_whole(self, m: Mmap) -> Header | None:
-        """Raise unless the file has this array only; return its header if it has one."""
+        """Raise unless the file has only this array; return its header if it has one."""
         end, size = self._layout.extent.stop, m.refresh()
         if not _begins_as_npy(m):
             if end != size or not self._layout.is_contiguous:
@@ -654,7 +656,7 @@ class MappedArray(Elementwise):
             self._refuse_part(
                 f"the header says shape {header.layout.shape}, order {header.order!r}"
             )
-        # Other bytes there are rows of an append that was killed before it wrote a header.
+        # Other bytes are the rows of an append that was killed before it wrote the header.
         if m.pread(len(MAGIC), end) == MAGIC:
             self._refuse_part(f"another array begins where it ends, at {end}")
         return header
@@ -692,7 +694,7 @@ def _layout(
 ) -> Layout:
     try:
         with open(path, "rb", buffering=0) as file:
-            # One page for these bytes, and not as many as the kernel would read ahead.
+            # Read one page for these bytes, and not as many as the kernel would read ahead.
             with contextlib.suppress(OSError):  # a sandbox may refuse it
                 os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
             if is_npy(file.read(len(MAGIC)), path, window.start + offset):

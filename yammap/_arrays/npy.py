@@ -36,12 +36,12 @@ MAGIC: bytes = npy.MAGIC_PREFIX
 _ARCHIVES = b"PK\3\4", b"PK\5\6"  # the second is an empty one (APPNOTE.TXT, 4.3.16)
 _RAW = "for the bytes as they are, write yammap.open(path).array(dtype, shape, offset)"
 
-# Of a header, for NumPy to take it from anybody.
+# The longest header that NumPy takes from an untrusted file.
 _MOST_LETTERS = 10_000
 
 
 class Readable(Protocol):
-    """What is needed of a file: an `Mmap` has it, and Python's own."""
+    """A file to read a header from: an `Mmap` is one, and so are Python's own files."""
 
     def read(self, size: int = -1, /) -> bytes: ...
 
@@ -49,17 +49,17 @@ class Readable(Protocol):
 
 
 class Header(NamedTuple):
-    """What a header says, and where it is."""
+    """What a header says, and where it lies."""
 
     layout: Layout
     order: Literal["C", "F"]
-    text: range  # the bytes of the file that are its text
+    text: range  # where its text lies in the file, in bytes
     encoding: Literal["latin1", "utf8"]
 
     def layout_of(self, dtype: np.dtype[Any]) -> Layout:
-        """Return the layout, with that dtype where the header says no more than its size.
+        """Return the layout, with `dtype` where the header gives only the item size.
 
-        So it is with types that NumPy does not know, as bfloat16.
+        Headers do so for types that NumPy does not know, such as bfloat16.
         """
         said = self.layout.dtype
         is_named = said.kind != "V" or said.names is not None
@@ -68,12 +68,12 @@ class Header(NamedTuple):
         return self.layout._replace(dtype=dtype)
 
     def of_shape(self, shape: tuple[int, ...]) -> bytes:
-        """Return the text for another shape, of the same length: to be put in its place.
+        """Return a text of the same length for another shape, to replace the old text.
 
         Raises
         ------
         ValueError
-            When it does not fit. NumPy leaves room for 21 digits of the dimension that
+            When the text is too long. NumPy leaves room for 21 digits of the dimension that
             grows.
         """
         described = {
@@ -91,20 +91,20 @@ class Header(NamedTuple):
 
 
 def has_npy_name(path: Any) -> bool:
-    """Tell whether a path (no descriptor) ends in ``.npy``, so that a new file is one."""
+    """Tell whether a path (no descriptor) ends in ``.npy``, so a new file gets a header."""
     return not isinstance(path, int) and os.fsencode(path).endswith(b".npy")
 
 
 def is_npy(start: bytes, path: Any, offset: int) -> bool:
-    """Tell by its first bytes whether a file has a header that says what its array is.
+    """Tell by the first bytes of a file whether it has a header.
 
-    A name tells less: NumPy writes to any, and a descriptor has none.
+    A name tells less: NumPy writes to files of any name, and a descriptor has no name.
 
     Raises
     ------
     ValueError
-        When there is a header and `offset` is not 0, there is none and the name promises
-        one, or it is an archive and no `offset` says what of it is wanted.
+        When there is a header and `offset` is not 0, when there is none and the name ends
+        in ``.npy``, or when the file is an archive and `offset` is 0.
     """
     if start.startswith(MAGIC):
         if offset:
@@ -142,9 +142,9 @@ def read_header(file: Readable) -> Header:
 
 
 def _read_array_header_3_0(file: Any) -> _Said:
-    """Read it as one of version 2.0, which differs in its encoding only.
+    """Read it as version 2.0, which differs in its encoding only.
 
-    NumPy has no public function for this version; escapes say the same in both.
+    NumPy has no public function for version 3.0, and escapes mean the same in both.
     """
     length = int.from_bytes(file.read(4), "little")
     text = file.read(length).decode("utf8")
@@ -166,8 +166,8 @@ def header_of_new(
 ) -> tuple[bytes, Layout]:
     """Return the first bytes of a new file, and where its elements go.
 
-    NumPy writes an array of these rows that has none of them, and so chooses the version;
-    the shape takes its place then.
+    NumPy writes an array of these rows with no row, and so chooses the version. Then this
+    replaces the shape in the header.
     """
     wanted = contiguous(dtype, shape, 0, order)
     file = io.BytesIO()
@@ -185,15 +185,15 @@ def layout_of_npy(
     shape: Shape | None = None,
     order: Literal["C", "F"] = "C",
 ) -> Layout:
-    """Return where the elements are of the array that begins at the file's position.
+    """Return where the elements lie of the array that begins at the file's position.
 
     Raises
     ------
     TypeError
-        When it holds Python objects.
+        When the array holds Python objects.
     ValueError
-        When there is none, or it is not all there before byte `end`; or the caller says
-        something else of it than its header. Order ``"C"`` says nothing, being the default.
+        When there is no array, it goes beyond byte `end`, or its header contradicts an
+        argument. Order ``"C"`` contradicts nothing, since it is the default.
     """
     header = read_header(file)
     kind = np.dtype(header.layout.dtype if dtype is None else dtype)
@@ -208,5 +208,5 @@ def layout_of_npy(
             f"{header.order!r}, not {given}, {kind.base} and {order!r}: leave these out; "
             f"{_RAW}"
         )
-    shape_of(None, found.dtype, found.shape)  # for the types that it refuses
+    shape_of(None, found.dtype, found.shape)  # raises for types that cannot be mapped
     return inside(found, end)

@@ -1,4 +1,4 @@
-"""Arrays by path, in one call: of raw, .npy and .npz files."""
+"""Arrays by path, in one call, from raw, .npy and .npz files."""
 
 from __future__ import annotations
 
@@ -44,33 +44,32 @@ def open_array(
 ) -> NDArray[Any]:
     """Map a file and return it as a plain ndarray, in one call.
 
-    A file that begins as one in NumPy's format, whatever its name, has a header which says
-    what the array is. A new file gets one if its path ends in ``.npy``. For the bytes of
-    such a file as they are: ``yammap.open(path).array(dtype, shape, offset)``.
+    A file in NumPy's format, whatever its name, has a header that describes the array. A
+    new file gets one if its path ends in ``.npy``. For the bytes of such a file as they
+    are, write ``yammap.open(path).array(dtype, shape, offset)``.
 
     Parameters
     ----------
     path : path-like or int
         Path or descriptor of the file.
     dtype : dtype_like, optional
-        Element type; by default numpy.uint8, or what the header says. Where that says
-        only how many bytes, as of bfloat16, any type of as many.
+        Element type; by default numpy.uint8, or the type in the header. Where the header
+        gives only the item size, as for bfloat16, any type of that size.
     mode : str, default "r"
-        As of `open`. ``"w+"`` and ``"x+"`` make a new file, just as long as the array
-        needs.
+        As for `open`. ``"w+"`` and ``"x+"`` make a new file, which ends with the array.
     shape : int or tuple of int, optional
-        Elements a dimension; one may be -1, to be inferred from the file's size.
+        Elements for each dimension; one may be -1, and is inferred from the file's size.
     offset : int, default 0
         Position of the first element in the file, in bytes.
     order : {"C", "F"}, default "C"
         Row-major or column-major.
     **options
-        `perm`, `preallocate`, `populate`, `advice` and `on_fault`, as of `open`.
+        `perm`, `preallocate`, `populate`, `advice` and `on_fault`, as for `open`.
 
     Returns
     -------
     numpy.ndarray
-        The array. It is all that keeps the memory, and no descriptor stays open.
+        The array. It alone keeps the memory, and no descriptor stays open.
 
     Raises
     ------
@@ -79,10 +78,10 @@ def open_array(
     TypeError
         When `dtype` holds Python objects.
     ValueError
-        When the array does not fit, or a new file's shape is not given. Of a ``.npy`` file:
-        when it is none, its array is not all there, `offset` is not 0, or its header says
-        something else than `dtype`, `shape` or `order`. Of an archive, as a ``.npz`` is:
-        when `offset` is 0.
+        When the array does not fit, or a new file has no full shape. For a ``.npy`` file,
+        when it has no header, its array is cut off, `offset` is not 0, or its header
+        contradicts `dtype`, `shape` or `order`. For an archive, as a ``.npz`` is, when
+        `offset` is 0.
 
     Examples
     --------
@@ -107,7 +106,7 @@ def open_array(
     with open_path(path, mode, **options) as m:
         with _naming(path):
             if is_npy(m.pread(len(MAGIC), 0), path, offset):
-                m.seek(0)  # in append mode it is at the end
+                m.seek(0)  # in append mode the position is the end
                 layout = layout_of_npy(m, m.size(), dtype, shape, order)
                 return layout.over(m.view(), 0)
         return m.array(np.uint8 if dtype is None else dtype, shape, offset, order)
@@ -139,8 +138,8 @@ def _make(
 def open_npz(path: Path, mode: str = "r") -> dict[str, NDArray[Any]]:
     """Map the arrays of a .npz file that is not compressed, without a copy.
 
-    NumPy aligns no member of such a file, so elements may begin at any byte; where that
-    matters, ``np.require(array, requirements="A")`` copies those that need it.
+    NumPy does not align the members of such a file, so elements may begin at any byte.
+    Where that matters, ``np.require(array, requirements="A")`` copies an unaligned array.
 
     Parameters
     ----------
@@ -162,9 +161,8 @@ def open_npz(path: Path, mode: str = "r") -> dict[str, NDArray[Any]]:
     TypeError
         When an array holds Python objects.
     ValueError
-        When a member is compressed or encrypted, or no array that NumPy knows; or in
-        another mode: the archive has checksums of its members, which writing to one would
-        belie.
+        When a member is compressed or encrypted, or NumPy cannot read its header; or in
+        another mode, since writing to a member would break its checksum.
     zipfile.BadZipFile
         When the file is no archive.
 
@@ -204,8 +202,8 @@ def _member(m: Mmap, member: zipfile.ZipInfo) -> NDArray[Any]:
 def _data_of(m: Mmap, member: zipfile.ZipInfo) -> int:
     """Return where a member's bytes begin.
 
-    That is behind its local header, whose extra field need not be as long as the one in
-    the directory, which is all that `zipfile` shows (APPNOTE.TXT, 4.3.7).
+    They follow the local header. Its extra field may have another length than the one in
+    the directory, and `zipfile` shows only the latter (APPNOTE.TXT, 4.3.7).
     """
     local = m.pread(30, member.header_offset)
     if len(local) < 30 or not local.startswith(b"PK\3\4"):

@@ -33,7 +33,7 @@ _T = TypeVar("_T")
 # Bytes evicted between two steps of the progress bar. Each waits for the disk.
 _PIECE = 64 << 20
 
-# What cannot be read is found out file by file, and is no misuse.
+# click must not check the files: that one cannot be read is an error of that file alone.
 _files = click.argument("files", nargs=-1, required=True, type=click.Path(readable=False))
 _directory = click.option(
     "--directory",
@@ -168,7 +168,7 @@ def _evict(progress: Progress, path: str) -> None:
             except OSError as error:
                 if error.errno not in UNTOLD:
                     raise
-                untold = error  # the piece is evicted, as far as it can be
+                untold = error  # the piece is evicted as far as possible
             progress.advance(task, length)
         if untold:
             raise untold
@@ -184,9 +184,9 @@ def _for_each(
     errors: Console,
     tell: Callable[[_T], object] = lambda _: None,
 ) -> bool:
-    """Do the work on each file, those after one that failed too; return whether one did.
+    """Do the work on each file, and go on after a failure; return whether one failed.
 
-    What cannot be told of it, as standard output is full, is not the file's error.
+    An error of `tell`, as when standard output is full, is not the file's error.
     """
     failed = False
     for path in paths:
@@ -220,7 +220,7 @@ def demo(directory: str | None) -> None:
 
 
 def _names(_context: object, _parameter: object, start: str) -> list[str]:
-    """Complete the name of a scenario, without importing what all of them need."""
+    """Complete the name of a scenario, without importing the scenarios."""
     files = Path(__file__).parents[1].joinpath("_bench").glob("[!_]*.py")
     return [file.stem for file in files if file.stem.startswith(start)]
 
@@ -268,7 +268,7 @@ def bench(
         raise click.BadParameter(
             f"no scenario {', '.join(sorted(unknown))}: choose from {known}"
         )
-    # What cannot be written shall not be found out at the end.
+    # A file that cannot be written is an error now, and not at the end.
     if results_file:
         results_file.touch()
     if plots:

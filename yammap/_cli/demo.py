@@ -1,8 +1,8 @@
-"""``yammap demo``: a token file of the standard library's source, made and put to use.
+"""``yammap demo``: make a token file of the standard library's source, and use it.
 
-All that is timed is done by yammap, by `mmap` and by `np.memmap` in turns, each on a file
-of its own and in a process of its own, and must come to the same bytes. The three go in
-this order everywhere.
+yammap, `mmap` and `np.memmap` take turns at all work that is timed, each on a file of its
+own and in a process of its own, and must come to the same bytes. The three stand in this
+order everywhere.
 """
 
 from __future__ import annotations
@@ -52,14 +52,14 @@ WINDOW_BYTES = WINDOW * TOKEN.itemsize
 WINDOWS = 20_000
 APPENDS = 500
 ROUNDS = 11
-SPARE = 1 << 20  # bytes that the filesystem may take for itself
+SPARE = 1 << 20  # bytes that the filesystem may need for itself
 
 
 # -- Text and tokens
 
 
 class Vocabulary:
-    """The 256 bytes and the most frequent pieces of some texts, as 16-bit numbers."""
+    """Tokens: the 256 bytes and the most frequent pieces of texts, as 16-bit numbers."""
 
     _PIECE = re.compile(rb" ?\w+|\s+|[^\w\s]+")
 
@@ -85,12 +85,12 @@ class Vocabulary:
 
 class _Codes(dict[bytes, bytes]):
     def __missing__(self, piece: bytes) -> bytes:
-        """Spell a piece that is too rare for a number of its own, byte by byte."""
+        """Spell a piece byte by byte that is too rare for a number of its own."""
         return b"".join(self[piece[i : i + 1]] for i in range(len(piece)))
 
 
 def sources(root: Path) -> list[bytes]:
-    """Return the Python files under a library's folder, without those installed in it."""
+    """Return the Python files under a library's folder, without installed packages."""
     installed = {"site-packages", "dist-packages"}
     paths = sorted(
         path
@@ -107,13 +107,13 @@ def sources(root: Path) -> list[bytes]:
 
 @contextlib.contextmanager
 def apart(job: _Job) -> Iterator[Callable[[], tuple[float, bytes]]]:
-    """Give a function that does the job in a process of its own, which may die of it.
+    """Give a function that does the job in a process of its own, which the job may kill.
 
-    It returns the seconds that the job took, and what it returned if that was bytes.
+    The function returns the seconds that the job took, and its result if that is bytes.
     """
     ours, theirs = Pipe()
     with warnings.catch_warnings():
-        # Of threads, which are NumPy's alone here, and idle.
+        # Python warns of forking with threads. The only ones here are NumPy's, and idle.
         warnings.simplefilter("ignore", DeprecationWarning)
         pid = os.fork()
     if pid == 0:
@@ -128,9 +128,9 @@ def apart(job: _Job) -> Iterator[Callable[[], tuple[float, bytes]]]:
 
 
 def serve(job: _Job, pipe: Connection) -> None:
-    """Do the job whenever the pipe says so, until its other end is closed."""
+    """Do the job for each message in the pipe, until its other end is closed."""
     try:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # which our parent is sent as well
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent gets it as well
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         while pipe.recv():
             start = perf_counter()
@@ -161,7 +161,7 @@ def ask(pipe: Connection, pid: int) -> tuple[float, bytes]:
 def best_times(
     jobs: Sequence[_Job], prepare: Callable[[int], object] = lambda _: None
 ) -> list[float]:
-    """Return the best seconds of each job; they take turns, so noise spares none."""
+    """Return the best seconds of each job; jobs take turns, so that noise hits all."""
     best = [math.inf] * len(jobs)
     with contextlib.ExitStack() as stack:
         processes = [stack.enter_context(apart(job)) for job in jobs]
@@ -202,7 +202,7 @@ def time_writers(
     writers: Iterable[Callable[[Path, _Tokens], None]],
     prepare: Callable[[Path], object],
 ) -> list[float]:
-    """Return the seconds each writer takes, on its own one of the files."""
+    """Return the seconds that each writer takes, on its own file."""
     jobs = [partial(f, path, tokens) for f, path in zip(writers, paths, strict=True)]
     times = best_times(jobs, lambda i: prepare(paths[i]))
     require_same(path.read_bytes() for path in paths)
@@ -210,7 +210,7 @@ def time_writers(
 
 
 def time_readers(*readers: tuple[Callable[..., _Tokens], Sequence[int]]) -> list[float]:
-    """Return the seconds a window takes each reader, which comes with its positions."""
+    """Return the seconds for each window, for readers that come with their positions."""
     require_same(result_of(partial(samples, *reader)) for reader in readers)
     times = best_times([partial(read, where) for read, where in readers])
     return [time / WINDOWS for time in times]
@@ -284,7 +284,7 @@ def slice_array(array: _Tokens, starts: Sequence[int]) -> _Tokens:
 
 
 def read(paths: Sequence[Path], count: int) -> list[_Row]:
-    """Read random windows of a file of `count` tokens: as copies, and without a copy."""
+    """Read random windows of a file of `count` tokens, with and without a copy."""
     starts = np.random.default_rng(0).integers(0, count - WINDOW, WINDOWS).tolist()
     offsets = [start * TOKEN.itemsize for start in starts]
     m = yammap.open(paths[0])
@@ -333,7 +333,7 @@ def append_by_memmap(path: Path, window: _Tokens) -> None:
 
 
 def append(paths: Sequence[Path], window: _Tokens) -> _Row:
-    """Append a window while an array lives, and make an array with the new end."""
+    """Append a window while an array is alive, and make an array with the new end."""
     size = paths[0].stat().st_size
     with open(paths[1], "r+b") as file:
         m = mmap.mmap(file.fileno(), 0)
@@ -347,7 +347,7 @@ def append(paths: Sequence[Path], window: _Tokens) -> _Row:
 
 # -- Truncating
 
-# It leaves no core dump behind.
+# The reader dies by a signal, so it turns core dumps off.
 READER = """
 import mmap, os, resource, sys
 import numpy as np
@@ -381,16 +381,16 @@ def error_of(action: Callable[..., object], *arguments: object) -> str:
 
 
 def end_of(mapping: str, path: Path) -> str:
-    """Return how a process ends that reads what was truncated from a peer's mapping."""
+    """Return how a process ends that reads truncated bytes of a peer's mapping."""
     command = [sys.executable, "-P", "-c", READER.format(mapping), str(path)]
     status = subprocess.run(command, stderr=subprocess.DEVNULL).returncode  # noqa: S603
     return f"{signal.Signals(-status).name},\nkilled" if status < 0 else f"exit {status}"
 
 
-# -- Room, and what is left of it
+# -- Room on the disk
 
-# Whatever ends the demo, be it SIGKILL, ends its pipe: then this removes the files. In a
-# session of its own and deaf to what ends the demo, it is not ended with it.
+# Removes the files when the demo's pipe closes, whatever ended the demo, SIGKILL included.
+# It runs in a session of its own and ignores signals, so that it outlives the demo.
 SWEEPER = """
 trap "" HUP INT QUIT TERM PIPE
 echo
@@ -406,15 +406,15 @@ def temporary_directory(parent: str | None) -> Iterator[Path]:
     command = ["/bin/sh", "-c", SWEEPER, "sh", folder]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "start_new_session": True}
     with subprocess.Popen(command, **pipes) as sweeper:  # type: ignore[call-overload]  # noqa: S603
-        sweeper.stdout.readline()  # until it is deaf
+        sweeper.stdout.readline()  # until it ignores signals
         yield Path(folder)
 
 
 def require_room(directory: Path, needed: int) -> None:
-    """Refuse a directory that cannot take so many bytes: writing to memory would kill."""
+    """Refuse a directory without room: a full disk would kill the peers by SIGBUS."""
     system = os.statvfs(directory)
     free = system.f_bavail * system.f_frsize
-    if system.f_blocks and free < needed:  # some filesystems do not tell
+    if system.f_blocks and free < needed:  # some filesystems do not tell their size
         sys.exit(
             f"yammap demo: it needs {needed / 1e6:.0f} MB, and {directory.parent} has "
             f"{free / 1e6:.0f} MB free: choose another with --directory"
@@ -425,8 +425,8 @@ def require_room(directory: Path, needed: int) -> None:
 
 
 def run(directory: str | None = None) -> None:
-    """Do it all in a temporary directory, and print what was done."""
-    # A pipe has no width but what COLUMNS happens to say, and the table needs 80.
+    """Run the demo in a temporary directory, and print its results."""
+    # A pipe has no width, COLUMNS may hold any, and the table needs 80.
     width = None if sys.stdout.isatty() else 80
     console = Console(width=width, markup=False, emoji=False, highlight=False)
     with temporary_directory(directory) as folder:

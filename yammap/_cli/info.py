@@ -1,4 +1,4 @@
-"""What there is to tell of a file: its size, blocks, holes, filesystem and residency."""
+"""The facts about a file: its size, blocks, holes, filesystem and residency."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 __all__ = ["UNTOLD", "Filesystem", "Info", "Residency", "inspect", "residency"]
 
-# Of a kernel that does not tell what is in memory, see `Mmap.resident`.
+# The errors of a kernel that does not tell what is in memory, see `Mmap.resident`.
 UNTOLD = frozenset({errno.EPERM, errno.ENOSYS})
 
-# At most: four lines on a terminal of 80 columns.
+# The most cells of a map: four lines on a terminal of 80 columns.
 _CELLS = 256
 
 
@@ -37,10 +37,10 @@ class Filesystem:
 
 @dataclass(frozen=True)
 class Residency:
-    """How much of a file is in memory, a cell: one of its equal parts."""
+    """How much of a file is in memory, for each cell: one of its equal parts."""
 
     cell: int
-    """Bytes a cell, a power of two; the last one may have fewer."""
+    """Bytes in a cell, a power of two; the last cell may have fewer."""
     resident: list[int]
     """Bytes in memory, for each cell."""
 
@@ -52,12 +52,12 @@ class Info:
     path: str
     size: int
     allocated: int
-    """What it takes on the disk."""
+    """Bytes that the file takes on the disk."""
     holes: int
-    """How many holes it has."""
+    """The number of holes."""
     bytes_in_holes: int
     filesystem: Filesystem | None
-    """None when it is mounted nowhere, as memory without a name, or there is no /proc."""
+    """None when it is not mounted, as for memory without a name, or without /proc."""
     engine: str
     """``"pread"`` when the filesystem cannot be mapped, else ``"mmap"``."""
     residency: Residency | None
@@ -65,12 +65,12 @@ class Info:
 
 
 def inspect(path: str) -> Info:
-    """Find out about a file, without reading or changing a byte of it.
+    """Collect the facts about a file, without reading or changing a byte of it.
 
     Raises
     ------
     OSError
-        When it cannot be opened for reading, or is not a regular file.
+        When the file cannot be opened for reading, or is not a regular file.
     """
     with open_path(path, engine="auto") as m:
         holes = list(_holes(m))
@@ -87,9 +87,9 @@ def inspect(path: str) -> Info:
 
 
 def residency(m: Mmap) -> Residency | None:
-    """Tell what is in memory; None when the kernel does not tell, see `Mmap.resident`.
+    """Return what is in memory; None when the kernel does not tell, see `Mmap.resident`.
 
-    Cell by cell: a byte for each page of a very large file would be much memory.
+    This counts cell by cell: a byte for each page of a very large file takes much memory.
     """
     size = m.size()
     cell = max(mmap.PAGESIZE, 1 << (-(-size // _CELLS) - 1).bit_length())
@@ -105,7 +105,7 @@ def residency(m: Mmap) -> Residency | None:
 
 
 def _holes(m: Mmap) -> Iterator[int]:
-    """Yield the length of each hole; what ends the file counts as one to lseek(2) only."""
+    """Yield the length of each hole, without the end, which lseek(2) calls one as well."""
     end = 0
     while (start := m.lseek(end, Whence.HOLE) if end < m.size() else end) < m.size():
         end = _next_data(m, start)
@@ -122,7 +122,7 @@ def _next_data(m: Mmap, position: int) -> int:
 
 
 def _filesystem(fd: int) -> Filesystem | None:
-    """Look the mount up by its number: of nested ones, a path does not tell which it is."""
+    """Look the mount up by its number: a path does not tell nested mounts apart."""
     if not os.path.exists("/proc/self/mountinfo"):
         return None
     with open(f"/proc/self/fdinfo/{fd}", encoding="ascii") as lines:

@@ -1,4 +1,4 @@
-"""What the command line shows: a file and its residency map, progress, complaints."""
+"""What the command line prints: a file and its residency map, progress, errors."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ __all__ = ["bars", "complain", "console", "show", "spelled", "spelled_size"]
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
-# From nothing of a cell in memory to all of it.
+# For a cell: from nothing in memory to all of it.
 _SHADES = "·░▒▓█"
 _ASCII_SHADES = ".-+*#"
 
-# Columns that the offset before a line of the map takes, and the space around it.
+# Columns that a line of the map needs for its offset and the spaces around that.
 _MARGIN = len("  1023.0 KiB  ")
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Return a console that shows text as it is: a file may be called "[bold].bin"."""
+    """Return a console that prints text as it is: a file may be called "[bold].bin"."""
     return Console(stderr=stderr, markup=False, emoji=False, highlight=False)
 
 
 def spelled(path: str) -> str:
-    """Return a path as it can be shown: names may have newlines, escapes, or no UTF-8."""
+    """Return a path that can be printed: names may have newlines, escapes, or no UTF-8."""
     return path if path.isprintable() else ascii(path)
 
 
 def spelled_size(count: float) -> str:
-    """Return a number of bytes as people read it."""
+    """Return a number of bytes with a unit."""
     power = max(0, int(count).bit_length() - 1) // 10
     return f"{count / 1024**power:.{1 if power else 0}f} {_UNITS[power]}"
 
@@ -49,7 +49,7 @@ def spelled_size(count: float) -> str:
 
 
 def show(to: Console, info: Info) -> None:
-    """Print what is known of a file."""
+    """Print the facts about a file."""
     to.print(Text(spelled(info.path), style="bold"), soft_wrap=True)
     for heading, text in _facts(info):
         to.print(f"  {heading:10}  {text}", soft_wrap=True)
@@ -86,10 +86,10 @@ def _in_memory(info: Info) -> str:
 
 
 def _draw(to: Console, residency: Residency, size: int) -> None:
-    """Draw a character a cell, and before each line where in the file it starts.
+    """Draw a character for each cell, and before each line its offset in the file.
 
-    The cells of a line are a power of two, as their sizes are, so that lines start at
-    round offsets.
+    The number of cells in a line is a power of two, as is their size, so that lines start
+    at round offsets.
     """
     shades = _ASCII_SHADES if to.options.ascii_only else _SHADES
     cell = residency.cell
@@ -106,7 +106,7 @@ def _draw(to: Console, residency: Residency, size: int) -> None:
 
 
 def _shade(shades: str, resident: int, length: int) -> str:
-    """Only nothing looks like nothing, and only all like all."""
+    """Return a character; only an empty cell looks empty, and only a full one full."""
     return shades[resident and 1 + 3 * resident // length]
 
 
@@ -114,7 +114,7 @@ def _shade(shades: str, resident: int, length: int) -> str:
 
 
 class _Rate(ProgressColumn):
-    """The mean, not rich's of the last half minute: it stays when the work is done."""
+    """The mean rate. That of rich is of the last half minute, and goes at the end."""
 
     def render(self, task: Task) -> Text:
         seconds = task.finished_time or task.elapsed
@@ -123,10 +123,9 @@ class _Rate(ProgressColumn):
 
 @contextmanager
 def bars() -> Iterator[Progress]:
-    """Show progress bars, on a terminal only: elsewhere no news is good news.
+    """Show progress bars on a terminal; elsewhere, no news is good news.
 
-    There they are never started, since before rich 14.3 one that is disabled ends with a
-    blank line.
+    Elsewhere they are never started: before rich 14.3, a disabled one prints a blank line.
     """
     to = console(stderr=True)
     name = Column(no_wrap=True, overflow="ellipsis", max_width=max(to.width - 30, 1))
@@ -142,5 +141,5 @@ def bars() -> Iterator[Progress]:
 
 
 def complain(to: Console, path: str, error: OSError) -> None:
-    """Print what is wrong with a file, in one line."""
+    """Print an error about a file, in one line."""
     to.print(f"yammap: {spelled(path)}: {error.strerror or error}", soft_wrap=True)

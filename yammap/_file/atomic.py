@@ -1,4 +1,4 @@
-"""A file that appears under its name complete and on the disk, or not at all."""
+"""Files that appear under their name complete and on the disk, or not at all."""
 
 from __future__ import annotations
 
@@ -32,24 +32,24 @@ def atomic_create(
 ) -> Iterator[Mmap]:
     """Make a file that nobody sees before it is complete, and a power cut cannot halve.
 
-    At the end of the block its bytes are synced, then it takes its name, in place of a
-    file that may have had it, then the directory is synced. When the block or a step before
-    the last fails, no file appears and one that was there stays. When the directory cannot
-    be synced, the file is there, but perhaps not after a power cut.
+    At the end of the block yammap syncs the bytes, gives the file its name, replacing a
+    file of that name, and syncs the directory. When the block or a step before the last
+    fails, no file appears, and an existing file stays. When the directory cannot be synced,
+    the file is there, but may be gone after a power cut.
 
     Parameters
     ----------
     name : path-like
-        Path of the file. A symbolic link stays, and the file that it leads to is replaced,
-        as `open` would overwrite that file.
+        Path of the file. A symbolic link stays: the file it leads to is replaced, just as
+        `open` would overwrite that file.
     size : int
         Size of the file, in bytes; the block may change it.
     perm : int, optional
-        Permission bits of the file, less the process's umask. By default they are those of
-        the file that is replaced, whose owner and group are kept as well where the process
-        may set them; 0o666, less the umask, if there is none.
+        Permission bits of the file, less the process's umask. By default the file takes
+        those of the file it replaces, and its owner and group where the process may set
+        them; a file that replaces none gets 0o666, less the umask.
     **options
-        As of `create`; `keep_fd` cannot be false.
+        As for `create`; `keep_fd` cannot be false.
 
     Yields
     ------
@@ -59,25 +59,25 @@ def atomic_create(
     Raises
     ------
     BusError
-        When a view of it touched a page that was not to be had.
+        When a view touched a page that the kernel could not supply.
     OSError
-        When the file cannot be made, synced or named, or `name` is that of a directory or
-        a device.
+        When the file cannot be made, synced or named, or `name` names a directory or a
+        device.
     ValueError
         When `size` is negative, or `keep_fd` false.
 
     Notes
     -----
-    The file has no name until the end (``O_TMPFILE``, open(2)), so a process that is killed
-    leaves nothing; only between its two last system calls, linkat(2) and rename(2), has it
-    a hidden name. Where the filesystem cannot do that, or the sandbox refuses linkat(2) or
-    has no ``/proc``, it has a hidden name, ``.yammap-...``, from the beginning. What a
-    killed process leaves under such a name, the next `atomic_create` of the same file on
-    the same host takes away.
+    The file has no name until the end (``O_TMPFILE``, open(2)), so a killed process leaves
+    nothing behind. The file has a hidden name only between the two last system calls,
+    linkat(2) and rename(2). Where the filesystem cannot do that, or a sandbox refuses
+    linkat(2) or has no ``/proc``, the file has a hidden name, ``.yammap-...``, from the
+    beginning. When a killed process leaves such a file behind, the next `atomic_create` of
+    the same file on the same host removes it.
 
-    Of the file that is replaced, other names (hard links), access control lists and
-    extended attributes are not carried over. Where its group cannot be kept, the new
-    file's group may do what all others may, and no more.
+    The new file does not take over other names (hard links), access control lists and
+    extended attributes of the file it replaces. Where the process cannot keep the group,
+    the new file's group gets the permissions of all others, and no more.
 
     Examples
     --------
@@ -111,10 +111,10 @@ def atomic_create(
 
 
 def _destination(name: str) -> tuple[str, os.stat_result | None]:
-    """Return where the file is to be, and what is there; refuse what no file can replace.
+    """Return the final path, and the status of a file there; refuse other things there.
 
-    The kernel looks first, for it alone refuses links that are not to be trusted
-    (``fs.protected_symlinks``).
+    The kernel follows the path first, since only the kernel refuses links that it does not
+    trust (``fs.protected_symlinks``).
     """
     try:
         old = os.stat(name)
@@ -132,7 +132,7 @@ def _destination(name: str) -> tuple[str, os.stat_result | None]:
 
 @contextlib.contextmanager
 def _named(path: str) -> Iterator[None]:
-    """Let errors name the file that was asked for."""
+    """Let errors name the file that the caller asked for."""
     try:
         yield
     except OSError as error:
@@ -143,14 +143,15 @@ def _named(path: str) -> Iterator[None]:
 class _Draft:
     """The file while it is written: without a name, or with a hidden one beside its place.
 
-    Its descriptor holds a lock (flock(2)) from before it has a name until it has its own.
-    So who finds a hidden name can tell what was left from what is being written.
+    Its descriptor holds a lock (flock(2)) before the file gets a hidden name, and until it
+    gets the final one. So another process that finds a hidden name can tell a file that was
+    left behind from one that is being written.
     """
 
     def __init__(self, path: str, old: os.stat_result | None) -> None:
         self.path, self.old = path, old
         self.directory, base = os.path.split(path)
-        # Of the host too: on a network filesystem a lock may count on one host alone.
+        # With the host: on a network filesystem, a lock may hold on one host only.
         slot = hashlib.sha256(os.fsencode(f"{os.uname().nodename}/{base}")).hexdigest()[:16]
         self._names = [
             os.path.join(self.directory, f".yammap-{end}")
@@ -164,20 +165,20 @@ class _Draft:
         return self._opened[-1].fd
 
     def open(self, perm: int | None) -> None:
-        """Make the file, in a way of which it is known that it can get its name."""
+        """Make the file, in a way that is known to let it get its name in the end."""
         old = self.old if perm is None else None
         self._perm = 0o666 if perm is None else perm
         if old is not None:
-            self._perm = 0o600  # nobody opens it who may not in the end
+            self._perm = 0o600  # until the permissions of the old file are set
         if not self._open_unnamed():
             self._claim(lambda name: self._make(name, os.O_CREAT | os.O_EXCL))
         if old is not None:
             _take_after(self.fd, old)
 
     def publish(self) -> None:
-        """Put the file in its place. linkat(2) cannot replace, so it takes two calls.
+        """Put the file in its place, by two calls: linkat(2) cannot replace a file.
 
-        A process that was forked off inside the block leaves the file to its parent.
+        A child that was forked inside the block leaves the file to its parent.
         """
         if os.getpid() != self._owner:
             return
@@ -186,7 +187,7 @@ class _Draft:
         os.replace(self._hidden, self.path)
 
     def discard(self) -> None:
-        """Let go of the file, and of the hidden name that it may still have."""
+        """Close the file, and remove the hidden name that it may still have."""
         for opened in self._opened:
             with opened as fd:
                 for name in self._names if os.getpid() == self._owner else ():
@@ -199,18 +200,18 @@ class _Draft:
         self._opened.append(Descriptor(os.open, path, flags, self._perm))
         try:
             fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:  # somebody takes it for one that was left, and removes it
+        except BlockingIOError:  # another process takes it for a left-over, and removes it
             raise FileExistsError(
                 errno.EEXIST, "another process swept it away", path
             ) from None
         except OSError:
-            pass  # where there are no locks, nothing is swept
+            pass  # without locks, no process sweeps
 
     def _open_unnamed(self) -> bool:
-        """Return whether there is a file without a name, and it could be given one.
+        """Make a file without a name; return whether that worked, and linkat(2) does too.
 
-        That asks linkat(2) for the name of the directory, which is there: so it refuses in
-        the end, if it is not refused itself, and finds what is to be linked in /proc.
+        To ask linkat(2), this links the file to the name of the directory, which exists:
+        ``EEXIST`` then says that neither a sandbox nor a missing /proc is in the way.
         """
         try:
             self._make(self.directory, os.O_TMPFILE)
@@ -222,7 +223,7 @@ class _Draft:
         return False
 
     def _claim(self, take: Callable[[str], None]) -> None:
-        """Take the hidden name that belongs to the path, or a free one if it is in use."""
+        """Take the hidden name of the path, or a random one if that is in use."""
         for name in self._names:
             _sweep(name)
             with contextlib.suppress(FileExistsError):
@@ -238,8 +239,8 @@ class _Draft:
 def _link(fd: int, name: str) -> None:
     """Give an open file a name.
 
-    What linkat(2) is to follow is a link in /proc, and os.link() follows links only where
-    it is given a directory.
+    linkat(2) must follow a link in /proc, and os.link() asks it to only where it is given
+    the descriptor of a directory.
     """
     flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
     with Descriptor(os.open, "/proc/self/fd", flags) as descriptors:
@@ -247,7 +248,7 @@ def _link(fd: int, name: str) -> None:
 
 
 def _sweep(name: str) -> None:
-    """Remove what a killed process has left under a hidden name: nobody locks it now."""
+    """Remove the file that a killed process left under a hidden name: it has no lock."""
     with contextlib.suppress(OSError):
         flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
         with Descriptor(os.open, name, flags) as fd:
@@ -257,12 +258,12 @@ def _sweep(name: str) -> None:
 
 
 def _take_after(fd: int, old: os.stat_result) -> None:
-    """Give a file the permission bits of another, and its owner and group where we may."""
+    """Give a file the permissions of another, and its owner and group where allowed."""
     for owner, group in ((-1, old.st_gid), (old.st_uid, -1)):
         with contextlib.suppress(OSError):
             os.fchown(fd, owner, group)
     bits = stat.S_IMODE(old.st_mode) & 0o777
     if os.fstat(fd).st_gid != old.st_gid:
         bits = bits & ~0o070 | (bits & 0o007) << 3
-    with contextlib.suppress(OSError):  # a filesystem without modes has none to keep
+    with contextlib.suppress(OSError):  # some filesystems have no modes
         os.fchmod(fd, bits)

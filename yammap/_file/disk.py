@@ -1,4 +1,4 @@
-"""What is really on the disk: directories, and bytes read past the page cache."""
+"""What the disk really holds: directory entries, and bytes behind the page cache."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def sync_directory(path: str) -> None:
 
 
 def differs_on_disk(m: Mapping, offset: int, length: int) -> bool:
-    """Tell whether bytes of a mapping are otherwise on the disk, as far as that is to see.
+    """Tell whether the disk holds other bytes than the mapping, as far as one can see.
 
-    Read with ``O_DIRECT``, which goes past the page cache; a filesystem that cannot do so
-    is believed. Bytes that change meanwhile may differ.
+    This reads with ``O_DIRECT``, which bypasses the page cache. Where the filesystem cannot
+    do so, the answer is no. Bytes that a thread changes meanwhile may differ.
     """
     flags = os.O_RDONLY | os.O_DIRECT | os.O_CLOEXEC
     try:
@@ -38,7 +38,7 @@ def differs_on_disk(m: Mapping, offset: int, length: int) -> bool:
 
 
 def _chunk_differs(m: Mapping, fd: int, start: int, end: int) -> bool:
-    with mmap.mmap(-1, _CHUNK) as buffer:  # O_DIRECT asks for whole pages
+    with mmap.mmap(-1, _CHUNK) as buffer:  # O_DIRECT needs whole pages
         count = os.preadv(fd, [buffer], start)
         first = max(start, m.origin)
         last = min(start + count, end)

@@ -43,23 +43,22 @@ class Mmap(Records):
     threads: positions, growth and closing are serialised, copies run in parallel.
 
     It is a sequence of bytes as well: ``len(m)``, ``m[i]``, ``m[a:b:c]``, ``in``, `find`,
-    `rfind`, `move`, and assignment, which never changes the length. Only iterating gives
-    lines, as it does for files; of a large one take `readlines` and not ``list(m)``, which
-    makes room for ``len(m)`` items first. And ``m == data`` tells whether both are the same
-    object, as it does for files and `mmap.mmap`: compare ``m[:] == data``.
+    `rfind`, `move`, and assignment, which never changes the length. But iterating gives
+    lines, as for files; for a large file call `readlines` and not ``list(m)``, which first
+    makes room for ``len(m)`` items. And ``m == data`` tells whether both are the same
+    object, as for files and `mmap.mmap`: compare ``m[:] == data``.
 
     Parameters
     ----------
     fd : int
         Descriptor of a regular file or memfd, open for reading. The mapping owns it
-        from the call on. What its flags allow, reading, writing or appending, the
-        mapping allows.
+        from the call on, and allows what its flags allow: reading, writing or appending.
     name : object
-        What errors and `name` call the file, usually its path.
+        The name for the file in errors and in `name`, usually its path.
     private : bool, default False
         Copy on write: changes stay in memory and never reach the file.
     readonly : bool, default False
-        Only read, even when the descriptor would allow more.
+        Read only, even when the descriptor allows more.
     offset, length : int, optional
         Window into the file, in bytes, at any alignment. Without `length` it goes to the
         end of the file and grows with it.
@@ -68,18 +67,18 @@ class Mmap(Records):
     preallocate : bool, default True
         Allocate disk blocks when the file grows.
     populate : bool, default False
-        Have all of it in memory and in the page tables, see `populate`; with the engine
-        ``"pread"`` in the page cache, see `warm`.
+        Load all of it into memory and the page tables, see `populate`; with the engine
+        ``"pread"``, into the page cache, see `warm`.
     advice : int, optional
         A ``MADV_*`` constant for the whole mapping.
     on_fault : {"raise", "poison"}, default "raise"
-        What a bus error in an array or view does besides making every later method raise
-        it: raise `BusError` in the thread that touched the page, or no more than that.
+        What a bus error in an array or view does. Every later method raises it; with
+        ``"raise"``, the thread that touched the page gets a `BusError` at once as well.
     keep_fd : bool, default True
         Keep the descriptor. Without it the size is fixed.
     engine : {"mmap", "auto", "pread"}, default "mmap"
         ``"auto"`` uses pread(2) and pwrite(2) where the filesystem cannot be mapped, and
-        ``"pread"`` does always; then there are no arrays and views.
+        ``"pread"`` always does. A file that is not mapped has no arrays and views.
     ahead : int, default 0
         Bytes by which appending makes the file longer at a time, so that `append` is a copy
         in memory and no system call. Until `sync` or `close` other programs see zeros at
@@ -136,7 +135,7 @@ class Mmap(Records):
         engine: Literal["mmap", "auto", "pread"] = "mmap",
         ahead: SupportsIndex = 0,
     ) -> None:
-        # Of a file that may be new: its name is not on the disk before that is synced.
+        # Of a file that may be new: its name is on the disk only after a sync of this.
         self._unsynced_directory: str | None = None
         super().__init__(
             fd,
@@ -167,20 +166,20 @@ class Mmap(Records):
     def __del__(self) -> None:
         """Close it, as `io.IOBase` does: a subclass may have a `close` of its own.
 
-        There is no `ResourceWarning`. Arrays keep a mapping beyond its last name, so it is
-        usual, and right, that nobody closes it.
+        There is no `ResourceWarning`: arrays keep a mapping alive after its last name, so
+        a program may rightly never close it.
         """
         if not self.closed:
-            with contextlib.suppress(BusError):  # it was raised where a view met it
+            with contextlib.suppress(BusError):  # the touching thread got it
                 self.close()
 
-    # -- What kind of file this is
+    # -- Which kind of file this is
 
     @property
     def name(self) -> Any:
-        """object: what errors call the file: the path or descriptor it was opened by.
+        """object: the name in errors: the path or descriptor that the file was opened by.
 
-        It may be set, as that of `io.FileIO`.
+        A program may set it, as it may set the name of an `io.FileIO`.
 
         Examples
         --------
@@ -304,7 +303,7 @@ class Mmap(Records):
 
     def __enter__(self) -> Self:
         if self.closed:
-            len(self)  # raises; but a bus error is for the end of the block to raise
+            len(self)  # raises; a bus error is raised at the end of the block
         return self
 
     def __exit__(
@@ -316,7 +315,7 @@ class Mmap(Records):
         try:
             self.close()
         except BusError:
-            if error is None:  # else it is, or came of, the one that is under way
+            if error is None:  # else the block raised it already, or because of it
                 raise
 
     # -- Reading
@@ -421,21 +420,24 @@ class Mmap(Records):
 
     def __contains__(self, item: object) -> bool:
         """Tell whether a byte, as an int, or several bytes are there, as `bytes` do."""
-        with contextlib.suppress(TypeError):  # an array has `__index__`, and may have none
+        with contextlib.suppress(
+            TypeError
+        ):  # an array has `__index__`, and it may raise this
             item = bytes([operator.index(item)])  # type: ignore[arg-type]
-        return self.find(item) != -1  # type: ignore[arg-type]  # raises for what is neither
+        return self.find(item) != -1  # type: ignore[arg-type]  # raises for other types
 
     def __bool__(self) -> bool:
-        """Tell that there is a file: as all file objects, and unlike other sequences.
+        """Return True, as all file objects do, and unlike other sequences.
 
-        Whoever asks ``if file:`` means that, and neither its length nor whether it is open.
+        A program that writes ``if file:`` asks whether there is a file, and not for its
+        length or whether it is open.
         """
         return True
 
     # -- Writing
 
     def write_byte(self, byte: SupportsIndex, /) -> None:
-        """Write one byte at the position, and move it; the file grows as it must.
+        """Write one byte at the position, and move it; the file grows where needed.
 
         Parameters
         ----------
@@ -453,8 +455,8 @@ class Mmap(Records):
         TypeError
             When `byte` is no integer.
         ValueError
-            When `byte` is not in that range, a mapping of fixed size would have to grow,
-            or the mapping is closed.
+            When `byte` is out of range, a mapping of fixed size would have to grow, or the
+            mapping is closed.
 
         Examples
         --------
@@ -472,12 +474,12 @@ class Mmap(Records):
         Parameters
         ----------
         lines : iterable of buffer
-            What to `write`; nothing is put between.
+            The buffers to `write`, with nothing between them.
 
         Raises
         ------
         OSError
-            As of `write`; what came before is written.
+            As `write` does; the lines before are written.
         TypeError
             When an item is not a buffer.
         ValueError
@@ -498,9 +500,9 @@ class Mmap(Records):
     def flush(self, offset: SupportsIndex = 0, length: SupportsIndex | None = None) -> None:
         """Write changed bytes to the disk: `sync`, under its io name.
 
-        Closing does not do so, and nothing else needs it: what was written is in the
-        file for every other reader at once. Wrappers that flush after each line make
-        each line wait for the disk.
+        `close` does not do so, and other readers of the file do not need it: they see
+        written bytes at once. Wrappers that flush after each line make each line wait for
+        the disk.
 
         Parameters
         ----------
@@ -529,22 +531,23 @@ class Mmap(Records):
         *,
         wait: bool = True,
     ) -> None:
-        """Write changed bytes to the disk; of a new file, at first its name as well.
+        """Write changed bytes to the disk; the first time, the name of a new file as well.
 
-        A new file is on the disk only when its directory is, too. So the first sync of a
-        mapping whose opening may have made the file syncs the directory.
+        A new file is on the disk only when its directory is. So when opening may have made
+        the file, the first sync of the mapping syncs the directory too.
 
         Parameters
         ----------
         offset, length : int, optional
             The range, in bytes; by default all.
         wait : bool, default True
-            Return when the bytes are on the disk; else only start writing.
+            Return when the bytes are on the disk; otherwise only start writing.
 
         Raises
         ------
         BusError
-            When a view has touched what was not to be had, and bytes may be in memory only.
+            When a view touched a page that the kernel could not supply, so that bytes may
+            be in memory only.
         OSError
             When the kernel reports that bytes could not be written, now or before.
         ValueError
@@ -567,21 +570,21 @@ class Mmap(Records):
     def rewrite(
         self, offset: SupportsIndex = 0, length: SupportsIndex | None = None
     ) -> None:
-        """Write bytes to the disk once more, after a `sync` that failed.
+        """Write bytes to the disk again, after a `sync` that failed.
 
-        The kernel calls pages clean that it failed to write. This marks them as changed,
-        syncs, and reads the disk itself (``O_DIRECT``, where the filesystem has it) to see
-        whether they arrived. If so, `sync` works again. It is the best that can be done,
-        and not certain: a page that has left memory meanwhile comes back from the disk, as
-        it was before.
+        The kernel marks pages that it failed to write as clean. This method marks them as
+        changed, syncs, and reads the disk itself (``O_DIRECT``, where the filesystem has
+        it) to see whether they arrived. If so, `sync` works again. That is the best that
+        can be done, and not certain: a page that left memory meanwhile comes back from the
+        disk with its old bytes.
 
         Parameters
         ----------
         offset : int, default 0
             Position of the first byte, in bytes; any alignment.
         length : int, optional
-            Number of bytes; by default all to the end. A failure is forgotten only when
-            all of the mapping was written.
+            Number of bytes; by default all to the end. The mapping forgets the failure
+            only after all of its bytes were written.
 
         Raises
         ------
@@ -590,8 +593,8 @@ class Mmap(Records):
         OSError
             When the bytes could not be written again, or are not on the disk.
         io.UnsupportedOperation
-            When the mapping is read-only, in append mode, not in memory or without its
-            descriptor.
+            When the mapping is read-only, in append mode, not in memory, or has not kept
+            its descriptor.
         ValueError
             When the range is not in the mapping, or the mapping is closed.
 
@@ -619,21 +622,21 @@ class Mmap(Records):
     ) -> Iterator[None]:
         """Hold a lock on the file, or on a range of it, in a ``with`` statement.
 
-        Whoever asks for a lock on the same bytes waits until the block is left, unless both
-        are shared: other processes, other threads, and other mappings of this process. It
-        keeps nobody from reading and writing who asks for none.
+        Other processes, threads and mappings that ask for a lock on the same bytes wait
+        until the block ends, unless both locks are shared. The lock stops nobody from
+        reading and writing without one.
 
         Parameters
         ----------
         exclusive : bool, default True
-            For one alone; else shared with all who ask for a shared one.
+            A lock for one holder; otherwise one that is shared with other shared locks.
         offset : int, default 0
-            Position of the first byte, in bytes. It and the range may be past the end.
+            Position of the first byte, in bytes. The range may lie past the end.
         length : int, optional
-            Number of bytes; by default all that there are and will be.
+            Number of bytes; by default all, also those the file will grow by.
         timeout : float, optional
-            Seconds to wait, 0 not at all; by default as long as it takes. Signals are
-            handled meanwhile, and a handler may raise.
+            Seconds to wait, 0 for not at all; by default without a limit. Python handles
+            signals meanwhile, and a handler may raise.
 
         Yields
         ------
@@ -645,23 +648,23 @@ class Mmap(Records):
         OSError
             When the filesystem has no locks, or no /proc is mounted.
         io.UnsupportedOperation
-            When the mapping cannot write to the file and `exclusive` is asked for.
+            When `exclusive` is true and the mapping cannot write to the file.
         TimeoutError
-            When it is still in other hands after `timeout`.
+            When another holder still has the lock after `timeout`.
         ValueError
-            When the range or `timeout` is negative, or empty; the mapping is closed, or has
-            not kept its descriptor.
+            When the range is empty, it or `timeout` is negative, or the mapping is closed
+            or has not kept its descriptor.
 
         Notes
         -----
-        Each block has an open file description of its own (``F_OFD_SETLK``). So, other
-        than a lock by ``fcntl.lockf``, it does not go when somebody in the process closes
-        another descriptor of the file; and a block inside a block waits for itself, as it
-        does with a ``threading.Lock``, unless both are shared. It excludes those who lock
-        by ``fcntl.lockf``, and they exclude it; ``fcntl.flock`` is another kind of lock.
+        Each block opens a file description of its own for the lock (``F_OFD_SETLK``). So,
+        unlike a lock by ``fcntl.lockf``, the lock stays when the process closes another
+        descriptor of the file. A block inside a block waits for itself, as with a
+        ``threading.Lock``, unless both locks are shared. The lock and locks by
+        ``fcntl.lockf`` exclude each other; ``fcntl.flock`` is another kind of lock.
 
-        A process forked off inside the block shares the lock. It is given back where the
-        block is left in the process that took it, or when all of them have ended.
+        A child that is forked inside the block shares the lock. The lock ends when the
+        process that took it leaves the block, or when all these processes have ended.
 
         Examples
         --------
@@ -696,9 +699,7 @@ class Mmap(Records):
                 f"open for reading: use mode 'r+', or pass exclusive=False"
             )
         own = Descriptor(os.open, f"/proc/self/fd/{fd}", access | os.O_CLOEXEC)
-        len(
-            self
-        )  # raises if closed by another thread: the number may be another file's now
+        len(self)  # raises if another thread closed it, and `fd` may be another file's now
         return own
 
     # -- Arrays
@@ -712,16 +713,16 @@ class Mmap(Records):
     ) -> NDArray[Any]:
         r"""Return a part of the mapping as a plain ndarray, without a copy.
 
-        The array outlives `close` and any growth. While it lives the mapping cannot be
-        made smaller.
+        The array outlives `close` and any growth. While it lives, the mapping cannot become
+        smaller.
 
         Parameters
         ----------
         dtype : dtype_like, default numpy.uint8
             Element type; structured types are fine, object types are not.
         shape : int or tuple of int, optional
-            Elements a dimension. One may be -1, and is then inferred; by default one
-            dimension of all elements up to the end.
+            Elements for each dimension. One of them may be -1, and is inferred; by default
+            there is one dimension, with all elements up to the end.
         offset : int, default 0
             Position of the first element, in bytes; any alignment.
         order : {"C", "F"}, default "C"
@@ -760,6 +761,6 @@ class Mmap(Records):
             raise ValueError(f"{self.name!r}, from offset {offset}: {error}") from None
 
 
-# By registration: a C extension type cannot inherit from it, and the isinstance checks
-# of the standard library and of pandas only need to know.
+# A C extension type cannot inherit from it. Registration is all that the isinstance checks
+# of the standard library and of pandas need.
 io.RawIOBase.register(Mmap)

@@ -24,7 +24,7 @@ def shape_of(
     Parameters
     ----------
     available : int or None
-        Bytes the array may cover; None when they are still to be made.
+        Bytes the array may cover; None when the file does not exist yet.
     dtype : numpy.dtype
         Element type.
     shape : int, tuple of int, or None
@@ -75,12 +75,12 @@ def as_tuple(shape: Shape | None) -> tuple[int, ...]:
 
 
 def writeable(out: NDArray[Any]) -> NDArray[Any]:
-    """Return an array of the caller's that is to be written to.
+    """Return the caller's array if it can be written to.
 
     Raises
     ------
     TypeError
-        When it is none, or read-only.
+        When `out` is no array, or is read-only.
     """
     if not isinstance(out, np.ndarray):
         raise TypeError(f"out must be an ndarray, not {type(out).__name__!r}")
@@ -104,9 +104,9 @@ def array_of(
 ) -> NDArray[Any]:
     """Return a plain ndarray over the start of `buffer`, without a copy.
 
-    It is made by ``np.asarray``, not by ``np.ndarray(buffer=)``: so it holds the export
-    itself, which can be counted, and not the object that exported. The dimensions of a
-    subarray dtype become the array's last ones, as with NumPy's own functions.
+    ``np.asarray`` makes it, and not ``np.ndarray(buffer=)``, which would keep the exporting
+    object only: this array holds the export itself, which the region can count. The
+    dimensions of a subarray dtype become the array's last ones, as in NumPy's functions.
     """
     if order not in ("C", "F"):
         raise ValueError(f"order must be 'C' or 'F', not {order!r}")

@@ -1,4 +1,4 @@
-"""Ways to get an `Mmap`: by path and mode, by flags, new, in memory, once more."""
+"""Ways to get an `Mmap`: by path and mode, by flags, new, in memory, again."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ _MODES = {
 }
 NEW = {"w+", "x+"}
 
-# What the flags of a descriptor must be, where reading is not all that the mode does.
+# The flags that a descriptor needs, for the modes that write to its file.
 _NEEDED_FLAGS = {"r+": os.O_RDWR, "a+": os.O_RDWR | os.O_APPEND}
 
 
@@ -88,31 +88,31 @@ def open(
     Parameters
     ----------
     file : path-like or int
-        Path, or a descriptor, of which the mapping makes a duplicate of its own. What
-        the descriptor may do must fit the mode, and it cannot be a new file's.
+        Path, or a descriptor, which the mapping duplicates. The flags of the descriptor
+        must fit the mode, and modes that make a new file need a path.
     mode : str, default "r"
         ``"r"`` read; ``"r+"`` read and write; ``"w+"`` the same on a new, empty file;
         ``"x+"`` the same, and the file must not exist; ``"a+"`` read, and write at the
-        end only; ``"c"`` read and write in memory only (copy on write). A ``"b"`` may
-        be in it, as in ``"rb+"``.
+        end only; ``"c"`` read, and write in memory only (copy on write). It may contain a
+        ``"b"``, as in ``"rb+"``.
     size : int, optional
         With ``"w+"`` and ``"x+"``: the size of the new file, in bytes.
     perm : int, default 0o666
         Permission bits of a new file, less the process's umask.
     **options
         `offset`, `length`, `reserve`, `preallocate`, `populate`, `advice`, `on_fault`,
-        `keep_fd`, `engine` and `ahead`, as of `Mmap`.
+        `keep_fd`, `engine` and `ahead`, as for `Mmap`.
 
     Returns
     -------
     Mmap
         The mapped file, positioned at the start; in mode ``"a+"`` at the end, as other
-        files are, of which many writers ask by `tell` whether they are new.
+        files are, since many writers ask `tell` whether the file is new.
 
     Raises
     ------
     OSError
-        When the file cannot be opened or mapped; ``errno`` and ``filename`` tell.
+        When the file cannot be opened or mapped; see ``errno`` and ``filename``.
     ValueError
         When the mode is unknown or does not fit the descriptor, or the window does not
         lie in the file.
@@ -167,7 +167,7 @@ def open_file(
         Permission bits of a new file, less the process's umask.
     **options
         `private`, `readonly`, `offset`, `length`, `reserve`, `preallocate`, `populate`,
-        `advice`, `on_fault`, `keep_fd`, `engine` and `ahead`, as of `Mmap`.
+        `advice`, `on_fault`, `keep_fd`, `engine` and `ahead`, as for `Mmap`.
 
     Returns
     -------
@@ -214,7 +214,7 @@ def create(
         Permission bits of a new file, less the process's umask.
     **options
         `reserve`, `preallocate`, `populate`, `advice`, `on_fault`, `keep_fd`, `engine`
-        and `ahead`, as of `Mmap`.
+        and `ahead`, as for `Mmap`.
 
     Returns
     -------
@@ -243,7 +243,7 @@ def anonymous(size: int, name: str = "yammap", **options: Unpack[Options]) -> Mm
     """Map memory that has no file on any disk: a memfd, see memfd_create(2).
 
     It can do all that a file can: grow, be inherited by a fork, and be mapped by another
-    process that is given its descriptor.
+    process that gets its descriptor.
 
     Parameters
     ----------
@@ -253,7 +253,7 @@ def anonymous(size: int, name: str = "yammap", **options: Unpack[Options]) -> Mm
         What /proc calls it.
     **options
         `reserve`, `preallocate`, `populate`, `advice`, `on_fault`, `keep_fd`, `engine`
-        and `ahead`, as of `Mmap`.
+        and `ahead`, as for `Mmap`.
 
     Returns
     -------
@@ -274,8 +274,8 @@ def anonymous(size: int, name: str = "yammap", **options: Unpack[Options]) -> Mm
     (128, 1024)
     """
     check_options(operator.index(size), options, Options, new=True)
-    # Memory is given out page by page as files' blocks are not: allocating it here
-    # would take at once what the caller may never touch.
+    # The kernel hands out memory page by page, unlike the blocks of a file: allocating it
+    # here would take pages that the caller may never touch.
     options.setdefault("preallocate", False)
     fd = memory_fd(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     return map_fd(fd, f"memfd:{name}", size, {**options})
@@ -295,7 +295,7 @@ def memory_fd(name: str, flags: int) -> Descriptor:
 
 
 def reopen(m: Mmap, mode: str, **options: Unpack[_WindowOptions]) -> Mmap:
-    """Map the file of `m` once more, whatever its name leads to now."""
+    """Map the file of `m` again, wherever its name leads to now."""
     settings = {**options, "private": mode == "c", "readonly": mode == "r"}
     return map_fd(_duplicate(_core.Mapping.fileno(m), mode), m.name, None, settings)
 
@@ -305,10 +305,10 @@ def absolute(path: str) -> str: ...
 @overload
 def absolute(path: bytes) -> bytes: ...
 def absolute(path: Any) -> Any:
-    """Return a path from the root that leads where this one does.
+    """Return a path from the root that leads to the same file.
 
-    `os.path.abspath` alone would take away ``link/..``, which leads beside the directory
-    that the link is to.
+    `os.path.abspath` alone would drop ``link/..``, which leads to the parent of the
+    directory behind the link.
     """
     if os.pardir not in os.fsdecode(path).split(os.sep):
         return os.path.abspath(path)
@@ -317,7 +317,7 @@ def absolute(path: Any) -> Any:
 
 
 def known(mode: str) -> str:
-    """Return the mode without the ``b`` it may have."""
+    """Return the mode without its ``b``, if it is a mode."""
     plain = mode.replace("b", "", 1) if isinstance(mode, str) else None
     if plain not in _MODES:
         raise ValueError(
@@ -329,7 +329,7 @@ def known(mode: str) -> str:
 def check_options(
     size: int | None, options: Mapping[str, Any], known: Any, *, new: bool
 ) -> None:
-    """Refuse what must not be found out when the file has been made or emptied already."""
+    """Refuse bad options before they make or empty a file."""
     if unknown := options.keys() - known.__optional_keys__:
         raise TypeError(f"unexpected keyword arguments: {', '.join(sorted(unknown))}")
     if new and (window := options.keys() & {"offset", "length"}):
@@ -350,7 +350,7 @@ def check_options(
 
 
 def _duplicate(fd: int, mode: str) -> Descriptor:
-    """Return a descriptor of our own, if what `fd` may do is what the mode asks for."""
+    """Return a descriptor of our own, if the flags of `fd` fit the mode."""
     try:
         flags = fcntl.fcntl(fd, fcntl.F_GETFL)
     except OverflowError:
@@ -370,10 +370,10 @@ def _duplicate(fd: int, mode: str) -> Descriptor:
 
 
 def _own_description(fd: int, flags: int) -> Descriptor:
-    """Open the file once more, not to share its owner's offset and write errors.
+    """Open the file again, so as not to share its owner's offset and write errors.
 
-    The kernel tells an error of writing to the disk once for each time a file was opened.
-    Where it may not be opened again a duplicate must do.
+    The kernel reports an error of writing back once for each open file description. Where
+    the kernel does not let us open the file again, a duplicate must do.
     """
     if stat.S_ISREG(os.fstat(fd).st_mode):
         kept = flags & (os.O_ACCMODE | os.O_APPEND)
@@ -385,7 +385,7 @@ def _own_description(fd: int, flags: int) -> Descriptor:
 def _map_path(
     path: Path, flags: int, perm: int, size: int | None, options: dict[str, Any]
 ) -> Mmap:
-    """Open a file and map it; one that this makes in vain is taken away again."""
+    """Open a file and map it; remove a file that this made and could not map."""
     fd, is_new = _open_or_make(path, flags, perm)
     made = os.fstat(fd.fd)
     try:
@@ -408,7 +408,7 @@ def _open_or_make(path: Path, flags: int, perm: int) -> tuple[Descriptor, bool]:
 
 
 def _unmake(path: Path, made: os.stat_result) -> None:
-    """Unlink the file, unless another is there by now, or somebody has written to it."""
+    """Unlink the file, unless another has its path now, or it has been written to."""
     with contextlib.suppress(OSError):
         now = os.lstat(path)
         if os.path.samestat(now, made) and now.st_size == 0:
@@ -429,9 +429,9 @@ def open_fd(path: Path, flags: int, perm: int) -> Descriptor:
 
 
 def _refuse_to_wait(path: Path) -> None:
-    """Opening a FIFO waits for its other end, perhaps for ever, so look before.
+    """Refuse a FIFO, whose opening waits for the other end, perhaps for ever.
 
-    ``O_NONBLOCK`` would do as well, but makes a file with a lease fail (fcntl(2)).
+    ``O_NONBLOCK`` would avoid the wait too, but makes a file with a lease fail (fcntl(2)).
     """
     try:
         status = os.stat(path)
@@ -444,7 +444,7 @@ def _refuse_to_wait(path: Path) -> None:
 
 
 def _refuse_to_cut(path: Path) -> None:
-    """Raise if somebody appends ahead: ``O_TRUNC`` would first take all away."""
+    """Raise if another mapping appends ahead, before ``O_TRUNC`` empties its file."""
     try:
         os.getxattr(path, "user.yammap.ahead")
     except OSError:
@@ -459,7 +459,7 @@ def map_fd(
     options: dict[str, Any],
     flags: int = 0,
 ) -> Mmap:
-    """Map a descriptor; a new file gets its size, its first sync writes the directory."""
+    """Map a descriptor, give a new file its size, and note the directory to sync."""
     keep_fd = size is None or options.pop("keep_fd", True)
     m = Mmap(fd, name, **options)
     try:

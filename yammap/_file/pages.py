@@ -1,4 +1,4 @@
-"""Which pages of a mapping are in memory, and how to have them there or not."""
+"""Which pages of a mapping are in memory, and how to load and evict them."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Pages"]
 
-# Bytes between two looks at whether to go on: few enough to interrupt a slow disk.
+# Bytes between two checks for signals: few enough to interrupt a slow disk.
 _PIECE = 1 << 20
 
-# The page cache is in folios of up to so many bytes, which go as a whole.
+# The page cache holds folios of up to this many bytes, and drops each as a whole.
 _FOLIO = 2 << 20
 
-# Seconds to wait for pages that are just being read or written before they can go.
+# Seconds to wait until pages can go that the kernel is just reading or writing.
 _PAUSES = (0.001, 0.01)
 
 
@@ -45,9 +45,9 @@ class Pages(Positioned):
         """Read a range into the page cache, and wait until it is there.
 
         It takes no memory of the process and makes no page table entries (`populate` does):
-        the file is sent to ``/dev/null``, see sendfile(2). Advice such as ``MADV_RANDOM``
-        does not slow it down. It can be interrupted, and goes on where it was when called
-        again.
+        the kernel sends the file to ``/dev/null``, see sendfile(2). Advice such as
+        ``MADV_RANDOM`` does not slow it down. A signal can interrupt it, and the next call
+        goes on from there.
 
         Parameters
         ----------
@@ -56,18 +56,18 @@ class Pages(Positioned):
         length : int, optional
             Number of bytes; by default all to the end.
         progress : callable, optional
-            Called with the bytes done and the bytes wanted, after each MiB. An exception
-            that it raises ends the call.
+            A function that is called after each MiB, with the number of bytes read and the
+            number to read. If it raises, the call ends.
 
         Returns
         -------
         int
-            The number of bytes read: all, unless another thread cut the file meanwhile.
+            The number of bytes read: all, unless another thread truncated the file.
 
         Raises
         ------
         BusError
-            When the file was cut short by somebody else, or cannot be read.
+            When another process cut the file short, or the kernel cannot read it.
         OSError
             When there is no ``/dev/null``.
         ValueError
@@ -96,10 +96,10 @@ class Pages(Positioned):
         return done
 
     def _warm_piece(self, offset: int, length: int, sink: int) -> int:
-        """Wait for one piece; returns its bytes.
+        """Read one piece, and return its number of bytes.
 
-        Where there is no descriptor, or nothing to send, a copy does the same and tells
-        what is wrong.
+        Without a descriptor, or where the kernel sends nothing, a copy does the same, and
+        raises what is wrong.
         """
         piece = min(length, _PIECE)
         if count := self._send(offset, piece, sink):
@@ -116,10 +116,10 @@ class Pages(Positioned):
         *,
         write: bool = False,
     ) -> None:
-        """Have a range in memory and in the page tables, so that no access to it faults.
+        """Load a range into memory and the page tables, so that no access to it faults.
 
-        That is `warm` and, for each page, an entry for this process, which `warm` leaves to
-        the first access (madvise(2), ``MADV_POPULATE_READ``).
+        This is `warm` and, for each page, an entry in the page table, which `warm` leaves
+        to the first access (madvise(2), ``MADV_POPULATE_READ``).
 
         Parameters
         ----------
@@ -128,17 +128,18 @@ class Pages(Positioned):
         length : int, optional
             Number of bytes; by default all to the end.
         write : bool, default False
-            Make the pages ready for writing (``MADV_POPULATE_WRITE``): blocks of holes are
-            allocated, and of a copy-on-write mapping all pages copied.
+            Make the pages ready for writing (``MADV_POPULATE_WRITE``): this allocates the
+            blocks of holes, and copies all pages of a copy-on-write mapping.
 
         Raises
         ------
         BusError
-            When a page cannot be had: the file was cut short, or the disk is full or bad.
+            When the kernel cannot supply a page: the file was cut short, or the disk is
+            full or bad.
         OSError
             When there is not enough memory, or no ``/dev/null``.
         io.UnsupportedOperation
-            When the mapping is to be written and read-only, or its engine ``"pread"``.
+            When `write` is true and the mapping is read-only, or its engine is ``"pread"``.
         ValueError
             When the range is not in the mapping, or the mapping is closed.
 
@@ -159,8 +160,8 @@ class Pages(Positioned):
         with open(os.devnull, "wb", buffering=0) as sink:
             for at in range(start, start + total, _PIECE):
                 piece = min(_PIECE, start + total - at)
-                # Left alone, the kernel would read in small folios, and page by page where
-                # the advice is MADV_RANDOM.
+                # Without this, the kernel reads in small folios, and page by page under
+                # the advice MADV_RANDOM.
                 if not self._send(at, piece, sink.fileno()):
                     self.madvise(Advice.WILLNEED, at, piece)
                 self._populate(at, piece, write)
@@ -181,13 +182,13 @@ class Pages(Positioned):
         -------
         numpy.ndarray
             Shape ``(pages,)``, dtype bool: for each page that the range touches, whether
-            it is in the page cache or, changed, in a copy-on-write mapping.
+            it is in the page cache or is a changed page of a copy-on-write mapping.
 
         Raises
         ------
         OSError
-            ``EPERM`` when the kernel does not tell, since the file is neither the caller's
-            nor writable by him; mincore(2) would call all pages resident. ``EPERM`` or
+            ``EPERM`` when the kernel does not tell, because the caller neither owns the
+            file nor may write to it; mincore(2) would call all pages resident. ``EPERM`` or
             ``ENOSYS``, and the name of the call, when a sandbox refuses mincore(2), or the
             engine is ``"pread"`` and there is no cachestat(2) (before Linux 6.5).
         ValueError
@@ -195,8 +196,8 @@ class Pages(Positioned):
 
         Notes
         -----
-        A mapping that has let go of its descriptor cannot ask whether the kernel hides
-        something, and believes mincore(2).
+        A mapping that has not kept its descriptor cannot ask whether the kernel hides
+        the answer, and trusts mincore(2).
 
         Examples
         --------
@@ -221,13 +222,13 @@ class Pages(Positioned):
         return pages
 
     def _is_hidden(self, offset: int) -> bool:
-        """Tell whether mincore(2) says yes to whatever it is asked."""
+        """Tell whether mincore(2) answers yes to every question."""
         try:
             self._cachestat(offset, 1)
         except OSError as error:
             if error.errno not in (errno.EPERM, errno.ENOSYS):
                 return False
-            # The kernel's own rule, or a sandbox that refuses the call.
+            # Either the kernel's own rule, or a sandbox that refuses the call.
             return not _may_look(Mapping.fileno(self))
         return False
 
@@ -239,7 +240,7 @@ class Pages(Positioned):
         return pages
 
     def _mark_cached(self, pages: NDArray[np.bool_], first: int) -> None:
-        """Halve a range of the file's pages until all or none of them are cached."""
+        """Mark cached pages: halve the range until all or none of its pages are cached."""
         start = max(0, first * mmap.PAGESIZE - self.origin)
         end = min((first + len(pages)) * mmap.PAGESIZE - self.origin, len(self))
         count = self._cachestat(start, end - start)
@@ -251,10 +252,10 @@ class Pages(Positioned):
             pages[:] = count > 0
 
     def evict(self, offset: SupportsIndex = 0, length: SupportsIndex | None = None) -> int:
-        """Write a range to the disk, and empty the page cache of it.
+        """Write a range to the disk, and drop it from the page cache.
 
-        No byte is lost, and views stay valid: touching them reads the file anew.
-        Neighbours may go as well, as the kernel caches large pieces as a whole.
+        No byte is lost, and views stay valid: touching them reads the file again.
+        Neighbouring pages may go as well, since the kernel caches large folios as a whole.
 
         Parameters
         ----------
@@ -267,17 +268,17 @@ class Pages(Positioned):
         -------
         int
             The number of bytes of the range that are still in memory, 0 when all are gone.
-            What stays is locked, mapped by another process or another mapping, changed in
-            a copy-on-write mapping, or has no other place, as on a tmpfs. Of a mapping
-            without a descriptor, some pages that another processor has just read stay.
+            Pages stay that are locked, mapped by another process or another mapping,
+            changed in a copy-on-write mapping, or have no other place, as on a tmpfs.
+            Without a descriptor, pages that another processor has just read may stay too.
 
         Raises
         ------
         BusError
             When the file was cut short.
         OSError
-            When bytes could not be written, which then stay, or the kernel does not tell
-            what is resident, see `resident`.
+            When bytes could not be written, and so stay in memory, or the kernel does not
+            tell which pages are resident, see `resident`.
         ValueError
             When the range is not in the mapping, or the mapping is closed.
 
@@ -298,7 +299,7 @@ class Pages(Positioned):
         return left
 
     def _evict_pages(self, start: int, count: int, unit: int) -> int:
-        """Evict what lies in units of the file around a range; returns what stayed."""
+        """Evict the units of the file around a range; return the bytes that stayed."""
         first = (self.origin + start) // unit * unit - self.origin
         end = -(-(self.origin + start + count) // unit) * unit - self.origin
         around = max(0, first), min(end, len(self)) - max(0, first)
@@ -313,10 +314,10 @@ class Pages(Positioned):
         return pages * mmap.PAGESIZE - lead * first - trail * last
 
     def _pages_resident(self, start: int, count: int) -> tuple[int, int, int]:
-        """Count a range's pages that are in memory: all, the first, and the last.
+        """Count the pages of a range that are in memory: all, the first, and the last.
 
-        What is not mapped may be larger than any address space, and its pages too many
-        for an array.
+        A file that is not mapped may be larger than any address space, and have too many
+        pages for an array.
         """
         if count == 0:
             return 0, 0, 0
@@ -328,6 +329,6 @@ class Pages(Positioned):
 
 
 def _may_look(fd: int) -> bool:
-    """Apply the kernel's rule by hand, where it cannot be asked."""
+    """Apply the kernel's rule by hand, where the kernel cannot be asked."""
     owner = os.fstat(fd).st_uid == os.geteuid()
     return owner or os.access(f"/proc/self/fd/{fd}", os.W_OK, effective_ids=True)

@@ -1,4 +1,4 @@
-"""Locks of a range of a file, between processes and threads (fcntl(2), F_OFD_SETLK)."""
+"""Locks on a range of a file, among processes and threads (fcntl(2), F_OFD_SETLK)."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["FIRST_BEYOND", "locked"]
 
-# Where locks of ours end, those to the end of the file, too. The bytes behind it, which no
-# file has, are those by which appending ahead is one mapping's alone (_extent/ahead.c).
+# Every lock ends before this byte, even one to the end of the file. A mapping that appends
+# ahead locks the bytes from here on, which no file has (_extent/ahead.c).
 FIRST_BEYOND = (1 << 63) - 3
 
 _LONGEST_PAUSE = 0.05
@@ -27,17 +27,17 @@ _LONGEST_PAUSE = 0.05
 def locked(
     fd: int, name: object, exclusive: bool, span: range, timeout: float | None
 ) -> Iterator[None]:
-    """Hold a lock on bytes. Closing `fd`, which stands for the holder, gives it back, too.
+    """Hold a lock on bytes. `fd` stands for the holder: closing it also releases the lock.
 
-    A process that was forked off inside has the descriptor as well: it only closes it, and
-    leaves the lock to whoever took it.
+    A child that was forked inside the block shares the descriptor. It only closes it, and
+    the lock stays with the process that took it.
 
     Raises
     ------
     OSError
         When the filesystem has no locks.
     TimeoutError
-        When others still hold one that is in the way.
+        When another holder still has a conflicting lock.
     """
     owner = os.getpid()
     try:
@@ -49,7 +49,7 @@ def locked(
         yield
     finally:
         if os.getpid() == owner:
-            with contextlib.suppress(OSError):  # closing gives it back as well
+            with contextlib.suppress(OSError):  # closing releases it as well
                 _set(fd, fcntl.F_OFD_SETLK, fcntl.F_UNLCK, span)
 
 
@@ -57,7 +57,7 @@ def _acquire(fd: int, kind: int, span: range, timeout: float | None) -> None:
     if timeout is None:
         _set(fd, fcntl.F_OFD_SETLKW, kind, span)
         return
-    # The kernel can wait only without an end, or until a signal, which is the program's.
+    # The kernel waits for ever or until a signal, and signals belong to the program.
     deadline, pause = time.monotonic() + min(timeout, threading.TIMEOUT_MAX), 0.001
     while not _try(fd, kind, span):
         if (left := deadline - time.monotonic()) <= 0:

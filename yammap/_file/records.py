@@ -42,19 +42,19 @@ class Records(Pages):
     ) -> NDArray[Any]:
         r"""Copy records of one length from anywhere, in one call without the GIL.
 
-        What is not in memory comes from the disk many records at a time; what is, at the
-        speed of memory.
+        Records that are not in memory come from the disk many at a time, and the others at
+        the speed of memory.
 
         Parameters
         ----------
         offsets : array_like of int, shape (n,)
             Position of each record, in bytes; in any order, any number of times.
         length : int
-            Of each record, in bytes.
+            Length of each record, in bytes.
         out : numpy.ndarray, optional
-            Where to put them: C-contiguous, of ``n * length`` bytes, any dtype.
+            Array for the records: C-contiguous, of ``n * length`` bytes, any dtype.
         threads : int, default 1
-            So many copy a part each.
+            Number of threads; each copies a part of the records.
 
         Returns
         -------
@@ -103,11 +103,11 @@ class Records(Pages):
         offsets : array_like of int, shape (n,)
             Position of each record, in bytes.
         lengths : array_like of int, shape (n,)
-            Of each record, in bytes; 0 is allowed.
+            Length of each record, in bytes; 0 is allowed.
         out : numpy.ndarray, optional
-            Where to put them: C-contiguous, of ``sum(lengths)`` bytes, any dtype.
+            Array for the records: C-contiguous, of ``sum(lengths)`` bytes, any dtype.
         threads : int, default 1
-            So many copy a part each.
+            Number of threads; each copies a part of the records.
 
         Returns
         -------
@@ -150,15 +150,15 @@ class Records(Pages):
     def scatter(self, offsets: ArrayLike, records: NDArray[Any]) -> None:
         r"""Copy records of one length to anywhere, in one call without the GIL.
 
-        The twin of `gather`. The file does not grow. Of records that overlap, the last one
-        is what stays.
+        This is the inverse of `gather`. The file does not grow. Where records overlap, the
+        last one wins.
 
         Parameters
         ----------
         offsets : array_like of int, shape (n,)
             Position of each record, in bytes.
         records : numpy.ndarray
-            C-contiguous, of any dtype; its first dimension is the records'.
+            The records, along the first dimension: C-contiguous, of any dtype.
 
         Raises
         ------
@@ -204,37 +204,37 @@ class Records(Pages):
     ) -> Iterator[memoryview]:
         """Go through a range in chunks without copies, in memory for a few of them.
 
-        The next chunks are on their way from the disk while one is used, and its pages are
-        mapped before it is handed out, so that its user waits for no fault. Those behind
-        are given back, by the process and by the page cache.
+        The kernel reads the next chunks from the disk while the caller uses one. The pages
+        of a chunk are mapped before the caller gets it, so that no access to it faults. The
+        process and the page cache give back the pages behind.
 
         Parameters
         ----------
         chunk : int
-            Bytes of each; the last one may have fewer.
+            Bytes in each chunk; the last one may have fewer.
         offset : int, default 0
-            Position of the first, in bytes.
+            Position of the first byte, in bytes.
         length : int, optional
-            Bytes to go through; by default all to the end, as it is now.
+            Number of bytes; by default all to the present end.
         prefetch : int, default 16 MiB
             Bytes that are read from the disk before the caller asks for them, where the
             kernel does not read as far ahead by itself.
         drop_behind : bool, default True
-            Give the memory behind back. Pages that were changed, are locked, or are in use
-            by others stay in the page cache.
+            Give back the memory behind. Pages that are changed, locked or in use elsewhere
+            stay in the page cache.
 
         Returns
         -------
         iterator of memoryview
-            Views of format ``"B"``. One that is kept stays valid: its pages come back from
-            the file when they are touched.
+            Views of format ``"B"``. A view that the caller keeps stays valid: its pages
+            come back from the file when they are touched.
 
         Raises
         ------
         BusError
-            When the file was cut short, or cannot be read: by the chunk that has none.
+            When the file was cut short or cannot be read, at the chunk that is affected.
         io.UnsupportedOperation
-            When the file is not mapped (engine ``"pread"``).
+            When the engine is ``"pread"``, which has no views.
         ValueError
             When `chunk` is not positive, `prefetch` is negative, the range is not in the
             mapping, or the mapping is closed.
@@ -255,7 +255,7 @@ class Records(Pages):
         return chunks(self, range(start, end, step), end, prefetch, drop_behind)
 
     def _require_length(self, longest: int) -> None:
-        """Refuse it before memory for such records is asked for."""
+        """Refuse a record that is too long before allocating memory for it."""
         if longest > len(self):
             raise ValueError(
                 f"a record of {longest} bytes is larger than {self.name!r}, which has "
@@ -272,7 +272,7 @@ class Records(Pages):
         step: int,
         threads: int,
     ) -> None:
-        """Copy rows of an array at `offset`, each `step` bytes behind the one before."""
+        """Copy rows of an array at `offset`, each `step` bytes after the one before."""
         length = out.nbytes // max(1, len(index))
         self._copy(index, out, threads, length=length, base=offset, step=step, rows=rows)
 
@@ -286,7 +286,7 @@ class Records(Pages):
         starts: NDArray[np.int64] | None = None,
         **layout: Any,
     ) -> None:
-        """Copy records into `buffer`, in as many parts as there are threads."""
+        """Copy records between the file and `buffer`, one part for each thread."""
         if buffer.dtype.hasobject or not buffer.flags.c_contiguous:
             raise TypeError(
                 f"the array must be C-contiguous and hold no Python objects, not have "
@@ -311,14 +311,14 @@ class Records(Pages):
 
 
 def _run(parts: list[Batch]) -> None:
-    """Copy them at the same time, once all of them are known to lie in the mapping."""
+    """Copy the parts at the same time, after checking that all lie in the mapping."""
     for part in parts:
         part.check()
     with ThreadPoolExecutor(len(parts)) as pool:
         try:
             deque(pool.map(Batch.copy, parts), maxlen=0)
         except BaseException:
-            for part in parts:  # the pool waits for all, and only this thread sees Ctrl-C
+            for part in parts:  # leaving the pool waits for all; only we see Ctrl-C
                 part.stop()
             raise
 
@@ -333,14 +333,16 @@ def _size(value: SupportsIndex, what: str) -> int:
 def integers(
     values: ArrayLike, what: str, beyond: type[Exception] = ValueError
 ) -> NDArray[np.int64]:
-    """Return them as the core takes them, without a copy where they are so already.
+    """Return an array of int64 as the core takes it, without a copy where possible.
 
     Raises
     ------
     TypeError
-        When they are no integers.
+        When the values are no integers.
     ValueError
-        When they have not one dimension; or `beyond`, when one has more than 64 bits.
+        When they have more or less than one dimension.
+    beyond
+        When a value has more than 64 bits.
     """
     array = np.asarray(values)
     if array.dtype == np.int64 and array.ndim == 1 and array.flags.carray:

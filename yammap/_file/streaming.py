@@ -1,4 +1,4 @@
-"""A mapping in chunks, one after the other, with memory for a few of them only."""
+"""A mapping in chunks, one after the other, in memory for a few of them only."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 __all__ = ["PREFETCH", "accepts_ahead", "chunks"]
 
-# Bytes that are on their way from the disk while a chunk is used.
+# Bytes that the kernel reads from the disk while the caller uses a chunk.
 PREFETCH = 16 << 20
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
-# Small chunks are not asked for, mapped and dropped one by one.
+# Small chunks are hinted at, mapped and dropped in steps of this many bytes.
 _STEP = 2 << 20
 
 
@@ -52,11 +52,12 @@ def accepts_ahead(stream: Callable[_P, _T]) -> Callable[_P, _T]:
 def chunks(
     m: Pages, positions: range, end: int, prefetch: int, drop_behind: bool
 ) -> Iterator[memoryview]:
-    """Yield views of what lies between each of `positions` and the next, or `end`.
+    """Yield a view from each of `positions` to the next one, or to `end`.
 
-    The pages of a chunk are mapped before it is handed out, without the GIL, so that its
-    user takes no fault; those behind it are dropped once the next one is asked for. Who
-    keeps a chunk keeps its bytes, which come back from the file when they are touched.
+    This maps the pages of a chunk before it yields it, without the GIL, so that the caller
+    takes no fault. It drops the pages behind when the caller asks for the next chunk. A
+    chunk that the caller keeps stays valid: its pages come back from the file when they are
+    touched.
     """
     hinted = mapped = dropped = positions.start
     for position in positions:
@@ -77,16 +78,15 @@ def chunks(
 def _kernel_reads(m: Pages, start: int, end: int) -> bool:
     """Tell whether the kernel reads ahead by itself, so that hints would only disturb it.
 
-    In sequence it reads in folios that fill huge pages; what is hinted at comes in single
-    pages.
+    A sequential read fills large folios, and a hint brings single pages.
     """
-    with contextlib.suppress(OSError):  # it does not tell, or not of this file
+    with contextlib.suppress(OSError):  # the kernel does not tell, or not of this file
         return m._cachestat(min(start + _STEP, end - 1), 1) > 0
     return False
 
 
 def _map(m: Pages, start: int, stop: int, beyond: int) -> int:
-    """Map pages up to `beyond` or, where not all are to be had, up to `stop` only."""
+    """Map pages up to `beyond` or, where the kernel cannot supply all, up to `stop`."""
     with contextlib.suppress(BusError):
         m.populate(start, beyond - start)
         return beyond
@@ -95,9 +95,9 @@ def _map(m: Pages, start: int, stop: int, beyond: int) -> int:
 
 
 def _drop(m: Pages, first: int, start: int, end: int) -> int:
-    """Drop what lies before `end`, and once more what the last time may have left.
+    """Drop the pages before `end`, and again those that the last call may have left.
 
-    The page cache holds pages in folios, and keeps one of which only a part is given up.
+    The page cache holds pages in folios, and keeps a folio when only a part is dropped.
     """
     start = max(first, start - _STEP)
     m._drop(start, end - start)

@@ -17,7 +17,7 @@ def _enum(base: Any, name: str, prefix: str) -> Any:
         for constant, value in CONSTANTS.items()
         if constant.startswith(prefix)
     }
-    return base(name, members, module="yammap")  # where it is imported from
+    return base(name, members, module="yammap")  # from where users import it
 
 
 Prot = _enum(enum.IntFlag, "Prot", "PROT_")
@@ -40,7 +40,7 @@ _PREFIXES = {
 
 
 def _named_constants() -> Iterator[tuple[str, int]]:
-    """The constants by their C names; each is a member of its enum."""
+    """Yield each constant with its C name and its value, a member of its enum."""
     for constant in CONSTANTS:
         prefix = constant[: constant.index("_") + 1]
         yield constant, _PREFIXES[prefix][constant.removeprefix(prefix)]

@@ -1,4 +1,4 @@
-"""The limits of the process that an errno value may stand for. Imports nothing of ours."""
+"""The process limits that an errno value may stand for. Imports nothing of ours."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ __all__ = ["limit_behind"]
 
 
 def limit_behind(code: int, *, locking: bool = False) -> str:
-    """Return which limit has been reached, its value, and what to do; else nothing.
+    """Return a text that names the limit behind an errno value, or an empty text.
 
-    An errno value alone does not tell: a process with too many mappings is told that it
-    cannot allocate memory. So the limits are looked up when the error has happened, and
-    those that are set, or nearly reached, are named. The limit of locked memory is one for
-    most processes: it counts for `locking` only.
+    An errno value alone does not tell: the kernel answers "Cannot allocate memory" to a
+    process with too many mappings. So this looks the limits up after the error, and names
+    each one that is set or nearly reached, with its value and the way out. Most processes
+    have a limit of locked memory, so it counts for `locking` only.
     """
     suspects = (_locked,) if locking else _SUSPECTS.get(code, ())
     reasons = (suspect() for suspect in suspects)

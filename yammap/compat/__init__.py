@@ -1,8 +1,8 @@
 """A drop-in for the standard library's `mmap`: ``from yammap import compat as mmap``.
 
-Programs written for it run unchanged, and a file that is cut short under them is an
-exception, not the end of the process. The class is a `yammap.Mmap` with the arguments, the
-manners and the errors of the other, so arrays, `gather` and all the rest are there as well.
+Programs written for `mmap` run unchanged, and a file that is cut short under them raises
+an exception instead of ending the process. The class is a `yammap.Mmap` with the arguments,
+the behaviour and the errors of `mmap.mmap`, so it has arrays, `gather` and all the rest.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     _Buffer = Buffer | NDArray[Any]
-else:  # what is of one version or machine, as MAP_32BIT
+else:  # names of one version or machine, such as MAP_32BIT
     from mmap import *  # noqa: F403
 
 __all__ = [
@@ -60,7 +60,7 @@ _WHENCES = os.SEEK_SET, os.SEEK_CUR, os.SEEK_END
 
 
 class _Default:
-    """Of an argument for which None, here as in `mmap`, is no value."""
+    """The default of an argument that, as in `mmap`, does not take None."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -72,7 +72,7 @@ class _Default:
 _POSITION: Any = _Default("tell()")
 _LENGTH: Any = _Default("len()")
 
-# Flags that ask for nothing that a program could see missing.
+# Flags that yammap may ignore: no program can see that their effect is missing.
 _HINTS = MapFlag.DENYWRITE | MapFlag.EXECUTABLE | MapFlag.NORESERVE | MapFlag.STACK
 
 
@@ -86,12 +86,12 @@ class mmap(Mmap):  # noqa: N801
     length : int
         Bytes to map; 0 for all to the end of the file.
     flags : int, default MAP_SHARED
-        ``MAP_PRIVATE`` for copy on write, ``MAP_POPULATE``, ``MAP_ANONYMOUS``. Those that
-        would place the mapping, or need huge pages, are refused.
+        ``MAP_PRIVATE`` for copy on write, ``MAP_POPULATE``, ``MAP_ANONYMOUS``. Flags that
+        place the mapping or need huge pages are refused.
     prot : int, default PROT_WRITE | PROT_READ
         ``PROT_READ``, ``PROT_WRITE`` or both. ``PROT_EXEC`` is refused.
     access : int, default ACCESS_DEFAULT
-        ``ACCESS_READ``, ``ACCESS_WRITE`` or ``ACCESS_COPY``, instead of both.
+        ``ACCESS_READ``, ``ACCESS_WRITE`` or ``ACCESS_COPY``, instead of flags and prot.
     offset : int, default 0
         Position in the file, in bytes; a multiple of ``ALLOCATIONGRANULARITY``.
     trackfd : bool, default True
@@ -106,8 +106,8 @@ class mmap(Mmap):  # noqa: N801
     OverflowError
         When `length` or `offset` is negative.
     ValueError
-        When the range is not in the file, or the file is empty; or for both `access` and
-        one of `flags` and `prot`.
+        When the range is not in the file, the file is empty, or `access` is combined with
+        `flags` or `prot`.
 
     Examples
     --------
@@ -137,7 +137,7 @@ class mmap(Mmap):  # noqa: N801
         *,
         trackfd: bool = True,
     ) -> Self:
-        """Map it; here and not in ``__init__``, since programs override this one."""
+        """Map it. Not in ``__init__``, which subclasses override without calling it."""
         fileno, size, start = _int(fileno), _ssize(length), _ssize(offset)
         if size < 0:
             raise OverflowError("memory mapped length must be positive")
@@ -159,7 +159,7 @@ class mmap(Mmap):  # noqa: N801
             readonly=not writable,
             offset=start,
             length=size,
-            preallocate=False,  # it grows as by ftruncate(2): who stores takes the blocks
+            preallocate=False,  # as ftruncate(2), it leaves blocks to later stores
             keep_fd=trackfd,
             populate=bool(flags & MapFlag.POPULATE),
         )
@@ -198,7 +198,7 @@ class mmap(Mmap):  # noqa: N801
         """
         raise io.UnsupportedOperation("an mmap has no fileno")
 
-    # -- As a sequence, it is one of bytes objects to those who iterate
+    # -- As a sequence: iterating gives bytes objects
 
     def __iter__(self) -> Iterator[bytes]:  # type: ignore[override]
         i = 0
@@ -210,7 +210,7 @@ class mmap(Mmap):  # noqa: N801
         return (self[i : i + 1] for i in reversed(range(len(self))))
 
     def __contains__(self, item: object) -> bool:
-        """Tell whether it is one of the bytes objects that iterating gives."""
+        """Tell whether `item` is one of the bytes objects that iterating gives."""
         len(self)
         return isinstance(item, (bytes, bytearray, memoryview)) and (
             len(item) == 1 and super().find(item) != -1
@@ -226,7 +226,7 @@ class mmap(Mmap):  # noqa: N801
         end: SupportsIndex = _LENGTH,
         /,
     ) -> int:
-        r"""Return the position of the first `sub`; where to start is the current position.
+        r"""Return the position of the first `sub`, from the current position on.
 
         Parameters
         ----------
@@ -267,7 +267,7 @@ class mmap(Mmap):  # noqa: N801
         end: SupportsIndex = _LENGTH,
         /,
     ) -> int:
-        r"""Return the position of the last `sub`, otherwise as `find`.
+        r"""Return the position of the last `sub`; otherwise like `find`.
 
         Parameters
         ----------
@@ -308,7 +308,7 @@ class mmap(Mmap):  # noqa: N801
     def move(
         self, dest: SupportsIndex, src: SupportsIndex, count: SupportsIndex, /
     ) -> None:
-        """Copy `count` bytes from `src` to `dest`, which may overlap.
+        """Copy `count` bytes from `src` to `dest`; the ranges may overlap.
 
         Parameters
         ----------
@@ -341,7 +341,7 @@ class mmap(Mmap):  # noqa: N801
             len(self)  # closed by another thread
             raise ValueError("source, destination, or count out of range") from None
 
-    # -- As a file, of which the length is fixed
+    # -- As a file of fixed length
 
     def seek(self, pos: SupportsIndex, whence: SupportsIndex = os.SEEK_SET, /) -> int:
         """Move the position.
@@ -349,14 +349,14 @@ class mmap(Mmap):  # noqa: N801
         Parameters
         ----------
         pos : int
-            Bytes from where `whence` says.
+            Offset in bytes, relative to `whence`.
         whence : int, default os.SEEK_SET
             ``SEEK_SET``, ``SEEK_CUR`` or ``SEEK_END``.
 
         Returns
         -------
         int
-            The new position, with every version of Python.
+            The new position, in every version of Python.
 
         Raises
         ------
@@ -498,7 +498,7 @@ class mmap(Mmap):  # noqa: N801
         if self.readonly:
             raise TypeError("mmap can't modify a readonly memory map.")
 
-    # -- What it is of
+    # -- The file
 
     def size(self) -> int:
         """Return the size of the file, which may be larger than the mapping.
@@ -506,7 +506,7 @@ class mmap(Mmap):  # noqa: N801
         Returns
         -------
         int
-            The size in bytes, as of now.
+            The present size in bytes.
 
         Raises
         ------
@@ -532,8 +532,8 @@ class mmap(Mmap):  # noqa: N801
     def resize(self, newsize: SupportsIndex, /) -> None:
         """Change the length, and the size of the file.
 
-        A file that is longer than that is cut when the mapping becomes shorter, and left
-        as it is when it becomes longer.
+        When the mapping becomes shorter, a longer file is truncated to that length. When it
+        becomes longer, a file that is long enough stays as it is.
 
         Parameters
         ----------
@@ -580,21 +580,22 @@ class mmap(Mmap):  # noqa: N801
     ) -> None:
         """Write changed bytes to the disk.
 
-        Of a file that somebody has cut short, those that it still has.
+        When another process has cut the file short, this writes the bytes that are left.
 
         Parameters
         ----------
         offset : int, default 0
             Where to start, in bytes; a multiple of ``PAGESIZE``.
         size : int, default len()
-            Number of bytes; to be given when `offset` is.
+            Number of bytes; needed when `offset` is given.
 
         Raises
         ------
         BusError
-            When a view has touched what was not to be had, and bytes may be in memory only.
+            When a view touched a page that the kernel could not supply, so that bytes may
+            be in memory only.
         OSError
-            When `offset` is no such multiple (``EINVAL``), or bytes could not be written.
+            When `offset` is no multiple of it (``EINVAL``), or bytes could not be written.
         OverflowError
             When an argument is beyond any size.
         ValueError
@@ -615,7 +616,7 @@ class mmap(Mmap):  # noqa: N801
             raise _os_error(errno.EINVAL)
         try:
             self.sync(start, count)
-        except BusError:  # which comes last: what the file has is on the disk
+        except BusError:  # it comes last: all bytes of the file are on the disk
             if self.faults():
                 raise
 
@@ -631,9 +632,8 @@ class mmap(Mmap):  # noqa: N801
         Parameters
         ----------
         option : int
-            A ``MADV_*`` constant. ``MADV_REMOVE`` makes a hole, ``MADV_DONTNEED`` gives up
-            the changes of a copy-on-write mapping, and so does ``MADV_FREE`` if it is of
-            memory.
+            A ``MADV_*`` constant. ``MADV_REMOVE`` makes a hole, ``MADV_DONTNEED`` discards
+            the changes of a copy-on-write mapping, and so does ``MADV_FREE`` for memory.
         start : int, default 0
             Where to start, in bytes; a multiple of ``PAGESIZE``.
         length : int, default len()
@@ -643,7 +643,7 @@ class mmap(Mmap):  # noqa: N801
         ------
         OSError
             When the kernel, or `yammap.Mmap.madvise`, cannot follow the advice, or `start`
-            is no such multiple (``EINVAL``).
+            is no multiple of ``PAGESIZE`` (``EINVAL``).
         OverflowError
             When the range goes beyond the largest offset, or `option` is no C int.
         ValueError
@@ -679,12 +679,12 @@ class mmap(Mmap):  # noqa: N801
             self.punch_hole(start, count)
         elif self.private and option in (MADV_DONTNEED, MADV_FREE):
             self.discard(start, count)
-        else:  # without a length it holds for what the mapping grows by, too
+        else:  # without a length, the advice holds for later growth, too
             super().madvise(option, start, count if start or count < len(self) else None)
 
 
 def _ssize(value: SupportsIndex) -> int:
-    """Return an integer that C's ssize_t holds."""
+    """Return `value` as an integer that fits a C ssize_t."""
     number = index(value)
     if not -sys.maxsize - 1 <= number <= sys.maxsize:
         raise OverflowError("Python int too large to convert to C ssize_t")
@@ -692,7 +692,7 @@ def _ssize(value: SupportsIndex) -> int:
 
 
 def _int(value: SupportsIndex) -> int:
-    """Return an integer that C's int holds."""
+    """Return `value` as an integer that fits a C int."""
     number = index(value)
     if not -_MOST_INT - 1 <= number <= _MOST_INT:
         bound = "greater than maximum" if number > 0 else "less than minimum"
@@ -705,7 +705,7 @@ def _os_error(code: int, name: object = None) -> OSError:
 
 
 def _access_of(flags: int, prot: int, access: int) -> tuple[int, bool]:
-    """Return the kind of access that is meant, and whether it is copy on write."""
+    """Return the kind of access, and whether it is copy on write."""
     if access != ACCESS_DEFAULT and (flags != MapFlag.SHARED or prot != _READ_WRITE):
         raise ValueError("mmap can't specify both access and flags, prot.")
     if access not in range(len(_ACCESS)):
@@ -731,7 +731,7 @@ def _access_of(flags: int, prot: int, access: int) -> tuple[int, bool]:
 
 
 def _checked_size(fileno: int | None, size: int, offset: int) -> int:
-    """Return the length to map, that of the file if it is 0."""
+    """Return the length to map: for 0, all to the end of the file."""
     if offset % PAGESIZE or (fileno is None and size == 0):
         raise _os_error(errno.EINVAL)
     if fileno is None:
@@ -755,10 +755,10 @@ def _new_memory(size: int) -> tuple[Descriptor, str]:
 
 
 def _own_descriptor(fileno: int) -> tuple[Descriptor, str | int]:
-    """Open the file once more, and return its name as well.
+    """Open the file again, and return its name as well.
 
-    Not to share its owner's write errors, which the kernel tells once for each opening,
-    and without ``O_APPEND``, which to a mapping means nothing here.
+    A descriptor of its own does not share its owner's write errors, which the kernel
+    reports once for each open file description, nor its ``O_APPEND``, which `mmap` ignores.
     """
     mode = fcntl.fcntl(fileno, fcntl.F_GETFL) & os.O_ACCMODE
     if mode == os.O_WRONLY:
