@@ -104,17 +104,6 @@ def test_a_fault_leaves_the_rounding_mode(child):
     """)
 
 
-@pytest.mark.parametrize("size", [PAGE, 512 << 10, 3 << 20])
-@pytest.mark.parametrize(("source", "target"), [(0, 100), (100, 0), (0, PAGE)])
-def test_a_write_from_a_view_of_the_same_bytes(path, size, source, target):
-    with yammap.create(path, size + PAGE) as m:
-        model = bytearray(os.urandom(size + PAGE))
-        m.write_at(model, 0)
-        m.write_at(m.view(source, size), target)
-        model[target : target + size] = bytes(model[source : source + size])
-        assert m.pread(size + PAGE, 0) == model
-
-
 def test_init_again_from_an_argument(path):
     class Again:
         def __index__(self):
@@ -409,22 +398,6 @@ def test_trimming_spares_a_copy_that_began_before(child):
             reader.join()
             m.close()
     """)
-
-
-@pytest.mark.usefixtures("eager_switching")
-def test_a_large_write_is_whole_after_truncations(path):
-    size = 32 << 20
-    data = b"w" * size
-    for _ in range(10):
-        with yammap.open(path, "w+", size=size) as m:
-            writer = threading.Thread(target=m.write_at, args=(data, 0))
-            writer.start()
-            while writer.is_alive() and m.pread(1, 0) == b"\0":
-                pass
-            m.resize(0)
-            m.resize(size)
-            writer.join()
-            assert m.pread(size, 0).count(b"w") in (0, size)
 
 
 def test_a_descriptor_that_appends_from_now_on(path):

@@ -275,16 +275,3 @@ def test_a_mapping_whose_name_refers_to_it_is_collected():
     name.mapping.resize(3)
     del name
     assert descriptors(before) == before
-
-
-@pytest.mark.parametrize("at", [(1 << 24) - 4, 1 << 23])
-@pytest.mark.parametrize("engine", ["mmap", "pread"])
-def test_a_needle_across_two_pieces_is_found(path, at, engine):
-    needle = b"needle"
-    with yammap.open(path, "w+", size=3 << 24, preallocate=False, engine=engine) as m:
-        for start in (at, m.size() - at - len(needle)):
-            m.write_at(needle, start)
-        assert (m.find(needle), m.rfind(needle)) == (at, m.size() - at - len(needle))
-        assert m.find(needle, at + 1, m.size() - at - 1) == -1
-        assert m.rfind(needle, at + 1, m.size() - at - 1) == -1
-        assert (m.find(b"", at), m.rfind(b"", 0, at)) == (at, at)

@@ -16,8 +16,6 @@ POSITIONS = st.none() | st.integers(-70, 70) | st.sampled_from([sys.maxsize, -(2
 STEPS = st.none() | st.integers(-70, 70).filter(bool) | st.sampled_from([2**63, -(2**70)])
 SLICES = st.builds(slice, POSITIONS, POSITIONS, STEPS)
 DATA = st.binary(max_size=64)
-NEEDLES = st.binary(max_size=3)
-FEW_BYTES = st.lists(st.sampled_from(b"ab"), max_size=300).map(bytes)
 
 
 def mapped(data, engine="mmap"):
@@ -184,39 +182,7 @@ def test_copy_on_write_stays_in_memory(path):
     assert path.read_bytes() == b"abcdef"
 
 
-# -- Searching and moving
-
-
-@ENGINES
-@given(data=FEW_BYTES, sub=NEEDLES | FEW_BYTES, start=POSITIONS, end=POSITIONS)
-def test_find_and_rfind(engine, data, sub, start, end):
-    start = 0 if start is None else start
-    with mapped(data, engine) as m:
-        assert m.find(sub, start, end) == data.find(sub, start, end)
-        assert m.rfind(sub, start, end) == data.rfind(sub, start, end)
-        assert (sub in m) == (sub in data)
-
-
-@ENGINES
-def test_rfind_across_pieces(path, engine):
-    needle = b"needle in a haystack"
-    with yammap.open(path, "w+", size=3 << 20, engine=engine) as m:
-        assert m.rfind(needle) == -1
-        assert m.rfind(b"") == 3 << 20
-        for position in ((3 << 20) - len(needle), (2 << 20) - 39, (1 << 20) - 7, 0):
-            m.write_at(needle, position)
-            assert m.rfind(needle) == m.find(needle) == position
-            assert m.rfind(needle, position + 1) == -1
-            assert m.rfind(needle, 0, position + len(needle) - 1) == -1
-            m.punch_hole(position, len(needle))
-
-
-def test_rfind_of_bytes_that_are_all_alike():
-    """Comparing at each place would take hours."""
-    m = yammap.anonymous(32 << 20)
-    assert m.rfind(b"\1" + bytes(4 << 20)) == -1
-    assert m.rfind(bytes(4 << 20)) == 28 << 20
-    assert m.rfind(bytes(4 << 20), 0, 20 << 20) == 16 << 20
+# -- Containing and moving
 
 
 def test_contains(m):

@@ -16,14 +16,17 @@ from pathlib import Path
 
 TESTS = Path(__file__).parents[1]
 FILES = [
-    "file/test_mmap_file.py",
     "core/test_mapping.py",
+    "file/test_mmap_file.py",
+    "file/test_ndarrays.py",
+    "file/test_opening.py",
     "mapping/test_arguments.py",
     "mapping/test_growing.py",
+    "mapping/test_opening.py",
     "mapping/test_paging.py",
-    "file/test_ndarrays.py",
+    "mapping/test_writing.py",
     "memory/test_lifetime.py",
-    "file/test_opening.py",
+    "memory/test_searching.py",
 ]
 OURS = ("yammap/_core.", "yammap/_file/gather.")
 HUGE = "not 8_tib and not reserve_that_cannot_be_had"  # valgrind has less address space

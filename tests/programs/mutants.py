@@ -426,7 +426,7 @@ MUTANTS = [
         "_mapping/sequence.pxi",
         "cdef int64_t overlap = max(needle.len - 1, 0), most",
         "cdef int64_t overlap = 0, most",
-        "core/test_interrupts.py::test_a_needle_across_two_pieces_is_found",
+        "memory/test_searching.py::test_a_needle_across_two_pieces_is_found",
     ),
     Mutant(
         "a descriptor that no mapping took is not closed",
