@@ -209,7 +209,7 @@ def test_ctrl_c_ends_all_threads(path, monkeypatch):
             parts.extend(batches)
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(records, "ThreadPoolExecutor", Pool)
+    monkeypatch.setattr("concurrent.futures.ThreadPoolExecutor", Pool)
     with yammap.open(path) as m:
         with pytest.raises(KeyboardInterrupt):
             m.gather([0, 0, 0, 0], 1, out, threads=2)

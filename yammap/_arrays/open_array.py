@@ -6,7 +6,6 @@ import contextlib
 import operator
 import os
 import struct
-import zipfile
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 import numpy as np
@@ -19,6 +18,7 @@ from .npy import MAGIC, has_npy_name, header_of_new, is_npy, layout_of_npy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from zipfile import ZipInfo
 
     from numpy.typing import DTypeLike, NDArray
 
@@ -174,21 +174,25 @@ def open_npz(path: Path, mode: str = "r") -> dict[str, NDArray[Any]]:
     >>> pair["x"], pair["y"].shape
     (array([0, 1, 2]), (2, 2))
     """
+    from zipfile import BadZipFile, ZipFile  # which takes longer to import than yammap
+
     if mode not in ("r", "c"):
         raise ValueError(
             f"mode must be 'r' or 'c', not {mode!r}: writing would break the checksums"
         )
     with open_path(path, mode) as m:
-        with _naming(m.name), zipfile.ZipFile(m) as archive:
+        with _naming(m.name), _naming(m.name, BadZipFile), ZipFile(m) as archive:
             members = archive.infolist()
         return {
             member.filename.removesuffix(".npy"): _member(m, member) for member in members
         }
 
 
-def _member(m: Mmap, member: zipfile.ZipInfo) -> NDArray[Any]:
+def _member(m: Mmap, member: ZipInfo) -> NDArray[Any]:
+    from zipfile import ZIP_STORED
+
     name = f"{os.fsdecode(m.name)}/{member.filename}"
-    if member.compress_type != zipfile.ZIP_STORED or member.flag_bits & 1:
+    if member.compress_type != ZIP_STORED or member.flag_bits & 1:
         raise ValueError(
             f"{name!r} is compressed or encrypted, and cannot be mapped: write it with "
             f"numpy.savez(), or read it with numpy.load()"
@@ -199,15 +203,17 @@ def _member(m: Mmap, member: zipfile.ZipInfo) -> NDArray[Any]:
         return layout_of_npy(m, start + member.file_size).over(m.view(), 0)
 
 
-def _data_of(m: Mmap, member: zipfile.ZipInfo) -> int:
+def _data_of(m: Mmap, member: ZipInfo) -> int:
     """Return where a member's bytes begin.
 
     They follow the local header. Its extra field may have another length than the one in
     the directory, and `zipfile` shows only the latter (APPNOTE.TXT, 4.3.7).
     """
+    from zipfile import BadZipFile
+
     local = m.pread(30, member.header_offset)
     if len(local) < 30 or not local.startswith(b"PK\3\4"):
-        raise zipfile.BadZipFile(
+        raise BadZipFile(
             f"{m.name!r} is damaged: {member.filename!r} is not where its directory says"
         )
     name_length, extra_length = struct.unpack("<HH", local[26:])
@@ -215,10 +221,9 @@ def _data_of(m: Mmap, member: zipfile.ZipInfo) -> int:
 
 
 @contextlib.contextmanager
-def _naming(name: object) -> Iterator[None]:
+def _naming(name: object, kind: type[Exception] = ValueError) -> Iterator[None]:
+    """Let errors of a kind name the file."""
     try:
         yield
-    except ValueError as error:
-        raise ValueError(f"{name!r}: {error}") from None
-    except zipfile.BadZipFile as error:
-        raise zipfile.BadZipFile(f"{name!r}: {error}") from None
+    except kind as error:
+        raise kind(f"{name!r}: {error}") from None

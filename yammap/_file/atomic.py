@@ -5,10 +5,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import hashlib
+import hashlib  # here: a process that has dropped its rights may not find it later
 import operator
 import os
-import secrets
 import stat
 from functools import partial
 from typing import TYPE_CHECKING, Unpack
@@ -155,7 +154,7 @@ class _Draft:
         slot = hashlib.sha256(os.fsencode(f"{os.uname().nodename}/{base}")).hexdigest()[:16]
         self._names = [
             os.path.join(self.directory, f".yammap-{end}")
-            for end in (slot, f"{slot}-{secrets.token_hex(8)}")
+            for end in (slot, f"{slot}-{os.urandom(8).hex()}")
         ]
         self._opened: list[Descriptor] = []
         self._owner = os.getpid()

@@ -6,7 +6,6 @@ import math
 import operator
 import sys
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
@@ -312,6 +311,8 @@ class Records(Pages):
 
 def _run(parts: list[Batch]) -> None:
     """Copy the parts at the same time, after checking that all lie in the mapping."""
+    from concurrent.futures import ThreadPoolExecutor  # slow to import
+
     for part in parts:
         part.check()
     with ThreadPoolExecutor(len(parts)) as pool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import resource
-from pathlib import Path
 
 __all__ = ["limit_behind"]
 
@@ -24,7 +23,8 @@ def limit_behind(code: int, *, locking: bool = False) -> str:
 
 def _mappings() -> str | None:
     try:
-        limit = int(Path("/proc/sys/vm/max_map_count").read_text())
+        with open("/proc/sys/vm/max_map_count") as setting:
+            limit = int(setting.read())
         with open("/proc/self/maps") as maps:
             count = sum(1 for _ in maps)
     except OSError:  # a sandbox without /proc
