@@ -115,8 +115,10 @@ include "_memory/region.pxi"
 include "_memory/reports.pxi"
 include "_memory/copying.pxi"
 include "_memory/searching.pxi"
+include "_memory/generations.pxi"
 include "_memory/memory.pxi"
 include "_memory/guarding.pxi"
+include "_extent/open_file.pxi"
 include "_extent/extent.pxi"
 include "_mapping/arguments.pxi"
 
@@ -198,7 +200,7 @@ cdef class Mapping:
             raise MemoryError
         self.memory = Memory.__new__(Memory)
         self.extent = Extent.__new__(Extent)
-        self.memory.closed_text = self._closed_text
+        self.memory.say_closed(self._closed_text)
         self.last_faults = []
         enlist(self)
 
@@ -211,7 +213,7 @@ cdef class Mapping:
         self.started = True     # before any argument's own code runs
         if isinstance(fd, Descriptor):
             descriptor = (<Descriptor> fd).take()
-        self.extent.fd = descriptor
+        self.extent.own(descriptor)
         try:
             self.memory.rename(name)
             set_up(self, private, readonly, offset, length, reserve, preallocate)
@@ -292,96 +294,12 @@ cdef class Mapping:
 
     def _free_size(self):
         """Let a window be resized; the file then ends where the window does."""
-        self.require_descriptor()
-        self.memory.grows = self.windowed = not self.memory.is_private()
+        require_descriptor(self)
+        self.windowed = not self.memory.is_private()
+        self.memory.fix_size(not self.windowed)
 
     def _drop_descriptor(self):
         drop_descriptor(self)
-
-    # -- What each method asks first
-
-    cdef Region select(self, object offset, object length, int64_t *start, int64_t *count):
-        """The region, and in it the validated bytes of a method's arguments."""
-        cdef Snapshot s
-        self.convert(offset, length, start, count)
-        cdef Region region = self.memory.enter(&s)
-        self.fit(start[0], count, s.length)
-        return region
-
-    cdef int convert(self, object offset, object length, int64_t *start,
-                     int64_t *count) except -1:
-        """The numbers of a range; a length of -1 is all to the end."""
-        start[0] = as_offset(offset, "offset")
-        count[0] = -1 if length is None else as_offset(length, "length")
-        return 0
-
-    cdef int fit(self, int64_t start, int64_t *count, int64_t size) except -1:
-        if start > size:
-            raise ValueError(f"offset {start} is past the end of {self.name!r} "
-                             f"({size} bytes)")
-        if count[0] == -1:
-            count[0] = size - start
-        if clip(start, count[0], size) < count[0]:
-            raise ValueError(f"{count[0]} bytes at offset {start} are not all in "
-                             f"{self.name!r}, which has {size} bytes here")
-        return 0
-
-    cdef int check(self, int code, bint locking=False) except -1:
-        """The one errno check: raise the OSError of `code`, unless it is 0."""
-        if code == CLOSED:
-            self.memory.require_open()
-        if code:
-            reason = strerror(code).decode() + limit_behind(code, locking=locking)
-            raise OSError(code, reason, self.name)
-        return 0
-
-    cdef int check_call(self, int code, str call) except -1:
-        """As `check`, and name the call if it was refused as such."""
-        if is_refused(code):
-            raise OSError(code, f"{call} is refused: {strerror(code).decode()}", self.name)
-        return self.check(code)
-
-    cdef int require(self, int prot) except -1:
-        self.memory.require_open()
-        if prot & ~self.memory.prot:
-            raise UnsupportedOperation(f"{self.name!r} is mapped read-only")
-        return 0
-
-    cdef int require_positional(self) except -1:
-        if self.extent.appending:
-            raise UnsupportedOperation(f"{self.name!r} is in append mode, and takes bytes "
-                                       f"only at its end")
-        return self.require(PROT_WRITE)
-
-    cdef int require_descriptor(self) except -1:
-        self.memory.require_open()
-        return self.refuse_without_descriptor()
-
-    cdef int refuse_without_descriptor(self) except -1:
-        if self.memory.is_open() and self.extent.fd == -1:
-            raise UnsupportedOperation(f"the mapping of {self.name!r} has let go of its "
-                                       f"descriptor (keep_fd=False)")
-        return 0
-
-    cdef int require_memory(self) except -1:
-        self.memory.require_open()
-        if not self.memory.mapped:
-            raise UnsupportedOperation(f"{self.name!r} is not mapped: its engine is "
-                                       f"'pread'")
-        return 0
-
-    cdef int require_growable(self) except -1:
-        if not self.extent.appending:
-            self.require(PROT_WRITE)
-        fault_in_force(tick())      # puts our handler back, and is free most times
-        self.require_descriptor()
-        if not self.memory.grows:
-            raise ValueError(f"this mapping of {self.name!r} has a fixed size of "
-                             f"{self.memory.length} bytes: it is copy-on-write or a window")
-        if self.extent.inherited:
-            raise ValueError(f"{self.name!r} was opened with ahead by the process that "
-                             f"forked this one, and grows there")
-        return 0
 
     # -- Reading and writing
 
@@ -427,7 +345,7 @@ cdef class Mapping:
         get_target(buffer, &target)
         length = target.len
         try:
-            count = transfer(self, <char *> target.buf, start, length, False)
+            count = transfer(self, <char *> target.buf, start, length, False, 0)
         finally:
             PyBuffer_Release(&target)
         if count < length:
@@ -470,7 +388,7 @@ cdef class Mapping:
         length = clip(start, length, self.memory.length)
         result = PyBytes_FromStringAndSize(NULL, length)
         cdef char *target = PyBytes_AS_STRING(result)
-        cdef Py_ssize_t count = transfer(self, target, start, length, False)
+        cdef Py_ssize_t count = transfer(self, target, start, length, False, 0)
         return result if count == length else result[:count]
 
     def write_at(self, data, offset):
@@ -518,7 +436,7 @@ cdef class Mapping:
         get_source(data, &source)
         length = source.len
         try:
-            self.require_positional()
+            require_positional(self)
             store(self, <char *> source.buf, start, length)
         finally:
             PyBuffer_Release(&source)
@@ -586,15 +504,6 @@ cdef class Mapping:
             PyBuffer_Release(&source)
         return start
 
-    def _append(self, data):
-        """Append, and return the position and the number of bytes written."""
-        cdef Py_buffer source
-        get_source(data, &source)
-        try:
-            return extend_at_end(self, <char *> source.buf, source.len), source.len
-        finally:
-            PyBuffer_Release(&source)
-
     # -- A sequence of bytes
 
     def __len__(self):
@@ -606,7 +515,7 @@ cdef class Mapping:
         cdef unsigned char byte
         if PyIndex_Check(key):
             index = PyNumber_AsSsize_t(key, <void *> IndexError)
-            while transfer(self, <char *> &byte, offset_of(self, index), 1, False) == 0:
+            while transfer(self, <char *> &byte, offset_of(self, index), 1, False, 0) == 0:
                 pass    # a truncation of ours overtook it
             return byte
         unpack(key, &first, &last, &step)
@@ -625,7 +534,7 @@ cdef class Mapping:
             require_mutable(self)
             offset_of(self, index)      # a wrong index is said before a wrong value
             byte = as_byte(value)
-            while transfer(self, <char *> &byte, offset_of(self, index), 1, True) == 0:
+            while transfer(self, <char *> &byte, offset_of(self, index), 1, True, 0) == 0:
                 pass
         else:
             set_slice(self, key, value)
@@ -746,9 +655,9 @@ cdef class Mapping:
         cdef int64_t target = as_offset(dest, "dest")
         cdef int64_t source = as_offset(src, "src")
         cdef int64_t length = as_offset(count, "count")
-        self.require_positional()
-        self.fit(source, &length, self.memory.length)
-        self.fit(target, &length, self.memory.length)
+        require_positional(self)
+        fit(self, source, &length, self.memory.length)
+        fit(self, target, &length, self.memory.length)
         move_pieces(self, target, source, length)
 
     # -- Size
@@ -820,7 +729,7 @@ cdef class Mapping:
         BufferError: 'memfd:yammap' cannot become smaller: 1 of its views is alive
         """
         cdef int64_t length = as_offset(size, "size")
-        self.require_growable()
+        require_growable(self)
         warn_unless_guarded()
         if length >= self.memory.length or not shrink(self, length):
             extend(self, NULL, length, 0)
@@ -855,7 +764,7 @@ cdef class Mapping:
         1
         """
         if not self.extent.appending:
-            self.require(PROT_WRITE)
+            require(self, PROT_WRITE)
         change_blocks(self, 0, offset, length)
 
     def punch_hole(self, offset=0, length=None):
@@ -889,7 +798,7 @@ cdef class Mapping:
         >>> m.pread(6, 5000)
         b'\\x00\\x00\\x00ret'
         """
-        self.require_positional()
+        require_positional(self)
         change_blocks(self, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, length)
 
     def refresh(self):
@@ -920,7 +829,7 @@ cdef class Mapping:
         (10, 20, 20)
         >>> m.close()
         """
-        self.require_descriptor()
+        require_descriptor(self)
         warn_unless_guarded()
         if not self.memory.grows:
             raise ValueError(f"this mapping of {self.name!r} has a fixed size")
@@ -1116,30 +1025,6 @@ cdef class Mapping:
         """
         lock_pages(self, offset, length, False)
 
-    def _range(self, offset, length):
-        """The start and the number of bytes of a method's arguments, validated."""
-        cdef int64_t start, count
-        self.select(offset, length, &start, &count)
-        return start, count
-
-    def _hint(self, offset, length):
-        hint(self, offset, length)
-
-    def _drop(self, offset, length, *, bint write=False):
-        drop(self, offset, length, write)
-
-    def _send(self, int64_t offset, int64_t length, int sink):
-        return send(self, offset, length, sink)
-
-    def _mincore(self, offset, length):
-        return residency(self, offset, length)
-
-    def _cachestat(self, offset, length):
-        return count_cached(self, offset, length)
-
-    def _populate(self, int64_t offset, int64_t length, bint write):
-        populate(self, offset, length, write)
-
     def lseek(self, offset, whence):
         """Return where data or a hole begins, as lseek(2).
 
@@ -1177,13 +1062,13 @@ cdef class Mapping:
         cdef int code = CLOSED, what = as_code(whence, "whence")
         if what != SEEK_DATA and what != SEEK_HOLE:
             raise ValueError(f"whence must be SEEK_DATA or SEEK_HOLE, not {whence!r}")
-        self.require_descriptor()
+        require_descriptor(self)
         with self.mutex:
             if self.memory.is_open():
                 with nogil:
                     start = min(start, INT64_MAX - self.extent.origin)
                     code = self.extent.look_for(what, start, &found)
-        self.check(code)
+        check(self, code)
         return min(found, self.memory.length)
 
     # -- Handing out
@@ -1223,18 +1108,16 @@ cdef class Mapping:
         cdef int64_t start, count
         cdef Py_ssize_t size
         cdef View view = View.__new__(View)
-        self.convert(offset, length, &start, &count)
-        view.region = self.memory.counted(&size, False)
-        self.fit(start, &count, size)
-        view.start = view.region.data + start
-        view.length = count
-        view.readonly = self.memory.is_readonly()
+        convert(self, offset, length, &start, &count)
+        view.take(self.memory.counted(&size, False))
+        fit(self, start, &count, size)
+        view.show(start, count, self.memory.is_readonly())
         return PyMemoryView_FromObject(view)
 
     def __getbuffer__(self, Py_buffer *info, int flags):
         cdef Py_ssize_t length
         cdef Region region = self.memory.counted(&length, True)
-        export(info, flags, region, region.data, length, self.memory.is_readonly())
+        export(info, flags, region, region.at(0), length, self.memory.is_readonly())
 
     def __releasebuffer__(self, Py_buffer *info):
         # Never called, since exports belong to their region. But np.frombuffer() holds on
@@ -1264,7 +1147,7 @@ cdef class Mapping:
         ...     os.fstat(m.fileno()).st_size
         10
         """
-        self.require_descriptor()
+        require_descriptor(self)
         return self.extent.fd
 
     def _locate(self, uintptr_t address):
@@ -1354,7 +1237,7 @@ cdef class Mapping:
         """
         cdef size_t written = 0
         cdef int code = CLOSED
-        self.refuse_without_descriptor()     # not by the door, which the patches close
+        refuse_without_descriptor(self)     # not by the door, which the patches close
         with self.mutex:
             if self.memory.is_open():
                 if self.memory.is_writable() and self.extent.appends_by_now():
@@ -1363,7 +1246,7 @@ cdef class Mapping:
                     code = self.memory.heal(discard, &written)
         if code == EFAULT:
             raise_patch(self.memory.regions())
-        self.check(code)
+        check(self, code)
         cancel_raising(self.memory.regions())
         return written
 
@@ -1428,13 +1311,13 @@ cdef class Mapping:
             with cython.critical_section(self):
                 self.last_faults = faults
             raise_patch(regions)
-        self.check(code)
+        check(self, code)
 
 
 # -- The copy that all reads and writes share
 
 cdef Py_ssize_t transfer(Mapping m, char *buffer, int64_t offset, int64_t length,
-                         bint writing, int64_t done=0) except -1:
+                         bint writing, int64_t done) except -1:
     """Copy between `buffer` and the bytes there are; returns how many there were.
 
     The first `done` bytes have been copied before.
@@ -1447,7 +1330,7 @@ cdef Py_ssize_t transfer(Mapping m, char *buffer, int64_t offset, int64_t length
     cdef const void *fault
     while True:
         region = m.memory.enter(&s)
-        memory = region.data + min(offset + done, s.length)
+        memory = region.at(min(offset + done, s.length))
         count = clip(offset + done, length - done, s.length)
         if not m.memory.mapped:
             fault, copied = buffer, 0       # as if all of it had
@@ -1536,6 +1419,7 @@ cdef Py_ssize_t call_at(Mapping m, char *memory, char *buffer, int64_t offset,
     return m.extent.read_bytes(buffer, offset, count)
 
 
+include "_mapping/asking.pxi"
 include "_mapping/opening.pxi"
 include "_mapping/growing.pxi"
 include "_mapping/appending.pxi"

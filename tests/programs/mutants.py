@@ -178,7 +178,7 @@ MUTANTS = [
     ),
     Mutant(
         "the error is asked for where others take it",
-        "_extent/extent.pxi",
+        "_extent/open_file.pxi",
         "        cdef int other = sync_file(self.error_fd) if self.error_fd != -1 else 0",
         "        cdef int other = 0",
         "faults/test_disk.py::test_23_whoever_shares_the_descriptor_takes_the_error",
@@ -277,8 +277,8 @@ MUTANTS = [
     Mutant(
         "a slice is handed out though a truncation overtook it",
         "_mapping/sequence.pxi",
-        "return transfer(m, buffer, start, count, False) == count",
-        "transfer(m, buffer, start, count, False)\n    return True",
+        "return transfer(m, buffer, start, count, False, 0) == count",
+        "transfer(m, buffer, start, count, False, 0)\n    return True",
         "core/test_threads.py::test_a_truncation_of_ours_overtakes_copies",
     ),
     Mutant(
@@ -304,14 +304,14 @@ MUTANTS = [
     ),
     Mutant(
         "a lent region is not kept",
-        "_memory/memory.pxi",
+        "_memory/generations.pxi",
         "region.has_uncounted_holders = region.has_uncounted_holders or lend",
         "region.has_uncounted_holders = False",
         "memory/test_lifetime.py::test_28_an_unseen_holder_in_a_process_that_would_crash",
     ),
     Mutant(
         "closing does not wait for copies",
-        "_memory/memory.pxi",
+        "_memory/generations.pxi",
         "        if region is not None:\n            self.older_regions.append(region)",
         "        if region is not None:\n            munmap(region.base, region.span)",
         "core/test_threads.py::test_31_close_during_copies",
@@ -339,14 +339,14 @@ MUTANTS = [
     ),
     Mutant(
         "our own truncations are not noticed by copies",
-        "_memory/memory.pxi",
+        "_memory/generations.pxi",
         "        if s.truncations != self.truncations:\n            return True\n",
         "",
         "core/test_threads.py::test_a_truncation_of_ours_overtakes_copies",
     ),
     Mutant(
         "views do not stop a truncation",
-        "_memory/memory.pxi",
+        "_memory/generations.pxi",
         "exports = self.count_exports()",
         "exports = 0",
         "memory/test_lifetime.py::test_29_shrinking_under_a_view_is_refused",
@@ -381,7 +381,7 @@ MUTANTS = [
     ),
     Mutant(
         "views are not counted while they are made",
-        "_memory/memory.pxi",
+        "_memory/generations.pxi",
         "atomic_fetch_add(&region.exports, 1)\n                region.has",
         "atomic_fetch_add(&region.exports, lend)\n                region.has",
         "core/test_hostile.py::test_a_finaliser_that_cuts_the_file_while_a_view_is_made",
@@ -437,7 +437,7 @@ MUTANTS = [
     ),
     Mutant(
         "regions refer to the name where the collector does not look",
-        "_memory/memory.pxi",
+        "_memory/generations.pxi",
         "return name if type(name) in (str, bytes, int) else",
         "return name if name is not None else",
         "core/test_interrupts.py::test_a_mapping_whose_name_refers_to_it_is_collected",
@@ -458,9 +458,9 @@ MUTANTS = [
     ),
     Mutant(
         "poison is not looked at",
-        "_memory/memory.pxi",
-        "if s.patch_total != self.patch_total_checked:\n            self.look",
-        "if False:\n            self.look",
+        "_memory/generations.pxi",
+        "if region is None or s.patch_total != self.patch_total_checked:",
+        "if region is None:",
         "faults/test_shrink.py::test_05_a_guard_and_the_end_of_a_block",
     ),
     Mutant(
@@ -521,7 +521,7 @@ MUTANTS = [
     ),
     Mutant(
         "a failed sync is forgotten",
-        "_extent/extent.pxi",
+        "_extent/open_file.pxi",
         "self.sync_failure = code",
         "pass",
         "faults/test_disk.py::test_21_a_failed_sync_stays_failed",
@@ -542,7 +542,7 @@ MUTANTS = [
     ),
     Mutant(
         "evicting leaves what others wrote",
-        "_extent/extent.pxi",
+        "_extent/open_file.pxi",
         "            if write:\n                code = write_back",
         "            if 0:\n                code = write_back",
         "file/test_pages.py::test_evict_what_another_descriptor_wrote",

@@ -1,7 +1,7 @@
-# The end of a file: its size, its blocks, how it grows, and what writing it back told.
+# The end of a file: its size, its blocks, how it grows, and how it runs ahead of its data.
 #
-# Knows a descriptor, and offsets in the file. It must not know an address, nor what is
-# mapped: the length of the data comes as an argument from who publishes it.
+# Knows offsets in the file. It must not know an address, nor what is mapped: the length of
+# the data comes as an argument from who publishes it.
 
 cdef extern from "_extent/ahead.h" nogil:
     struct ahead_marker:
@@ -27,10 +27,6 @@ cdef extern from "_extent/ahead.h" nogil:
 # Blocks allocated ahead of a growing file, at most, and never more than an eighth of it.
 cdef int64_t MOST_BLOCKS_AHEAD = 1 << 16
 
-# Of sync_file_range(2): until all dirty pages are written.
-cdef unsigned int WRITE_AND_WAIT = (
-    SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER)
-
 # Of a file that runs ahead, appends store into pages that were made beforehand: as many
 # bytes at a time as were appended since it has, within these bounds.
 cdef int64_t LEAST_BATCH = 1 << 14
@@ -41,40 +37,28 @@ cdef char zeros[1 << 18]
 
 @cython.final
 @cython.auto_pickle(False)
-cdef class Extent:
+cdef class Extent(OpenFile):
     """What a mapping knows of its file beyond the bytes. All under the mapping's mutex."""
-    cdef int fd                 # -1: let go of, or closed
-    cdef int64_t origin         # where the mapping begins
-    cdef int64_t file_size      # as it was when the mapping looked last
-    cdef bint appending         # O_APPEND: the kernel picks the position
-    cdef bint saves             # what is stored or appended reaches the file
+    cdef int64_t file_size          # as it was when the mapping looked last
+    cdef readonly bint appending    # O_APPEND: the kernel picks the position
     cdef bint preallocate
-    cdef int64_t allocated      # where the blocks end that were allocated here
-    cdef int64_t step           # bytes by which the file runs ahead; 0: its size is exact
-    cdef int64_t populated      # pages for records have been made up to here
-    cdef ahead_marker marker    # its size is the file's, while that runs ahead
-    cdef int lock_fd            # the lock of who runs the file ahead, or -1
-    cdef bint inherited         # from a process that appends ahead, by a fork
-    cdef int sync_failure       # an errno value that a sync got, until a rewrite
-    cdef int error_fd           # by which nobody else takes the kernel's errors, or -1
-    cdef bint overlaid          # another file may come to lie behind the descriptor
-    cdef int64_t changed        # the file's time of change, in ns, when it was mapped
+    cdef int64_t allocated          # where the blocks end that were allocated here
+    cdef readonly int64_t step      # bytes by which the file runs ahead; 0: exact
+    cdef readonly int64_t populated  # pages for records have been made up to here
+    cdef ahead_marker marker        # its size is the file's, while that runs ahead
+    cdef int lock_fd                # the lock of who runs the file ahead, or -1
+    cdef readonly bint inherited    # from a process that appends ahead, by a fork
 
     def __cinit__(self):
-        self.fd = self.lock_fd = self.error_fd = -1
-        self.preallocate = True
+        self.lock_fd = -1
+
+    cdef void set_access(self, bint saves, bint appending, bint preallocate) noexcept:
+        self.saves, self.appending, self.preallocate = saves, appending, preallocate
+
+    cdef void remember_file_size(self, int64_t size) noexcept:
+        self.file_size = size
 
     # -- The size
-
-    cdef int status(self, file_stat *status) noexcept nogil:
-        return code_of(fstat(self.fd, status))
-
-    cdef int64_t end_now(self) noexcept nogil:
-        """Where the file ends, by offset in the mapping; -1 where nobody can tell."""
-        cdef file_stat status
-        if self.fd == -1 or fstat(self.fd, &status) == -1:
-            return -1
-        return max(0, status.st_size - self.origin)
 
     cdef int end_of_data(self, int64_t length, int64_t *size) noexcept nogil:
         """Where the data ends in the file; who runs it ahead knows by itself."""
@@ -120,42 +104,6 @@ cdef class Extent:
         if end == -1 or self.origin + end >= self.file_size:
             return "the page cannot be had"
         return f"the file shrank from {self.file_size} to {self.origin + end} bytes"
-
-    # -- Bytes, by system call
-
-    cdef Py_ssize_t read_bytes(self, char *buffer, int64_t offset,
-                               int64_t count) noexcept nogil:
-        return pread(self.fd, buffer, count, self.origin + offset)
-
-    cdef Py_ssize_t write_bytes(self, const char *buffer, int64_t offset,
-                                int64_t count) noexcept nogil:
-        """pwrite(2) inside the file; 0 where it would go elsewhere."""
-        if not self.writes_inside(offset, count):
-            return 0
-        return pwrite(self.fd, buffer, count, self.origin + offset)
-
-    cdef bint write_whole(self, const char *buffer, int64_t offset,
-                          int64_t count) noexcept nogil:
-        """The same until all is written; False where it is not."""
-        cdef int64_t done = 0
-        if self.writes_inside(offset, count):
-            write_all(self.fd, buffer, count, self.origin + offset, &done)
-        return done == count
-
-    cdef bint writes_inside(self, int64_t offset, int64_t count) noexcept nogil:
-        """Whether pwrite(2) neither extends the file nor appends."""
-        cdef file_stat status
-        return (fstat(self.fd, &status) == 0
-                and clip(self.origin + offset, count, status.st_size) == count
-                and not self.appends_by_now())
-
-    cdef bint appends_by_now(self) noexcept nogil:
-        """Whether O_APPEND was set since the file was opened."""
-        return fcntl(self.fd, F_GETFL) & O_APPEND
-
-    cdef Py_ssize_t send(self, int64_t offset, int64_t length, int sink) noexcept nogil:
-        cdef int64_t position = self.origin + offset
-        return sendfile(sink, self.fd, &position, length)
 
     # -- Growth
 
@@ -334,6 +282,13 @@ cdef class Extent:
     cdef bint runs_ahead(self) noexcept nogil:
         return self.lock_fd != -1 or self.inherited
 
+    cdef bint is_ahead(self) noexcept nogil:
+        """Whether the file is longer than its data now."""
+        return self.marker.size != 0
+
+    cdef bint has_size(self, int64_t size) noexcept nogil:
+        return size <= self.marker.size
+
     cdef int64_t end_of_trailer(self) noexcept nogil:
         """By offset in the mapping; there is none where it is not past the data."""
         return self.marker.size - self.origin
@@ -389,121 +344,6 @@ cdef class Extent:
             self.marker.size = self.step = 0
             close(self.lock_fd)     # which leaves the lock to the parent
             self.lock_fd = -1
-
-    # -- Errors of writing back
-
-    cdef void watch_errors(self) noexcept nogil:
-        """Open the file once more, if others may take the errors of writing it back.
-
-        The kernel tells each once for each time the file was opened: to who syncs, and on
-        NFS to who writes next. One descriptor a mapping, kept from the start, would be too
-        many. Without /proc there is none, nor where three quarters of the descriptors that
-        the process may have are in use: the lowest that is free tells.
-        """
-        if self.error_fd != -1 or self.fd == -1 or not self.saves:
-            return
-        self.error_fd = reopen_to_read(self.fd)
-        if self.error_fd > sysconf(_SC_OPEN_MAX) * 3 // 4:
-            self.forget_errors()
-
-    cdef void forget_errors(self) noexcept nogil:
-        if self.error_fd != -1:
-            close(self.error_fd)
-            self.error_fd = -1
-
-    cdef int first_sync_failure(self, int code) noexcept nogil:
-        """That there has been, which may be this one; 0 for none."""
-        if code > 0 and self.sync_failure == 0:
-            self.sync_failure = code
-        return self.sync_failure
-
-    cdef int sync_watched(self, int code) noexcept nogil:
-        """The error that somebody else may have taken, unless there is one already."""
-        cdef int other = sync_file(self.error_fd) if self.error_fd != -1 else 0
-        return code or other
-
-    cdef int sync(self, int64_t start, int64_t count, bint wait) noexcept nogil:
-        """What msync(2) cannot do: start writing, and write an empty file's size."""
-        if wait:
-            return sync_file(self.fd)
-        if count == 0:
-            return 0    # to sync_file_range(2) it would mean all to the end
-        return write_back(self.fd, self.origin + start, count, SYNC_FILE_RANGE_WRITE)
-
-    cdef int drop_page_cache(self, int64_t offset, int64_t length,
-                             bint write) noexcept nogil:
-        """Empty the page cache of a range of the file; returns why it cannot be written."""
-        cdef int code = 0
-        if self.fd != -1 and length > 0:
-            if write:
-                code = write_back(self.fd, offset, length, WRITE_AND_WAIT)
-            posix_fadvise(self.fd, offset, length, POSIX_FADV_DONTNEED)
-        return code
-
-    cdef int advise(self, int advice, int64_t offset, int64_t length) noexcept nogil:
-        return posix_fadvise(self.fd, self.origin + offset, length, advice)
-
-    cdef int count_cached(self, int64_t offset, int64_t length,
-                          uint64_t *pages) noexcept nogil:
-        """Pages of a range that are in the page cache: cachestat(2)."""
-        cdef cachestat_range asked
-        cdef cachestat found
-        cdef int code
-        asked.off, asked.len = self.origin + offset, length
-        code = code_of(syscall(SYS_cachestat, self.fd, &asked, &found, 0))
-        pages[0] = found.nr_cache
-        return code
-
-    cdef int look_for(self, int whence, int64_t offset, int64_t *found) noexcept nogil:
-        """Where data or a hole begins. The descriptor's offset stays: others share it."""
-        cdef int64_t before = lseek(self.fd, 0, SEEK_CUR)
-        found[0] = lseek(self.fd, self.origin + offset, whence)
-        cdef int code = errno if found[0] == -1 else 0
-        lseek(self.fd, before, SEEK_SET)
-        found[0] -= self.origin
-        return code
-
-    cdef int64_t seek(self, int64_t offset, int whence) noexcept nogil:
-        return lseek(self.fd, offset, whence)
-
-    # -- Overlayfs
-
-    cdef void learn_overlay(self) noexcept nogil:
-        """Whether a writer may have the file copied up from a lower layer of an overlayfs.
-
-        Then system calls go to the copy, and what was mapped stays the original, by this
-        descriptor for ever. Only the time of change tells.
-        """
-        cdef file_system system
-        self.overlaid = (fcntl(self.fd, F_GETFL) & O_ACCMODE == O_RDONLY
-                         and fstatfs(self.fd, &system) == 0
-                         and system.f_type == OVERLAYFS_SUPER_MAGIC)
-        self.changed = self.time_of_change()
-
-    cdef int64_t time_of_change(self) noexcept nogil:
-        """When the file was changed, and perhaps copied up, as far as is known."""
-        cdef file_stat status
-        if not self.overlaid or fstat(self.fd, &status):
-            return self.changed
-        return status.st_ctim.tv_sec * 1000000000 + status.st_ctim.tv_nsec
-
-    cdef int descriptor_to_map(self) noexcept nogil:
-        """That of the file as it is now; `let_go_of` it after mapping."""
-        cdef int fd = reopen_to_read(self.fd) if self.overlaid else -1
-        return self.fd if fd == -1 else fd
-
-    cdef void let_go_of(self, int fd) noexcept nogil:
-        if fd != self.fd:
-            close(fd)       # which leaves errno as it is
-
-    # -- Closing
-
-    cdef int close_file(self) noexcept nogil:
-        cdef int code = 0
-        if self.fd != -1:
-            code = code_of(close(self.fd))
-            self.fd = -1
-        return code
 
 
 cdef int write_zeros(int fd, int64_t offset, int64_t length, bint appending,

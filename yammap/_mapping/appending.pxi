@@ -29,8 +29,8 @@ cdef bint put(Mapping m, const char *source, int64_t length) noexcept nogil:
     """
     cdef fault_range ranges[2]
     cdef ahead_record record
-    cdef char *end_of_file = m.memory.region.data + m.extent.end_of_trailer()
-    record.target = m.memory.region.data + m.memory.length
+    cdef char *end_of_file = m.memory.region.at(m.extent.end_of_trailer())
+    record.target = m.memory.region.at(m.memory.length)
     record.source = source
     record.length = length
     record.end_of_data = &(<ahead_trailer *> end_of_file - 1).end
@@ -93,9 +93,7 @@ cdef bint store_ahead(Mapping m, const char *source, int64_t length) noexcept:
         m.memory.populate(start, m.extent.populated)
         stored = put(m, source, length)
     if stored:
-        with cython.critical_section(m.memory):
-            m.memory.grow_to(end)
-            m.memory.append_limit = m.extent.populated
+        m.memory.allow_appends(end, m.extent.populated)
     return stored
 
 
@@ -107,7 +105,7 @@ cdef int step(Mapping m, int64_t end, Region next_region) noexcept nogil:
     cdef int64_t least = m.extent.size_ahead(end)
     cdef int64_t size = least + round_up(m.extent.step)
     cdef int code
-    if least <= m.extent.marker.size:
+    if m.extent.has_size(least):
         return 0
     if not m.memory.mapped:
         return EOPNOTSUPP

@@ -22,9 +22,9 @@ cdef Py_ssize_t extend(Mapping m, const char *source, int64_t offset,
     cdef Region next_region = m.memory.new_region()
     cdef int64_t inside
     cdef int code = CLOSED
-    m.require_growable()
+    require_growable(m)
     if offset > MOST_SIZE or clip(m.extent.origin + offset, length, MOST_SIZE) < length:
-        m.check(EFBIG)
+        check(m, EFBIG)
     if m.extent.step and run_ahead(m, source, offset, length, &inside):
         return inside - offset
     with m.mutex:
@@ -39,7 +39,7 @@ cdef Py_ssize_t extend(Mapping m, const char *source, int64_t offset,
                                              offset + inside, length - inside)
             if code == 0:
                 publish(m, next_region, max(m.memory.length, offset + length))
-    m.check(code)
+    check(m, code)
     return inside
 
 
@@ -47,7 +47,7 @@ cdef int64_t extend_at_end(Mapping m, const char *source, int64_t length) except
     cdef Region next_region = None
     cdef int64_t start
     cdef int code = NO_REGION
-    m.require_growable()
+    require_growable(m)
     if m.extent.step and run_ahead(m, source, -1, length, &start):
         return start
     if m.extent.appending:
@@ -56,7 +56,7 @@ cdef int64_t extend_at_end(Mapping m, const char *source, int64_t length) except
         code = extend_exactly(m, source, length, &start, next_region)
         if code == NO_REGION:
             next_region = m.memory.new_region()
-    m.check(code)
+    check(m, code)
     return start
 
 
@@ -111,7 +111,7 @@ cdef bint shrink(Mapping m, int64_t length) except -1:
     if exports:
         raise BufferError(f"{m.name!r} cannot become smaller: {exports} of its "
                           f"views {'is' if exports == 1 else 'are'} alive")
-    m.check(code)
+    check(m, code)
     return True
 
 
@@ -124,12 +124,12 @@ cdef int cut(Mapping m, int64_t length, Region next_region, Py_ssize_t *exports)
     cdef Region former = m.memory.region
     cdef Py_ssize_t old = m.memory.length
     cdef int code = 0
-    if former.has_uncounted_holders:
+    if former.may_be_held_uncounted():
         with nogil:
             code = map_file(m, next_region, old)
         if code:
             return code
-    exports[0] = m.memory.announce_truncation(length, next_region.base != NULL)
+    exports[0] = m.memory.announce_truncation(length, next_region.is_mapped())
     if exports[0]:
         return 0
     with nogil:
@@ -157,17 +157,17 @@ cdef int64_t take_over_size(Mapping m) except -1:
                     else:
                         code = ensure_room(m, end, next_region)
             if code == 0:
-                m.extent.changed = changed
+                m.extent.remember_change(changed)
                 publish(m, next_region, end)
-    m.check(code)
+    check(m, code)
     return end
 
 
 cdef int change_blocks(Mapping m, int mode, object offset, object length) except -1:
     cdef int64_t start, count
     cdef int code = CLOSED
-    m.select(offset, length, &start, &count)
-    m.require_descriptor()
+    select(m, offset, length, &start, &count)
+    require_descriptor(m)
     if m.memory.is_private():
         raise UnsupportedOperation(f"{m.name!r} is mapped copy-on-write")
     if count == 0:
@@ -177,4 +177,4 @@ cdef int change_blocks(Mapping m, int mode, object offset, object length) except
             with nogil:
                 code = m.extent.require_room_inside(count) if mode == 0 else 0
                 code = code or m.extent.change_blocks(mode, start, count)
-    return m.check_call(code, "fallocate(2)")
+    return check_call(m, code, "fallocate(2)")

@@ -5,43 +5,41 @@
 
 cdef int set_up(Mapping m, bint private, bint readonly, offset, length, reserve,
                 bint preallocate) except -1:
-    m.extent.origin = as_offset(offset, "offset")
+    cdef int64_t room = -1
+    m.extent.begin_at(as_offset(offset, "offset"))
     if reserve is not None:
-        m.memory.reserve = min(as_offset(reserve, "reserve"), MOST_SIZE)
-    m.extent.preallocate = preallocate
-    m.memory.grows = length is None and not private
-    return learn_access(m, private, readonly)
+        room = min(as_offset(reserve, "reserve"), MOST_SIZE)
+    m.memory.set_growth(length is None and not private, room)
+    return learn_access(m, private, readonly, preallocate)
 
 
-cdef int learn_access(Mapping m, bint private, bint readonly) except -1:
+cdef int learn_access(Mapping m, bint private, bint readonly,
+                      bint preallocate) except -1:
     cdef int status = fcntl(m.extent.fd, F_GETFL)
-    cdef bint writable
-    m.check(code_of(status))
+    cdef bint writable, appending
+    check(m, code_of(status))
     if status & O_ACCMODE == O_WRONLY:
         raise ValueError(f"{m.name!r} is open for writing only, and a mapping must "
                          f"read: use O_RDWR")
     writable = status & O_ACCMODE != O_RDONLY and not readonly
-    m.extent.appending = writable and status & O_APPEND and not private
-    m.extent.saves = writable and not private
-    m.memory.flags = MAP_PRIVATE if private else MAP_SHARED
-    if private or (writable and not m.extent.appending):
-        m.memory.prot |= PROT_WRITE
+    appending = writable and status & O_APPEND and not private
+    m.extent.set_access(writable and not private, appending, preallocate)
+    m.memory.set_access(private, private or (writable and not appending))
     return 0
 
 
 cdef int learn_length(Mapping m, int64_t length) except -1:
     cdef file_stat status
     cdef int64_t size
-    m.check(m.extent.status(&status))
+    check(m, m.extent.status(&status))
     if S_ISDIR(status.st_mode):
-        m.check(EISDIR)
+        check(m, EISDIR)
     if not S_ISREG(status.st_mode):
         raise OSError(ENODEV, "only regular files can be mapped, and this is not one",
                       m.name)
     refuse_huge_pages(m, status.st_blksize)
-    m.memory.device, m.memory.inode = status.st_dev, status.st_ino
-    m.check(ahead_end(m.extent.fd, &status.st_size))
-    m.extent.file_size = status.st_size
+    check(m, ahead_end(m.extent.fd, &status.st_size))
+    m.extent.remember_file_size(status.st_size)
     size = status.st_size - m.extent.origin
     if size < 0:
         raise ValueError(f"offset {m.extent.origin} is past the end of {m.name!r} "
@@ -49,8 +47,8 @@ cdef int learn_length(Mapping m, int64_t length) except -1:
     if length > size:
         raise ValueError(f"length {length} at offset {m.extent.origin} is past the end of "
                          f"{m.name!r} ({status.st_size} bytes)")
-    m.memory.length = size if length == -1 else length
-    return m.check(EFBIG if m.memory.length > MOST_SIZE else 0)
+    m.memory.set_file(status.st_dev, status.st_ino, size if length == -1 else length)
+    return check(m, EFBIG if m.memory.length > MOST_SIZE else 0)
 
 
 cdef int refuse_huge_pages(Mapping m, long block) except -1:
@@ -83,7 +81,7 @@ cdef int set_up_ahead(Mapping m, int64_t ahead, bint possible) except -1:
     if code == ENOENT:
         raise OSError(ENOENT, "its end was left ahead of its data, and /proc, which is "
                       "not mounted, is needed to trim it", m.name)
-    m.check(code)       # what was appended to it would be cut off later
+    check(m, code)       # what was appended to it would be cut off later
     if ahead:
         refused = refused or m.extent.run_ahead_by(min(ahead, MOST_RESERVE))
     return stay_exact(m, refused)
@@ -106,9 +104,10 @@ cdef int set_up_memory(Mapping m, on_fault, bint keep_fd, engine) except -1:
         raise ValueError(f"on_fault must be 'raise' or 'poison', not {on_fault!r}")
     if engine not in ("mmap", "auto", "pread"):
         raise ValueError(f"engine must be 'mmap', 'auto' or 'pread', not {engine!r}")
-    m.memory.raises = on_fault == "raise"
-    m.memory.grows = m.memory.grows and keep_fd
-    m.check(code_of(fault_install()))
+    m.memory.set_engine(engine != "pread", on_fault == "raise")
+    if not keep_fd:
+        m.memory.fix_size(True)
+    check(m, code_of(fault_install()))
     map_first(m, engine)
     if not keep_fd:
         drop_descriptor(m)
@@ -118,7 +117,6 @@ cdef int set_up_memory(Mapping m, on_fault, bint keep_fd, engine) except -1:
 cdef int map_first(Mapping m, engine) except -1:
     cdef Region region = m.memory.new_region()
     cdef int code = 0
-    m.memory.mapped = engine != "pread"
     if m.memory.mapped:
         warn_unless_guarded()
         m.extent.learn_overlay()
@@ -128,10 +126,11 @@ cdef int map_first(Mapping m, engine) except -1:
         raise OSError(code, f"mmap(2) is refused: {reason} (sealed, or a filesystem "
                       f"without it? engine='auto' does without)", m.name)
     if code and engine == "auto":
-        m.memory.mapped, code = False, 0
+        m.memory.do_without_mapping()
+        code = 0
     if not m.memory.mapped and m.memory.is_private():
         code = code or ENODEV       # there is no copy on write without memory
-    m.check(code)
+    check(m, code)
     m.memory.begin(region)
     return 0
 
@@ -142,21 +141,21 @@ cdef int map_file(Mapping m, Region region, int64_t length) noexcept nogil:
     cdef int code = m.memory.map(region, fd, m.extent.origin, length)
     m.extent.let_go_of(fd)
     if code == 0:
-        m.memory.watch(region, m.extent.fd, m.extent.origin)
+        m.memory.watch_region(region, m.extent.fd, m.extent.origin)
     return code
 
 
 cdef int drop_descriptor(Mapping m) except -1:
     """Let go of the file's descriptor; the size is fixed from now on."""
     cdef int code = CLOSED
-    m.require_memory()
+    require_memory(m)
     with m.mutex:
         if m.memory.is_open():
-            m.memory.region.let_go_of_file()
-            m.memory.grows = False
+            m.memory.let_go_of_file(False)
+            m.memory.fix_size(True)
             with nogil:
                 code = m.extent.close_file()
-    return m.check(code)
+    return check(m, code)
 
 
 cdef int close_mapping(Mapping m, bint revoke) except -1:

@@ -3,8 +3,8 @@
 cdef int advise(Mapping m, int advice, object offset, object length) except -1:
     cdef int64_t start, count
     cdef int code = 0
-    cdef Region region = m.select(offset, length, &start, &count)
-    cdef PageRange pages = pages_of(region.data, start, count)
+    cdef Region region = select(m, offset, length, &start, &count)
+    cdef PageRange pages = region.pages(start, count)
     if advice not in HARMLESS and not (advice == MADV_DONTNEED
                                        and not m.memory.is_private()):
         raise ValueError(f"advice {advice} is unknown, or destroys data")
@@ -18,7 +18,7 @@ cdef int advise(Mapping m, int advice, object offset, object length) except -1:
         with nogil:
             code = code_of(madvise(pages.start, pages.length, advice))
     region.renew()      # its pages may be gone from memory
-    return m.check_call(code, "madvise(2)")
+    return check_call(m, code, "madvise(2)")
 
 
 cdef int advise_whole(Mapping m, int advice) except -1:
@@ -33,18 +33,18 @@ cdef int advise_whole(Mapping m, int advice) except -1:
             with nogil:
                 code = m.memory.advise_all(advice)
             m.memory.region.renew()
-    return m.check(code)
+    return check(m, code)
 
 
 cdef int advise_file(Mapping m, int advice, int64_t start, int64_t count) except -1:
     cdef int code = CLOSED
     if advice > POSIX_FADV_DONTNEED:
-        m.require_memory()
+        require_memory(m)
     with m.mutex:
         if m.memory.is_open():
             with nogil:
                 code = m.extent.advise(advice, start, count)
-    return m.check(code)
+    return check(m, code)
 
 
 cdef int advise_fork(Mapping m, int advice, bint whole) except -1:
@@ -59,7 +59,7 @@ cdef int advise_fork(Mapping m, int advice, bint whole) except -1:
     with m.mutex:
         if m.memory.is_open():
             code = m.memory.advise_fork(advice)
-    return m.check(code)
+    return check(m, code)
 
 
 cdef int hint(Mapping m, object offset, object length) except -1:
@@ -68,14 +68,14 @@ cdef int hint(Mapping m, object offset, object length) except -1:
     In pieces: of a longer range the kernel reads only as much as its readahead is.
     """
     cdef int64_t start, count
-    cdef Region region = m.select(offset, length, &start, &count)
-    cdef PageRange pages = pages_of(region.data, start, count)
+    cdef Region region = select(m, offset, length, &start, &count)
+    cdef PageRange pages = region.pages(start, count)
     cdef int code = 0
-    m.require_memory()
+    require_memory(m)
     if count:
         with nogil:
             code = hint_pages(pages)
-    return m.check(code)
+    return check(m, code)
 
 
 cdef int drop(Mapping m, object offset, object length, bint write) except -1:
@@ -88,7 +88,7 @@ cdef int drop(Mapping m, object offset, object length, bint write) except -1:
     cdef int64_t start, count
     cdef int64_t lead = m.extent.origin % PAGE, first, last
     cdef int code = CLOSED
-    m.select(offset, length, &start, &count)
+    select(m, offset, length, &start, &count)
     first = round_up(lead + start)
     last = lead + start + count
     if start == 0:
@@ -102,7 +102,7 @@ cdef int drop(Mapping m, object offset, object length, bint write) except -1:
                                                 last - first, write)
     if write:
         raise_sync_failure(m, code)
-    return m.check(code)
+    return check(m, code)
 
 
 cdef Py_ssize_t send(Mapping m, int64_t offset, int64_t length, int sink) except -1:
@@ -123,18 +123,18 @@ cdef Py_ssize_t send(Mapping m, int64_t offset, int64_t length, int sink) except
 cdef object residency(Mapping m, object offset, object length):
     """One byte a page: 1 when it is in memory, as mincore(2) tells, else 0."""
     cdef int64_t start, count
-    cdef Region region = m.select(offset, length, &start, &count)
-    cdef PageRange pages = pages_of(region.data, start, count)
+    cdef Region region = select(m, offset, length, &start, &count)
+    cdef PageRange pages = region.pages(start, count)
     cdef size_t i, size = pages.length // PAGE if count else 0
     cdef int code
-    m.require_memory()
+    require_memory(m)
     result = PyByteArray_FromStringAndSize(NULL, size)
     cdef unsigned char *vector = <unsigned char *> PyByteArray_AS_STRING(result)
     with nogil:
         code = code_of(mincore(pages.start, size * PAGE, vector))
         for i in range(size):
             vector[i] &= 1
-    m.check_call(code, "mincore(2)")
+    check_call(m, code, "mincore(2)")
     return result
 
 
@@ -143,15 +143,15 @@ cdef object count_cached(Mapping m, object offset, object length):
     cdef int64_t start, count
     cdef uint64_t cached = 0
     cdef int code = CLOSED
-    m.select(offset, length, &start, &count)
-    m.require_descriptor()
+    select(m, offset, length, &start, &count)
+    require_descriptor(m)
     if count == 0:
         return 0        # to cachestat(2) it would mean all to the end
     with m.mutex:
         if m.memory.is_open():
             with nogil:
                 code = m.extent.count_cached(start, count, &cached)
-    m.check_call(code, "cachestat(2)")
+    check_call(m, code, "cachestat(2)")
     return cached
 
 
@@ -160,12 +160,12 @@ cdef int populate(Mapping m, int64_t offset, int64_t length, bint write) except 
     cdef Snapshot s
     cdef int64_t count = length
     cdef Region region = m.memory.enter(&s)
-    cdef PageRange pages = pages_of(region.data, offset, length)
+    cdef PageRange pages = region.pages(offset, length)
     cdef int code = 0
-    m.fit(offset, &count, s.length)
-    m.require_memory()
+    fit(m, offset, &count, s.length)
+    require_memory(m)
     if write:
-        m.require(PROT_WRITE)
+        require(m, PROT_WRITE)
     if count == 0:
         return 0
     with nogil:
@@ -174,7 +174,7 @@ cdef int populate(Mapping m, int64_t offset, int64_t length, bint write) except 
     # Linux before 5.14 knows no such advice, nor do sandboxes.
     if code == EFAULT or code == EINVAL or is_refused(code):
         code = find_fault(m, region, &s, pages, offset, write)
-    return m.check(code)
+    return check(m, code)
 
 
 cdef int find_fault(Mapping m, Region region, Snapshot *s, PageRange pages, int64_t start,
@@ -192,7 +192,7 @@ cdef int find_fault(Mapping m, Region region, Snapshot *s, PageRange pages, int6
         fault = fault_call(touch_pages if write else look_at_pages, ranges, ranges)
     if fault == NULL:
         return 0        # they are there by now
-    start = max(start, <const char *> fault - region.data)
+    start = max(start, region.offset_of(fault))
     if move_by_call(m, s, <char *> fault, &byte, start, 1, False, &end, &code):
         code = ENOSPC   # the file has the byte, but there is no room for the page
     if code == EAGAIN:
@@ -203,7 +203,7 @@ cdef int find_fault(Mapping m, Region region, Snapshot *s, PageRange pages, int6
 cdef int discard_changes(Mapping m, object offset, object length) except -1:
     """Throw away what was stored into a copy-on-write range."""
     cdef int64_t start, count, first, last
-    cdef Region region = m.select(offset, length, &start, &count)
+    cdef Region region = select(m, offset, length, &start, &count)
     cdef int64_t lead = m.extent.origin % PAGE
     cdef int code = 0
     if not m.memory.is_private():
@@ -217,9 +217,9 @@ cdef int discard_changes(Mapping m, object offset, object length) except -1:
     restore(m, max(start, max(first, last)), start + count)
     if last > first:
         with nogil:
-            code = code_of(madvise(region.data + first, last - first, MADV_DONTNEED))
+            code = code_of(madvise(region.at(first), last - first, MADV_DONTNEED))
     region.renew()
-    return m.check(code)
+    return check(m, code)
 
 
 cdef Py_ssize_t restore(Mapping m, int64_t start, int64_t end) except -1:
@@ -228,7 +228,7 @@ cdef Py_ssize_t restore(Mapping m, int64_t start, int64_t end) except -1:
     cdef int code = CLOSED
     if start >= end:
         return 0
-    m.require_descriptor()
+    require_descriptor(m)
     require_file(m, start, end - start)
     original = PyBytes_FromStringAndSize(NULL, end - start)
     cdef char *buffer = PyBytes_AS_STRING(original)
@@ -237,18 +237,47 @@ cdef Py_ssize_t restore(Mapping m, int64_t start, int64_t end) except -1:
             with nogil:
                 count = m.extent.read_bytes(buffer, start, end - start)
                 code = code_of(count)
-    m.check(code)
-    return transfer(m, buffer, start, count, True)
+    check(m, code)
+    return transfer(m, buffer, start, count, True, 0)
 
 
 cdef int lock_pages(Mapping m, object offset, object length, bint locking) except -1:
     cdef int64_t start, count
-    cdef Region region = m.select(offset, length, &start, &count)
-    cdef PageRange pages = pages_of(region.data, start, count)
+    cdef Region region = select(m, offset, length, &start, &count)
+    cdef PageRange pages = region.pages(start, count)
     cdef int code = 0
-    m.require_memory()
+    require_memory(m)
     if count:
         with nogil:
             code = code_of(mlock(pages.start, pages.length) if locking
                            else munlock(pages.start, pages.length))
-    return m.check(code, locking)
+    return check(m, code, locking)
+
+
+@cython.auto_pickle(False)
+cdef class Paged(Mapping):
+    """A mapping whose pages the layers above ask for, and give back."""
+
+    def _range(self, offset, length):
+        """The start and the number of bytes of a method's arguments, validated."""
+        cdef int64_t start, count
+        select(self, offset, length, &start, &count)
+        return start, count
+
+    def _hint(self, offset, length):
+        hint(self, offset, length)
+
+    def _drop(self, offset, length, *, bint write=False):
+        drop(self, offset, length, write)
+
+    def _send(self, int64_t offset, int64_t length, int sink):
+        return send(self, offset, length, sink)
+
+    def _mincore(self, offset, length):
+        return residency(self, offset, length)
+
+    def _cachestat(self, offset, length):
+        return count_cached(self, offset, length)
+
+    def _populate(self, int64_t offset, int64_t length, bint write):
+        populate(self, offset, length, write)

@@ -7,7 +7,7 @@ cdef class PinnedMemory:
         cdef Snapshot s
         cdef Region region = (<Mapping> self.mapping).memory.enter(&s)
         self.region = region
-        self.data = region.data
+        self.data = region.at(0)
         self.length, self.truncations = s.length, s.truncations
         self.patch_total = s.patch_total
         return 0
@@ -28,14 +28,14 @@ cdef class PinnedMemory:
 
     cdef Py_ssize_t transfer(self, char *buffer, int64_t offset, int64_t length,
                              bint writing) except -1:
-        return transfer(<Mapping> self.mapping, buffer, offset, length, writing)
+        return transfer(<Mapping> self.mapping, buffer, offset, length, writing, 0)
 
 
 cdef PinnedMemory pin(Mapping m, bint writing):
     """The memory as it is for `PinnedMemory.renew`, for copies made elsewhere."""
     cdef PinnedMemory pinned = PinnedMemory.__new__(PinnedMemory)
     if writing:
-        m.require_positional()
+        require_positional(m)
     pinned.mapping = m
     return pinned
 
@@ -59,4 +59,3 @@ make_private(PinnedMemory)
 # Its users know it as yammap.Mapping, and should not learn from a traceback or from help()
 # which file it is in. A static type's module is a part of its name: only C can change it.
 (<PyTypeObject *> Mapping).tp_name = "yammap.Mapping"
-(<PyTypeObject *> Positioned).tp_name = "yammap.Positioned"

@@ -1,7 +1,7 @@
 # A mapping with a position, as a file has one.
 
 @cython.auto_pickle(False)
-cdef class Positioned(Mapping):
+cdef class Positioned(Paged):
     """A mapping with a position, at which files read and write.
 
     A method moves the bytes and then the position, and runs no Python code in between: so
@@ -54,7 +54,7 @@ cdef class Positioned(Mapping):
         >>> m.close()
         """
         with self._serial:
-            self.require_descriptor()
+            require_descriptor(self)
             self._watch_errors()    # which os.fsync(fd) takes
             if self.extent.origin or self.memory.is_private() or self.extent.runs_ahead():
                 raise UnsupportedOperation(
@@ -80,12 +80,12 @@ cdef class Positioned(Mapping):
         """
         cdef int64_t found = 0
         cdef int code = CLOSED
-        self.require_descriptor()
+        require_descriptor(self)
         with self.mutex:
             if self.memory.is_open():
                 found = self.extent.seek(offset, whence)
                 code = errno if found == -1 else 0
-        self.check(code)
+        check(self, code)
         return found
 
     cdef int follow(self) except -1:
@@ -265,7 +265,7 @@ cdef class Positioned(Mapping):
         """Copy what there is, also of a file that was cut: only a fault may tell."""
         while True:
             try:
-                return transfer(self, target, start, count, False)
+                return transfer(self, target, start, count, False, 0)
             except BusError:
                 if not self.catch_up():
                     raise
@@ -453,7 +453,7 @@ cdef class Positioned(Mapping):
         only. So the size is looked at after each write, and who writes knows it landed.
         """
         cdef int64_t start = self._position
-        self.require_positional()
+        require_positional(self)
         while True:
             try:
                 store(self, source, start, length)

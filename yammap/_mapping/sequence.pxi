@@ -50,7 +50,7 @@ cdef bint transfer_slice(Mapping m, char *buffer, Py_ssize_t start, Py_ssize_t s
     if writing:
         return (store_inside(m, buffer, start, count)
                 and truncations == m.memory.truncations)
-    return transfer(m, buffer, start, count, False) == count
+    return transfer(m, buffer, start, count, False, 0) == count
 
 
 cdef bint transfer_strided(Mapping m, char *buffer, Py_ssize_t start, Py_ssize_t step,
@@ -68,9 +68,9 @@ cdef bint transfer_strided(Mapping m, char *buffer, Py_ssize_t start, Py_ssize_t
         return True
     if max(start, last) >= s.length:
         return False
-    what.ranges[0] = fault_range(region.data + min(start, last), abs(last - start) + 1)
+    what.ranges[0] = fault_range(region.at(min(start, last)), abs(last - start) + 1)
     what.ranges[1] = fault_range(buffer, count)
-    what.memory, what.buffer = region.data + start, buffer
+    what.memory, what.buffer = region.at(start), buffer
     what.step, what.count, what.writing = step, count, writing
     if m.memory.is_guarded():
         with nogil:
@@ -80,7 +80,7 @@ cdef bint transfer_strided(Mapping m, char *buffer, Py_ssize_t start, Py_ssize_t
         if fault == NULL:
             return True
     for i in range(count):
-        if transfer(m, buffer + i, start + i * step, 1, writing) == 0:
+        if transfer(m, buffer + i, start + i * step, 1, writing, 0) == 0:
             return False
     return True
 
@@ -119,17 +119,17 @@ cdef int64_t search_from(Mapping m, Py_buffer *needle, int64_t start, int64_t en
             return search_copies(m, &what, first, last)
         length = min(last - first, most)
         at = last - length if backwards else first
-        what.ranges[0] = fault_range(region.data + at, length)
+        what.ranges[0] = fault_range(region.at(at), length)
         with nogil:
             fault = fault_call(search, &what, what.ranges)
         if m.memory.must_retry(region, &s):
             continue
         if fault != NULL:
-            if not covers(region.data + at, length, fault):
+            if not covers(region.at(at), length, fault):
                 raise_bus_error(EFAULT, m.name, at, 0, False, CALLER)
             return search_copies(m, &what, first, last)
         if what.found != NULL:
-            return what.found - region.data
+            return region.offset_of(what.found)
         if length == last - first:
             return -1
         if backwards:
@@ -148,7 +148,7 @@ cdef int64_t search_copies(Mapping m, Search *what, int64_t first, int64_t last)
     cdef char *copied = PyBytes_AS_STRING(piece)
     while True:
         start = max(first, last - length) if what.backwards else first
-        count = transfer(m, copied, start, min(length, last - start), False)
+        count = transfer(m, copied, start, min(length, last - start), False, 0)
         what.ranges[0] = fault_range(copied, count)
         with nogil:
             search(what)
@@ -176,8 +176,8 @@ cdef int move_pieces(Mapping m, int64_t target, int64_t source, int64_t length) 
         count = min(length - done, <int64_t> sizeof(piece))
         start = length - done - count if backwards else done
         try:
-            if (transfer(m, piece, source + start, count, False) < count
-                    or transfer(m, piece, target + start, count, True) < count):
+            if (transfer(m, piece, source + start, count, False, 0) < count
+                    or transfer(m, piece, target + start, count, True, 0) < count):
                 raise ValueError(f"{m.name!r} was cut to {m.memory.length} bytes, of "
                                  f"which {length} were to be moved")
         except BusError as error:

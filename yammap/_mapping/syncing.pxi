@@ -2,13 +2,13 @@
 
 cdef int sync_mapping(Mapping m, object offset, object length, bint wait) except -1:
     cdef int64_t start, count
-    cdef Region region = m.select(offset, length, &start, &count)
-    cdef PageRange pages = pages_of(region.data, start, count)
+    cdef Region region = select(m, offset, length, &start, &count)
+    cdef PageRange pages = region.pages(start, count)
     cdef int code
     warn_unless_guarded()
     if m.memory.is_private():
         return 0
-    if wait and m.extent.marker.size:
+    if wait and m.extent.is_ahead():
         make_exact_now(m)
     if wait and count and m.memory.mapped:
         with nogil:
@@ -30,7 +30,7 @@ cdef int sync_mapping(Mapping m, object offset, object length, bint wait) except
 cdef int sync_file_of(Mapping m, int64_t start, int64_t count, bint wait) except? -1:
     """By the descriptor; returns an errno value."""
     cdef int code = CLOSED
-    m.require_descriptor()
+    require_descriptor(m)
     with m.mutex:
         if m.memory.is_open():
             with nogil:
@@ -45,7 +45,7 @@ cdef int make_exact_now(Mapping m) except -1:
         if m.memory.is_open():
             with nogil:
                 code = m.extent.make_exact(m.memory.length)
-    return m.check(code)
+    return check(m, code)
 
 
 cdef int require_file(Mapping m, int64_t start, int64_t count) except -1:
@@ -65,19 +65,19 @@ cdef int raise_sync_failure(Mapping m, int code) except -1:
         reason = strerror(first).decode()
         raise OSError(first, f"{reason}: bytes written before may not be "
                       f"on the disk; rewrite() tries again", m.name)
-    return m.check(code)
+    return check(m, code)
 
 
 cdef int rewrite_pages(Mapping m, object offset, object length) except -1:
     """Mark pages as changed, and sync; a success for all of them ends a failure."""
     cdef int64_t start, count
-    cdef Region region = m.select(offset, length, &start, &count)
-    cdef PageRange pages = pages_of(region.data, start, count)
+    cdef Region region = select(m, offset, length, &start, &count)
+    cdef PageRange pages = region.pages(start, count)
     cdef fault_range ranges[2]
     cdef const void *fault
-    m.require_positional()
-    m.require_memory()
-    m.require_descriptor()
+    require_positional(m)
+    require_memory(m)
+    require_descriptor(m)
     if not warn_unless_guarded():
         raise UnsupportedOperation("without the guard this could kill the process")
     if m.memory.is_private() or count == 0:
@@ -86,7 +86,7 @@ cdef int rewrite_pages(Mapping m, object offset, object length) except -1:
     with nogil:
         fault = fault_call(touch_pages, ranges, ranges)
     if fault != NULL:
-        raise_bus_error(EFAULT, m.name, <const char *> fault - region.data, 0, True,
+        raise_bus_error(EFAULT, m.name, region.offset_of(fault), 0, True,
                         "the page cannot be written")
     if start == 0 and count == m.memory.length:
         forgive_sync_failure(m)
@@ -99,5 +99,5 @@ cdef int forgive_sync_failure(Mapping m) except -1:
         if m.memory.is_open():
             with nogil:
                 m.extent.sync_watched(0)
-    m.extent.sync_failure = 0
+    m.extent.forget_sync_failure()
     return 0

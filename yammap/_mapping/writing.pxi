@@ -19,7 +19,7 @@ cdef bint store_inside(Mapping m, char *source, int64_t offset, int64_t length) 
     cdef Region region = m.memory.enter(&s)
     cdef int64_t done = 0, end
     if not m.memory.mapped:
-        return transfer(m, source, offset, length, True) == length
+        return transfer(m, source, offset, length, True, 0) == length
     while done < length:
         end = end_of_hot(m, region, source, offset, done, length)
         if end == done and store_cold(m, source, offset, done):
@@ -40,12 +40,12 @@ cdef int64_t end_of_hot(Mapping m, Region region, const char *source, int64_t of
     of it where the source is a view of the very bytes, which pieces would overwrite
     before they are read.
     """
-    cdef const char *memory = region.data + offset
+    cdef const char *memory = region.at(offset)
     cdef unsigned char first = 1
     if m.memory.is_private() or (source < memory + length and memory < source + length):
         return length
     while length - done >= CHUNK:
-        mincore(pages_of(region.data, offset + done, 1).start, 1, &first)
+        mincore(region.pages(offset + done, 1).start, 1, &first)
         if not first & 1:
             return done
         done += CHUNK

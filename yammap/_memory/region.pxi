@@ -28,6 +28,16 @@ cdef class Region:
     def __cinit__(self):
         self.renew()
 
+    cdef inline char *at(self, int64_t offset) noexcept nogil:
+        """The address of a byte of the mapping."""
+        return self.data + offset
+
+    cdef inline PageRange pages(self, int64_t offset, int64_t length) noexcept nogil:
+        return pages_of(self.data, offset, length)
+
+    cdef inline int64_t offset_of(self, const void *address) noexcept nogil:
+        return <const char *> address - self.data
+
     cdef void renew(self) noexcept:
         """Be another to the table of hot pages: its pages may be gone from memory."""
         global next_serial
@@ -46,6 +56,12 @@ cdef class Region:
         self.watch.raises = raises
         self.watch.name = <void *> self.name
         patch_watch(&self.watch)
+
+    cdef bint may_be_held_uncounted(self) noexcept nogil:
+        return self.has_uncounted_holders
+
+    cdef bint is_mapped(self) noexcept nogil:
+        return self.base != NULL
 
     cdef void place(self, char *base, size_t span, size_t lead) noexcept nogil:
         """Own `span` bytes from `base`, where the file is mapped."""
@@ -196,6 +212,14 @@ cdef class View:
     cdef char *start
     cdef Py_ssize_t length
     cdef bint readonly
+
+    cdef void take(self, Region region) noexcept:
+        """A region that has been counted as exported: freeing the view undoes it."""
+        self.region = region
+
+    cdef void show(self, int64_t offset, int64_t length, bint readonly) noexcept:
+        self.start = self.region.at(offset)
+        self.length, self.readonly = length, readonly
 
     def __getbuffer__(self, Py_buffer *info, int flags):
         atomic_fetch_add(&self.region.exports, 1)
