@@ -101,7 +101,7 @@ MUTANTS = [
     ),
     Mutant(
         "flushing a file that was cut tells nothing of views",
-        "compat/__init__.py",
+        "compat/_mmap.py",
         "            if self.faults():\n                raise",
         "            pass",
         "compat/test_compat.py::test_flushing_tells_of_what_a_view_loses_meanwhile",
@@ -528,14 +528,14 @@ MUTANTS = [
     ),
     Mutant(
         "rewriting believes the kernel",
-        "_file/mmap_file.py",
+        "_file/durability.py",
         "differs_on_disk(self, offset, count):",
         "False:",
         "faults/test_disk.py::test_21_what_rewriting_acknowledges_is_on_the_disk",
     ),
     Mutant(
         "the name of a new file is not synced",
-        "_file/mmap_file.py",
+        "_file/durability.py",
         "                sync_directory(self._unsynced_directory)",
         "                pass",
         "faults/test_durability.py::test_44_a_directory_that_cannot_be_synced",
@@ -724,7 +724,7 @@ MUTANTS = [
     ),
     Mutant(
         "all who use a mapping share one lock",
-        "_file/mmap_file.py",
+        "_file/range_lock.py",
         'own = Descriptor(os.open, f"/proc/self/fd/{fd}", access | os.O_CLOEXEC)',
         "own = Descriptor(os.dup, fd)",
         "file/test_range_lock.py::test_a_block_inside_a_block_waits_for_itself_and_takes_nothing_away",

@@ -1,4 +1,5 @@
 """The command line, and what it shows.
 
-Knows the public names of yammap and the terminal. Nothing imports it but the command.
+Knows the public names of yammap and the terminal. It must not know how a mapping works.
+Only the command imports it.
 """

@@ -3,31 +3,25 @@
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
 import io
 import operator
-import os
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, SupportsIndex
 
 import numpy as np
 
-from .._core import Mapping
 from .._errors import BusError
-from .._linux.calls import Descriptor
-from .disk import differs_on_disk, sync_directory
 from .ndarrays import array_of
-from .range_lock import FIRST_BEYOND, locked
-from .records import Records
+from .range_lock import Lockable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
     from types import TracebackType
     from typing import Self
 
     from numpy.typing import DTypeLike, NDArray
     from typing_extensions import Buffer
 
+    from .._linux.calls import Descriptor
     from .ndarrays import Shape
 
     _Buffer = Buffer | NDArray[Any]
@@ -35,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["Mmap"]
 
 
-class Mmap(Records):
+class Mmap(Lockable):
     r"""A memory-mapped file: a file object, a buffer, and the source of arrays.
 
     `yammap.open`, `yammap.open_file`, `yammap.create` and `yammap.anonymous` make one.
@@ -115,7 +109,7 @@ class Mmap(Records):
     [b'first line\n', b'second line\n']
     """
 
-    __slots__ = ("_unsynced_directory",)
+    __slots__ = ()
 
     def __init__(
         self,
@@ -135,8 +129,6 @@ class Mmap(Records):
         engine: Literal["mmap", "auto", "pread"] = "mmap",
         ahead: SupportsIndex = 0,
     ) -> None:
-        # Of a file that may be new: its name is on the disk only after a sync of this.
-        self._unsynced_directory: str | None = None
         super().__init__(
             fd,
             name,
@@ -496,211 +488,6 @@ class Mmap(Records):
         len(self)  # raises when closed, if there is no line to write
         for line in lines:
             self.write(line)
-
-    def flush(self, offset: SupportsIndex = 0, length: SupportsIndex | None = None) -> None:
-        """Write changed bytes to the disk: `sync`, under its io name.
-
-        `close` does not do so, and other readers of the file do not need it: they see
-        written bytes at once. Wrappers that flush after each line make each line wait for
-        the disk.
-
-        Parameters
-        ----------
-        offset, length : int, optional
-            The range, in bytes, at any alignment; by default all.
-
-        Raises
-        ------
-        OSError
-            When the kernel reports that bytes could not be written.
-        ValueError
-            When the range is not in the mapping, or the mapping is closed.
-
-        Examples
-        --------
-        >>> import yammap
-        >>> with yammap.create("flushed.bin", 10) as m:
-        ...     m.flush()
-        """
-        self.sync(offset, length)
-
-    def sync(
-        self,
-        offset: SupportsIndex = 0,
-        length: SupportsIndex | None = None,
-        *,
-        wait: bool = True,
-    ) -> None:
-        """Write changed bytes to the disk; the first time, the name of a new file as well.
-
-        A new file is on the disk only when its directory is. So when opening may have made
-        the file, the first sync of the mapping syncs the directory too.
-
-        Parameters
-        ----------
-        offset, length : int, optional
-            The range, in bytes; by default all.
-        wait : bool, default True
-            Return when the bytes are on the disk; otherwise only start writing.
-
-        Raises
-        ------
-        BusError
-            When a view touched a page that the kernel could not supply, so that bytes may
-            be in memory only.
-        OSError
-            When the kernel reports that bytes could not be written, now or before.
-        ValueError
-            When the range is not in the mapping, or the mapping is closed.
-
-        Examples
-        --------
-        >>> import yammap
-        >>> with yammap.create("new.bin", 10) as m:
-        ...     m.sync()
-        """
-        super().sync(offset, length, wait=wait)
-        if wait and self._unsynced_directory is not None:
-            try:
-                sync_directory(self._unsynced_directory)
-            except OSError as error:
-                self._raise_sync_failure(error.errno or errno.EIO)
-            self._unsynced_directory = None
-
-    def rewrite(
-        self, offset: SupportsIndex = 0, length: SupportsIndex | None = None
-    ) -> None:
-        """Write bytes to the disk again, after a `sync` that failed.
-
-        The kernel marks pages that it failed to write as clean. This method marks them as
-        changed, syncs, and reads the disk itself (``O_DIRECT``, where the filesystem has
-        it) to see whether they arrived. If so, `sync` works again. That is the best that
-        can be done, and not certain: a page that left memory meanwhile comes back from the
-        disk with its old bytes.
-
-        Parameters
-        ----------
-        offset : int, default 0
-            Position of the first byte, in bytes; any alignment.
-        length : int, optional
-            Number of bytes; by default all to the end. The mapping forgets the failure
-            only after all of its bytes were written.
-
-        Raises
-        ------
-        BusError
-            When the file was cut short, or has no room.
-        OSError
-            When the bytes could not be written again, or are not on the disk.
-        io.UnsupportedOperation
-            When the mapping is read-only, in append mode, not in memory, or has not kept
-            its descriptor.
-        ValueError
-            When the range is not in the mapping, or the mapping is closed.
-
-        Examples
-        --------
-        >>> import yammap
-        >>> with yammap.create("rewritten.bin", 10_000) as m:
-        ...     m.rewrite()
-        """
-        self._rewrite(offset, length)
-        offset = operator.index(offset)
-        count = len(self) - offset if length is None else operator.index(length)
-        if not self.private and differs_on_disk(self, offset, count):
-            self._raise_sync_failure(errno.EIO)
-
-    # -- Taking turns
-
-    @contextlib.contextmanager
-    def file_lock(
-        self,
-        exclusive: bool = True,
-        offset: SupportsIndex = 0,
-        length: SupportsIndex | None = None,
-        timeout: float | None = None,
-    ) -> Iterator[None]:
-        """Hold a lock on the file, or on a range of it, in a ``with`` statement.
-
-        Other processes, threads and mappings that ask for a lock on the same bytes wait
-        until the block ends, unless both locks are shared. The lock stops nobody from
-        reading and writing without one.
-
-        Parameters
-        ----------
-        exclusive : bool, default True
-            A lock for one holder; otherwise one that is shared with other shared locks.
-        offset : int, default 0
-            Position of the first byte, in bytes. The range may lie past the end.
-        length : int, optional
-            Number of bytes; by default all, also those the file will grow by.
-        timeout : float, optional
-            Seconds to wait, 0 for not at all; by default without a limit. Python handles
-            signals meanwhile, and a handler may raise.
-
-        Yields
-        ------
-        None
-            Inside the block, the caller holds the lock.
-
-        Raises
-        ------
-        OSError
-            When the filesystem has no locks, or no /proc is mounted.
-        io.UnsupportedOperation
-            When `exclusive` is true and the mapping cannot write to the file.
-        TimeoutError
-            When another holder still has the lock after `timeout`.
-        ValueError
-            When the range is empty, it or `timeout` is negative, or the mapping is closed
-            or has not kept its descriptor.
-
-        Notes
-        -----
-        Each block opens a file description of its own for the lock (``F_OFD_SETLK``). So,
-        unlike a lock by ``fcntl.lockf``, the lock stays when the process closes another
-        descriptor of the file. A block inside a block waits for itself, as with a
-        ``threading.Lock``, unless both locks are shared. The lock and locks by
-        ``fcntl.lockf`` exclude each other; ``fcntl.flock`` is another kind of lock.
-
-        A child that is forked inside the block shares the lock. The lock ends when the
-        process that took it leaves the block, or when all these processes have ended.
-
-        Examples
-        --------
-        >>> import numpy as np, yammap
-        >>> m = yammap.open("counter.bin", "w+", size=8)
-        >>> counter = m.array(np.int64)
-        >>> with m.file_lock():
-        ...     counter[0] += 1
-        >>> m.close()
-        """
-        start, count = operator.index(offset), FIRST_BEYOND
-        if length is not None:
-            count = operator.index(length)
-        if start < 0 or count < 1 or (timeout is not None and not timeout >= 0):
-            raise ValueError(
-                f"offset and timeout must be 0 or more, and length 1 or more, not "
-                f"{offset}, {timeout} and {length}: without a length all is locked"
-            )
-        start += self.origin
-        span = range(start, min(start + count, FIRST_BEYOND))
-        if not span:
-            raise ValueError(f"offset {offset} is beyond the last byte that can be locked")
-        own = self._opened_once_more(os.O_RDWR if exclusive else os.O_RDONLY)
-        with own as fd, locked(fd, self.name, exclusive, span, timeout):
-            yield
-
-    def _opened_once_more(self, access: int) -> Descriptor:
-        fd = Mapping.fileno(self)
-        if fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE not in (access, os.O_RDWR):
-            raise io.UnsupportedOperation(
-                f"an exclusive lock needs a file opened for writing, and {self.name!r} is "
-                f"open for reading: use mode 'r+', or pass exclusive=False"
-            )
-        own = Descriptor(os.open, f"/proc/self/fd/{fd}", access | os.O_CLOEXEC)
-        len(self)  # raises if another thread closed it, and `fd` may be another file's now
-        return own
 
     # -- Arrays
 

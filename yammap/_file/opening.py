@@ -464,7 +464,7 @@ def map_fd(
     m = Mmap(fd, name, **options)
     try:
         if flags & os.O_CREAT and not isinstance(name, int):
-            m._unsynced_directory = os.path.dirname(os.path.realpath(os.fsdecode(name)))
+            m._sync_directory_too(os.path.dirname(os.path.realpath(os.fsdecode(name))))
         if size is not None:
             _set_size(m, size, preallocate=options.get("preallocate", True))
         if not keep_fd:
