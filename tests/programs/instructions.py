@@ -19,9 +19,9 @@ PYTHON = (3, 11)
 EXPECTED = {
     "m.read_at(buffer, 512)": 947,
     "m.pread(64, 512)": 979,
-    "m.write_at(buffer, 512)": 1654,
-    "m.append(buffer)": 1875,
-    "ahead.append(buffer)": 984,
+    "m.write_at(buffer, 512)": 1607,
+    "m.append(buffer)": 1821,
+    "ahead.append(buffer)": 974,
     "m.gather(offsets, 64, out)": 17194,
 }
 PROGRAM = """
