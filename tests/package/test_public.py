@@ -1,8 +1,10 @@
 """The face: names, version, pickles."""
 
+import contextlib
 import enum
 import errno
 import importlib.metadata
+import inspect
 import io
 import pickle
 import pkgutil
@@ -19,6 +21,10 @@ import yammap
 # promise: neither happens by accident. After a change that is meant:
 #   python -P tests/package/test_public.py > tests/package/public_names.txt
 PUBLIC_NAMES = Path(__file__).with_name("public_names.txt")
+
+# How each of them is called, without annotations, likewise:
+#   python -P tests/package/test_public.py signatures > tests/package/public_signatures.txt
+PUBLIC_SIGNATURES = Path(__file__).with_name("public_signatures.txt")
 
 # Names that classes have without our giving them, which depends on the Python.
 BOOKKEEPING = {
@@ -71,6 +77,27 @@ def public_names():
 
 def test_public_names():
     assert public_names() == PUBLIC_NAMES.read_text().split()
+
+
+def public_signatures():
+    """Return each public name that is called, with its parameters and their defaults."""
+    for name in public_names():
+        thing = pkgutil.resolve_name(name)
+        with contextlib.suppress(TypeError, ValueError):  # C says nothing of some
+            if not is_pythons(thing):
+                parameters = inspect.signature(thing).parameters.values()
+                bare = [p.replace(annotation=p.empty) for p in parameters]
+                yield f"{name}{inspect.Signature(bare)}"
+
+
+def is_pythons(thing):
+    """Whether how it is called is Python's business, as that of errors and enums is."""
+    kind = thing if isinstance(thing, type) else type(thing)
+    return issubclass(kind, BaseException | enum.Enum)
+
+
+def test_public_signatures():
+    assert list(public_signatures()) == PUBLIC_SIGNATURES.read_text().splitlines()
 
 
 def test_what_has_no_underscore_is_meant_to_be_public():
@@ -180,4 +207,5 @@ def test_the_uncompiled_source_tree_says_what_is_wrong(tmp_path):
 
 
 if __name__ == "__main__":
-    print(*public_names(), sep="\n")
+    signatures = "signatures" in sys.argv
+    print(*(public_signatures() if signatures else public_names()), sep="\n")
