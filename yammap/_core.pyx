@@ -1,5 +1,7 @@
 """The mapping: bytes, offsets and errno over the Linux system calls.
 
+Knows the memory and the file of a mapping. It must not know modes, lines or NumPy.
+
 One address range of a `Mapping`, called a region, looks like this::
 
     file      0 .. origin                        origin + size = end of file

@@ -1,4 +1,7 @@
-"""The exceptions of yammap, and the faults they report. Imports nothing of ours."""
+"""The exceptions of yammap, and the faults they report. Imports nothing of ours.
+
+The text of a `BusError` is made where it is raised (_memory/reports.pxi).
+"""
 
 from typing import NamedTuple
 

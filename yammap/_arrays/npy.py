@@ -1,4 +1,7 @@
-"""The header of a .npy file, which NumPy reads and writes (`numpy.lib.format`)."""
+"""The header of a .npy file, which NumPy reads and writes (`numpy.lib.format`).
+
+Knows the bytes of a header, and returns a `Layout`. It must not know a mapping.
+"""
 
 from __future__ import annotations
 

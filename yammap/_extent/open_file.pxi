@@ -1,5 +1,8 @@
 # A file by its descriptor: what is read, written, asked and told by system call.
 #
+# It opens none: paths and modes are in _file/opening.py. What changes the size is in
+# extent.pxi.
+#
 # Knows a descriptor, and offsets in the file from where a mapping begins. It must not know
 # an address, nor how long the data is.
 

@@ -1,4 +1,7 @@
-"""Arrays over a buffer: dtype, shape and order. Knows nothing of files."""
+"""Arrays over a buffer, as `Mmap.array` makes them: dtype, shape and order.
+
+Knows nothing of files. Array formats are in `yammap._arrays`.
+"""
 
 from __future__ import annotations
 

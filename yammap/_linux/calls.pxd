@@ -1,4 +1,7 @@
-"""The system calls and constants that yammap uses, as the C headers declare them."""
+"""The system calls that yammap makes, and the constants that it passes to them, as in C.
+
+Constants that only Python sees are in constants.h alone.
+"""
 
 from libc.errno cimport EINTR, EIO, ENOSYS, EOPNOTSUPP, EPERM, errno
 from libc.stdint cimport int64_t, uint32_t, uint64_t

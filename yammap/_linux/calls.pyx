@@ -1,4 +1,7 @@
-"""The kernel, for Python: its constants, and a descriptor that no signal handler loses."""
+"""The kernel, for Python: constants, harmless advice, and a descriptor that none loses.
+
+The calls themselves are declared in calls.pxd, and the constants in constants.h.
+"""
 
 cimport cython
 

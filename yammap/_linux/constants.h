@@ -4,6 +4,9 @@
  * C compiler and never written down. Those that are younger than the oldest headers
  * we build with fall back to the value all current architectures share
  * (asm-generic/mman-common.h).
+ *
+ * flags.py makes the enums and names of the table, and flags.pyi declares them. calls.pxd
+ * declares the few that the core itself passes to the kernel.
  */
 #ifndef YAMMAP_CONSTANTS_H
 #define YAMMAP_CONSTANTS_H

@@ -1,4 +1,6 @@
-# What each operation asks first, and the one place where an errno value becomes an error.
+# What each operation asks first, and the one place where an errno value becomes an OSError.
+#
+# A BusError is no failed call: _memory/reports.pxi raises it.
 
 cdef Region select(Mapping m, object offset, object length, int64_t *start, int64_t *count):
     """The region, and in it the validated bytes of a method's arguments."""

@@ -1,6 +1,7 @@
-# What a bus error in a view has left: who is told, and how.
+# Each BusError and its text; and which thread is told of one in a view, and how.
 #
-# Knows regions and their patches. It must not know how a copy is made, nor the file's size.
+# Knows regions and their patches. It must not know how a copy is made, nor the file's size:
+# the cause of an error in a copy comes as a text (`Extent.reason`).
 
 # Of regions that were freed after a fault, and before the thread that touched the page was
 # told: ``x = a[i]; del a`` is done before the interpreter looks. No Python container, since
