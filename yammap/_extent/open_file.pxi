@@ -1,7 +1,7 @@
 # A file by its descriptor: what is read, written, asked and told by system call.
 #
-# It opens none: paths and modes are in _file/opening.py. What changes the size is in
-# extent.pxi.
+# It gets the descriptor of a file that is open: paths and modes are in _file/opening.py.
+# What changes the size is in extent.pxi.
 #
 # Knows a descriptor, and offsets in the file from where a mapping begins. It must not know
 # an address, nor how long the data is.

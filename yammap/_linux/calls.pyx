@@ -1,4 +1,4 @@
-"""The kernel, for Python: constants, harmless advice, and a descriptor that none loses.
+"""The kernel, for Python: its constants, which advice is harmless, and `Descriptor`.
 
 The calls themselves are declared in calls.pxd, and the constants in constants.h.
 """
