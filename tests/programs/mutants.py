@@ -44,7 +44,7 @@ MUTANTS = [
     ),
     Mutant(
         "a file is mapped over a patch",
-        "_sigbus/patch.c",
+        "_sigbus/heal.c",
         "done = range->count == 0 && map_file(",
         "done = map_file(",
         "faults/test_shrink.py::test_a_patch_outlives_the_growth_of_a_file_that_was_empty",
@@ -493,7 +493,7 @@ MUTANTS = [
     ),
     Mutant(
         "healing writes zeros over what others wrote",
-        "_sigbus/patch.c",
+        "_sigbus/heal.c",
         "return page[i] != original[i] && (",
         "return (",
         "faults/test_shrink.py::test_07_poison_stays_when_the_file_grows_again",

@@ -37,7 +37,7 @@ def compiled(flags, program):
     """Build the program, or skip where the compiler lacks the sanitizer."""
     sources = [
         HERE / "stress.c",
-        *(CORE / "_sigbus" / f"{name}.c" for name in ("carry", "fault", "patch")),
+        *(CORE / "_sigbus" / f"{name}.c" for name in ("carry", "fault", "heal", "patch")),
     ]
     command = ["gcc", "-std=gnu11", "-g", "-Wall", "-Wextra", "-Werror", "-pthread", *flags]
     command += ["-I", HERE, "-I", CORE, *sources, "-o", program]

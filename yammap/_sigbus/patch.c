@@ -1,5 +1,5 @@
 #define _GNU_SOURCE
-#include "_sigbus/patch.h"
+#include "_sigbus/patch_parts.h"
 #include "_sigbus/attempts.h"
 #include "_sigbus/carry.h"
 
@@ -35,9 +35,8 @@ static char *spare;             /* see take_spare_mappings() */
 static char *copied;            /* see copy_aside() */
 static struct stat store_status;        /* whose number may have become another file's */
 static int is_used;                     /* pages have been put into the store */
-static size_t page_size;
-static char scratch[65536];     /* of one page; under the lock */
-static char original[65536];    /* likewise */
+size_t page_size;
+char scratch[65536];
 
 /* So far behind a page in the store: its content as it was put there. No address is as high. */
 #define ORIGINALS ((off_t)1 << 60)
@@ -48,14 +47,14 @@ static _Thread_local struct attempts retried __attribute__((tls_model("initial-e
 /* A fault under the lock, of a patch that cannot be had either, may not wait for it. */
 static _Thread_local volatile int is_holder __attribute__((tls_model("initial-exec")));
 
-static void lock(void)
+void patch_lock(void)
 {
     while (atomic_flag_test_and_set_explicit(&busy, memory_order_acquire))
         sched_yield();
     is_holder = 1;
 }
 
-static void unlock(void)
+void patch_unlock(void)
 {
     is_holder = 0;
     atomic_flag_clear_explicit(&busy, memory_order_release);
@@ -71,7 +70,7 @@ static size_t round_up(size_t length)
     return (length + page_size - 1) & ~(page_size - 1);
 }
 
-static char *end_of(const struct patch_range *range)
+char *patch_end_of(const struct patch_range *range)
 {
     return range->start + range->length;
 }
@@ -109,7 +108,7 @@ static void drop_store(void)
     store = -1;
 }
 
-static void drop_from_store(const char *start, size_t length)
+void patch_drop_from_store(const char *start, size_t length)
 {
     if (has_store())
         for (off_t base = 0; base <= ORIGINALS; base += ORIGINALS)
@@ -121,49 +120,49 @@ static void drop_from_store(const char *start, size_t length)
 
 void patch_watch(struct patch_range *range)
 {
-    lock();
+    patch_lock();
     range->next = ranges;
     range->link = &ranges;
     if (ranges != NULL)
         ranges->link = &range->next;
     ranges = range;
-    unlock();
+    patch_unlock();
 }
 
 void patch_forget(struct patch_range *range)
 {
-    lock();
+    patch_lock();
     *range->link = range->next;
     if (range->next != NULL)
         range->next->link = range->link;
-    unlock();
+    patch_unlock();
     if (range->patches != NULL) {
-        lock();
-        drop_from_store(range->start, range->length);
-        unlock();
+        patch_lock();
+        patch_drop_from_store(range->start, range->length);
+        patch_unlock();
         munmap(range->patches, MOST_PATCHES * sizeof(struct patch));
     }
 }
 
 void patch_resize(struct patch_range *range, size_t length)
 {
-    lock();
+    patch_lock();
     range->length = length;
-    unlock();
+    patch_unlock();
 }
 
 void patch_expose(struct patch_range *range, size_t length)
 {
-    lock();
+    patch_lock();
     range->exposed = length;
-    unlock();
+    patch_unlock();
 }
 
 void patch_let_go(struct patch_range *range)
 {
-    lock();
+    patch_lock();
     range->fd = -1;
-    unlock();
+    patch_unlock();
 }
 
 static struct patch_range *range_of(const void *address)
@@ -197,7 +196,13 @@ static int keep_original(const char *page)
            && pwrite(store, scratch, page_size, ORIGINALS + offset) == (ssize_t)page_size;
 }
 
-static off_t offset_of(const struct patch_range *range, const char *page)
+int patch_read_original(const char *page, char *content)
+{
+    return pread(store, content, page_size, ORIGINALS + (off_t)(uintptr_t)page)
+           == (ssize_t)page_size;
+}
+
+off_t patch_offset_of(const struct patch_range *range, const char *page)
 {
     return (off_t)range->offset + (page - range->start);
 }
@@ -235,7 +240,7 @@ static int keep_content(const struct patch_range *range, char *page)
     if (errno != EFAULT && copy_aside(page))
         return 1;
     memset(scratch, 0, page_size);
-    count = pread(range->fd, scratch, page_size, offset_of(range, page));
+    count = pread(range->fd, scratch, page_size, patch_offset_of(range, page));
     if (count <= 0)
         return 0;
     return put_into_store(page, scratch) ? keep_original(page) : copy_aside(scratch);
@@ -246,7 +251,7 @@ static int cause_at(const struct patch_range *range, const char *page, int kept)
 {
     char byte;
 
-    if (range->fd != -1 && pread(range->fd, &byte, 1, offset_of(range, page)) == -1)
+    if (range->fd != -1 && pread(range->fd, &byte, 1, patch_offset_of(range, page)) == -1)
         return errno;
     return kept ? ENOSPC : EIO;
 }
@@ -287,10 +292,10 @@ static char *guess_end(const struct patch_range *range, char *page)
     char *end = range->start + round_up(range->exposed);
 
     if (is_readable(page))
-        return end_of(range);
+        return patch_end_of(range);
     if (page + page_size < end
         && (is_readable(end - page_size) || has_cached_page(page, end)))
-        return end_of(range);
+        return patch_end_of(range);
     return page;
 }
 
@@ -306,7 +311,7 @@ static char *end_of_file(const struct patch_range *range, struct patch *patch)
     patch->size = status.st_size;
     mapped = status.st_size - (off_t)range->offset;
     if (mapped >= (off_t)range->length)
-        return end_of(range);
+        return patch_end_of(range);
     return range->start + round_up(mapped > 0 ? (size_t)mapped : 0);
 }
 
@@ -409,7 +414,7 @@ static char *end_of_views(const struct patch_range *range, const char *page)
 {
     char *end = range->start + round_up(range->exposed);
 
-    return page < end && end < end_of(range) ? end : end_of(range);
+    return page < end && end < patch_end_of(range) ? end : patch_end_of(range);
 }
 
 /* Zeros from `start` to the end, but for the patches there are. */
@@ -483,10 +488,10 @@ int patch_cause(const struct patch_range *range, const void *address)
     struct patch patch = {.start = page_of(address)};
     int code;
 
-    lock();
+    patch_lock();
     code = patch.start >= end_of_file(range, &patch) ? EFAULT
                                                      : cause_at(range, patch.start, 0);
-    unlock();
+    patch_unlock();
     return code;
 }
 
@@ -497,11 +502,11 @@ enum patch_result patch_fault(const void *address, int writing)
 
     if (is_holder)
         return PATCH_FAILED;
-    lock();
+    patch_lock();
     range = range_of(address);
     if (range != NULL)
         result = put_page(range, address, writing);
-    unlock();
+    patch_unlock();
     return result;
 }
 
@@ -537,7 +542,7 @@ static void renew_store(void)
 static void after_fork_in_parent(void)
 {
     renew_store();
-    unlock();
+    patch_unlock();
 }
 
 /* Nothing is mapped there now but patches, and views may be alive. */
@@ -566,14 +571,14 @@ static void after_fork_in_child(void)
             if (range->patches[i].thread != thread)
                 range->patches[i].thread = 0;
     }
-    unlock();
+    patch_unlock();
 }
 
 int patch_install(void)
 {
     page_size = (size_t)sysconf(_SC_PAGESIZE);
     make_store();       /* a sandbox may refuse it, and copy_aside() does without */
-    errno = pthread_atfork(lock, after_fork_in_parent, after_fork_in_child);
+    errno = pthread_atfork(patch_lock, after_fork_in_parent, after_fork_in_child);
     if (errno != 0) {
         drop_store();
         return -1;
@@ -588,11 +593,11 @@ int patch_get(struct patch_range *range, size_t index, struct patch *copy)
 {
     int found;
 
-    lock();
+    patch_lock();
     found = index < range->count;
     if (found)
         *copy = range->patches[index];
-    unlock();
+    patch_unlock();
     return found;
 }
 
@@ -614,7 +619,7 @@ int patch_of_thread(unsigned long thread, int claim, struct patch *copy,
     struct patch_range *range = NULL;
     unsigned long found = 0;
 
-    lock();
+    patch_lock();
     for (struct patch_range *next = ranges; next != NULL; next = next->next)
         for (size_t i = 0; i < next->count; i++)
             if (next->patches[i].thread == thread && next->patches[i].serial > found) {
@@ -629,7 +634,7 @@ int patch_of_thread(unsigned long thread, int claim, struct patch *copy,
         owner->hold(range->name);
         owner->name = range->name;
     }
-    unlock();
+    patch_unlock();
     return found != 0;
 }
 
@@ -637,207 +642,8 @@ int patch_told(struct patch_range *range, unsigned long thread)
 {
     int found;
 
-    lock();
+    patch_lock();
     found = tell_of(range, thread);
-    unlock();
+    patch_unlock();
     return found;
-}
-
-/* -- Healing */
-
-/* What is in the file and what was in the page when it was put there, zeros unless kept.
- * Returns how much the file has. */
-static ssize_t load_page(const struct patch_range *range, const struct patch *patch,
-                         const char *page, size_t length)
-{
-    memset(original, 0, page_size);
-    if (patch->kept && pread(store, original, page_size, ORIGINALS + (off_t)(uintptr_t)page)
-                           != (ssize_t)page_size)
-        for (size_t i = 0; i < page_size; i++)
-            original[i] = (char)~page[i];   /* it is lost: all may have been stored */
-    return pread(range->fd, scratch, length, offset_of(range, page));
-}
-
-/* Whether byte i of the page was stored there, and is not in the file. */
-static int is_stored(const char *page, ssize_t in_file, size_t i)
-{
-    return page[i] != original[i] && ((ssize_t)i >= in_file || page[i] != scratch[i]);
-}
-
-/* Write the bytes of one page that differ from the file's, run by run, so that what others
- * have written between them stays. `length` of the page are the mapping's. */
-static int write_back(struct patch_range *range, const struct patch *patch, char *page,
-                      size_t length, off_t size, size_t *written)
-{
-    off_t offset = offset_of(range, page);
-    ssize_t in_file = load_page(range, patch, page, length), done;
-    size_t first = 0, end;
-
-    while (first < length) {
-        if (!is_stored(page, in_file, first)) {
-            first++;
-            continue;
-        }
-        for (end = first; end < length && is_stored(page, in_file, end);)
-            end++;
-        if (offset + (off_t)end > size)
-            return EFAULT;
-        done = pwrite(range->fd, page + first, end - first, offset + (off_t)first);
-        if (done == 0 || (done == -1 && errno != EINTR))
-            return done == 0 ? EIO : errno;
-        *written += done > 0 ? (size_t)done : 0;
-        first += done > 0 ? (size_t)done : 0;
-    }
-    return 0;
-}
-
-static int is_zero(const char *page)
-{
-    return page[0] == 0 && memcmp(page, page + 1, page_size - 1) == 0;
-}
-
-/* Page by page, and the lock is free in between: a long tail takes long. */
-static int write_pages_back(struct patch_range *range, const struct patch *patch, char *end,
-                            int discard, size_t *written)
-{
-    struct stat status;
-    size_t left;
-    int code = 0;
-
-    if (fstat(range->fd, &status) == -1)
-        return errno;
-    for (char *page = patch->start; page < end && (code == 0 || discard); page += page_size) {
-        if (!patch->kept && is_zero(page))
-            continue;
-        left = (size_t)(end - page);
-        lock();
-        code = write_back(range, patch, page, left < page_size ? left : page_size,
-                          status.st_size, written);
-        unlock();
-    }
-    return discard ? 0 : code;
-}
-
-static char *least(char *a, char *b)
-{
-    return a < b ? a : b;
-}
-
-/* Not beyond the range, which may have become shorter since a page was patched. */
-static int map_file(const struct patch_range *range, char *start, char *end)
-{
-    end = least(end, end_of(range));
-    if (start >= end)
-        return 1;
-    if (mmap(start, (size_t)(end - start), range->prot, range->flags | MAP_FIXED, range->fd,
-             offset_of(range, start)) == MAP_FAILED)
-        return 0;
-    if (range->dontfork)    /* here, since a fork takes the lock that is held */
-        madvise(start, (size_t)(end - start), MADV_DONTFORK);
-    return 1;
-}
-
-/* With the lock, so that no thread gets a patch in between: its record would stay, and what
- * is stored into it be gone. */
-int patch_map_anew(struct patch_range *range)
-{
-    int done;
-
-    lock();
-    done = range->count == 0 && map_file(range, range->start, end_of(range));
-    unlock();
-    return done;
-}
-
-static int has_stores(const struct patch_range *range, const struct patch *patch,
-                      const char *page)
-{
-    ssize_t in_file = load_page(range, patch, page, page_size);
-
-    for (size_t i = 0; i < page_size; i++)
-        if (is_stored(page, in_file, i))
-            return 1;
-    return 0;
-}
-
-/* Copy on write: a page that was stored into is its own copy already, and stays. */
-static int map_untouched(const struct patch_range *range, const struct patch *patch, char *end)
-{
-    char *start = patch->start;
-
-    for (char *page = patch->start; page < end; page += page_size)
-        if ((patch->kept || !is_zero(page)) && has_stores(range, patch, page)) {
-            if (!map_file(range, start, page))
-                return errno;
-            start = page + page_size;
-        }
-    return map_file(range, start, patch->start + patch->length) ? 0 : errno;
-}
-
-static void drop_first(struct patch_range *range)
-{
-    memmove(range->patches, range->patches + 1, --range->count * sizeof(struct patch));
-    range->heals++;
-}
-
-/* The page and its patch go under one lock: an access to a page of the file that is still
- * taken for patched would fail until its thread has no attempts left. */
-static int unpatch(struct patch_range *range, const struct patch *patch, char *end,
-                   int discard)
-{
-    char *stop = patch->start + patch->length;
-    int code = 0;
-
-    lock();
-    if (range->flags == MAP_PRIVATE && !discard)
-        code = map_untouched(range, patch, end);
-    else if (map_file(range, patch->start, stop))
-        drop_from_store(patch->start, patch->length);
-    else
-        code = errno;
-    if (code == 0)
-        drop_first(range);
-    unlock();
-    return code;
-}
-
-/* `end` is that of the mapping's bytes, which patches of its tail exceed. */
-static int heal_one(struct patch_range *range, const struct patch *patch, char *end,
-                    int discard, size_t *written)
-{
-    int code = 0;
-
-    end = least(end, least(patch->start + patch->length, end_of(range)));
-    if (range->flags == MAP_SHARED && range->prot & PROT_WRITE)
-        code = write_pages_back(range, patch, end, discard, written);
-    return code ? code : unpatch(range, patch, end, discard);
-}
-
-static struct patch *first_to_heal(struct patch_range *range)
-{
-    struct patch *first = NULL;
-
-    lock();
-    if (range->count > 0) {
-        first = range->patches;
-        first->healing = 1;     /* or it could grow meanwhile */
-    }
-    unlock();
-    return first;
-}
-
-int patch_heal(struct patch_range *range, size_t length, int discard, size_t *written)
-{
-    struct patch *first;
-    int code = 0;
-
-    while (code == 0 && (first = first_to_heal(range)) != NULL) {
-        code = heal_one(range, first, range->start + length, discard, written);
-        if (code) {
-            lock();
-            first->healing = 0;
-            unlock();
-        }
-    }
-    return code;
 }
