@@ -20,7 +20,7 @@ Who may free an address
     A `Region` unmaps itself when its last holder goes. Holders are the mapping, each
     export (its `Py_buffer.obj` is the region, not the mapping) and each copy in
     flight. Closing is therefore letting go, and pins are references. A region that
-    was lent out through the mapping's own buffer stays until the mapping object is
+    was exported through the mapping's own buffer stays until the mapping object is
     freed, since ``np.ndarray(buffer=m)`` keeps the object and drops the export.
 
 Who survives a bus error
@@ -448,8 +448,8 @@ cdef class Mapping:
         """Write all of `data` at the end, growing the file.
 
         With `ahead` this is a copy into memory that the file has already. Otherwise, in
-        append mode, it is one write(2) to a descriptor with ``O_APPEND``, so many
-        processes may append to one file and no record of less than 2 GiB is torn; each
+        append mode, it is one write(2) to a descriptor with ``O_APPEND``. Many
+        processes may then append to one file and no record of less than 2 GiB is torn; each
         must open the file itself, and `refresh` shows what the others wrote. In other
         modes the end is that of the mapping, as `size` tells it.
 
@@ -857,7 +857,7 @@ cdef class Mapping:
         Raises
         ------
         BusError
-            When a view has touched what was not to be had, and bytes may be in memory only,
+            When a view has touched a missing page, and bytes may be in memory only,
             or the file was cut short, and bytes of the range are not in it.
         OSError
             When the kernel reports that bytes could not be written. It says so once, and
@@ -992,7 +992,7 @@ cdef class Mapping:
         Raises
         ------
         OSError
-            When the pages cannot be had, or ``RLIMIT_MEMLOCK`` does not allow so many.
+            When the kernel cannot supply the pages, or ``RLIMIT_MEMLOCK`` forbids them.
         ValueError
             When the range is not in the mapping, or the mapping is closed.
 
@@ -1163,7 +1163,7 @@ cdef class Mapping:
     # -- Faults in views
 
     def faults(self):
-        """Tell where pages were replaced because a view touched what was not to be had.
+        """Tell where pages were replaced because a view touched a missing one.
 
         Returns
         -------
@@ -1293,7 +1293,7 @@ cdef class Mapping:
         Raises
         ------
         BusError
-            When a view has touched what was not to be had, and bytes may be in memory only.
+            When a view has touched a missing page, and bytes may be in memory only.
         OSError
             When the kernel reports an error at closing. The mapping is closed in any case.
 

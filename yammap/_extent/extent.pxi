@@ -98,11 +98,11 @@ cdef class Extent(OpenFile):
         return size_before == 0 < self.file_size
 
     cdef str reason(self, int code, int64_t end):
-        """Why bytes cannot be had, where the file ends at `end` of the mapping."""
+        """Why bytes are missing, where the file ends at `end` of the mapping."""
         if code != EFAULT:
             return strerror(code).decode()
         if end == -1 or self.origin + end >= self.file_size:
-            return "the page cannot be had"
+            return "the kernel cannot supply the page"
         return f"the file shrank from {self.file_size} to {self.origin + end} bytes"
 
     # -- Growth

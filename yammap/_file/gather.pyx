@@ -54,7 +54,7 @@ cdef uintptr_t READAHEAD = (1 << 17) // PAGE
 cdef int64_t SLOW_RECORD = 200
 cdef int64_t FAST_RECORD = 700
 
-# So many records are looked up at first.
+# This many records are looked up at first.
 cdef int64_t SAMPLES = 8
 
 # Signals are looked for so often.
@@ -180,7 +180,7 @@ cdef inline bint copy_until(Records *r, int64_t end) noexcept nogil:
 
 cdef int64_t end_of_run(const Records *r, int64_t i, int64_t records,
                         int64_t bytes_) noexcept nogil:
-    """Where so many records from `i`, or so many bytes, end; one at least."""
+    """Where `records` from `i`, or their `bytes_`, end, whichever is less; one at least."""
     cdef int64_t end = min(r.count, i + records), limit = start_of(r, i) + bytes_
     if r.starts == NULL:
         return end if r.length == 0 else min(end, max(i + 1, limit // r.length))

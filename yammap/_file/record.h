@@ -47,7 +47,7 @@ static inline void copy_record(char *target, const char *source, size_t length)
 }
 
 /* Its first and its last bytes; what is between them the processor sees coming by itself.
- * They may be anywhere: a prefetch of what is not to be had is no fault. So the address is
+ * They may be anywhere: a prefetch of a missing page is no fault. So the address is
  * a number: a pointer could not be computed past the end of its memory. */
 static inline void prefetch_record(uintptr_t address, size_t length)
 {

@@ -50,7 +50,7 @@ cdef bint run_ahead(Mapping m, const char *source, int64_t offset, int64_t lengt
 
     Puts where the end was into `start`. False where the file must grow exactly: it has
     no range that goes on from its end, or cannot run ahead, since the disk is full or a
-    page cannot be had. Then that grows by system call, or says why not.
+    page is missing. Then that grows by system call, or says why not.
     """
     cdef Region next_region = m.memory.new_region()
     cdef int64_t inside, end, file_end = 0, changed = 0

@@ -25,9 +25,9 @@ cdef class Positioned(Paged):
         """Return the descriptor of the file, which the mapping keeps open.
 
         From then on the position is the offset of the descriptor, as that of a file is. So
-        whoever reads or writes there goes on where `read` and `write` were, and they go on
-        behind him. What he has added to the file is seen by the next `seek`, `truncate` or
-        `refresh`. In append mode `append` moves it to the end, too.
+        a reader or writer of the descriptor goes on where `read` and `write` were, and they
+        go on behind it. What it has added to the file is seen by the next `seek`,
+        `truncate` or `refresh`. In append mode `append` moves it to the end, too.
 
         Returns
         -------

@@ -120,7 +120,7 @@ cdef class Generations:
         return self.prot & PROT_WRITE
 
     cdef list regions(self):
-        """All that views can be in; none when closed, but for those that were lent out."""
+        """All that views can be in; none when closed, but those with uncounted holders."""
         cdef list found = []    # made first: the collector may run here, and a finaliser
         with cython.critical_section(self):
             if self.region is not None:
@@ -176,7 +176,7 @@ cdef class Generations:
         with cython.critical_section(self):
             exports = self.count_exports()
             if self.region.has_uncounted_holders and not replaced:
-                exports += 1    # lent just now, by a thread that needs no GIL
+                exports += 1    # one was made just now, by a thread without a GIL
             if exports == 0:
                 self.truncations += 1
                 self.length = length

@@ -67,8 +67,8 @@ cdef class Memory(Generations):
                  int64_t length) noexcept nogil:
         """Map `length` bytes from `origin` into an empty region; returns an errno value.
 
-        Where the reserve cannot be had (RLIMIT_AS, MCL_FUTURE, a crowded address
-        space) the mapping is exact, and growth slower.
+        Where there are no addresses for the reserve (RLIMIT_AS, MCL_FUTURE) the mapping is
+        exact, and growth slower.
         """
         cdef int64_t lead = origin % PAGE
         cdef int64_t exact = round_up(max(lead + length, 1))

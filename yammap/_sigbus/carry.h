@@ -5,7 +5,7 @@
  *   this works in a thread that blocks SIGBUS, and inside the handler of it.
  * - carry() returns how many bytes it copied, at least 1, or -1 with errno set. Only EFAULT
  *   says that `memory` or `buffer` cannot be touched. Any other value says that the kernel
- *   was not asked: a sandbox refuses process_vm_readv(2), and no pipe can be had instead.
+ *   was not asked: a sandbox refuses process_vm_readv(2), and the kernel makes no pipe instead.
  * - It copies at most CARRY_MOST bytes where it needs the pipe: call it again for the rest.
  */
 #ifndef YAMMAP_CARRY_H

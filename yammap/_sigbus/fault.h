@@ -26,8 +26,8 @@
  *   SIGBUS go to the handler that was there before, with its own mask, or to the default
  *   action, as if this guard did not exist.
  * - The guard is in force in a thread when our handler is SIGBUS's, and the thread does
- *   not block it. Who takes our place is displaced in turn, once, and then called for what
- *   is not ours; the second time it stays. Where the guard is not in force, fault_call()
+ *   not block it. A handler that another library installs in our place is displaced once,
+ *   and then called for faults that are not ours; the second time it stays. Where the guard is not in force, fault_call()
  *   must not be used, and copies go by fault_carry().
  * - No call here needs the GIL.
  */

@@ -44,7 +44,7 @@ char scratch[65536];
 /* initial-exec: a handler may not call __tls_get_addr(), which can allocate. */
 static _Thread_local struct attempts retried __attribute__((tls_model("initial-exec")));
 
-/* A fault under the lock, of a patch that cannot be had either, may not wait for it. */
+/* A fault under the lock, of a patch that is missing, too, may not wait for it. */
 static _Thread_local volatile int is_holder __attribute__((tls_model("initial-exec")));
 
 void patch_lock(void)
@@ -174,7 +174,7 @@ static struct patch_range *range_of(const void *address)
     return range;
 }
 
-/* -- What can be had of a page */
+/* -- What there is of a page */
 
 static int is_refused(char *page, int writing)
 {
@@ -375,7 +375,7 @@ static void record(struct patch_range *range, const struct patch *patch)
     range->patches[range->count - 1].serial = atomic_load(&patch_total);
 }
 
-/* Zeros that cannot be had as anonymous memory (overcommit) can as holes in the store. */
+/* Zeros for which there is no anonymous memory (overcommit) may be holes in the store. */
 static int map_patch(const struct patch_range *range, const struct patch *patch)
 {
     int flags = MAP_FIXED | MAP_NORESERVE;

@@ -72,7 +72,7 @@ void patch_forget(struct patch_range *range);
 /* The range has another length now: before its end is unmapped, or after it was added. */
 void patch_resize(struct patch_range *range, size_t length);
 
-/* Views can reach so many bytes from its start now. */
+/* Views can reach the first `length` bytes of the range now. */
 void patch_expose(struct patch_range *range, size_t length);
 
 /* Its descriptor is about to be closed. */
@@ -90,7 +90,7 @@ enum patch_result patch_fault(const void *address, int writing);
 /* What a failure of reading at `address` is: EFAULT past the end of the file, or EIO. */
 int patch_cause(const struct patch_range *range, const void *address);
 
-/* Copy patch number `index`; returns 0 when there are not so many. */
+/* Copy patch number `index`; returns 0 when there is none of that number. */
 int patch_get(struct patch_range *range, size_t index, struct patch *copy);
 
 /* Whose a patch is. Another thread may free the range as soon as it is found, so `hold` is
