@@ -9,7 +9,7 @@ import pytest
 
 import yammap
 from yammap._arrays import file_identity
-from yammap._arrays.file_identity import locate, reach
+from yammap._arrays.file_identity import find_source, locate
 
 MIB = 1 << 20
 
@@ -281,9 +281,9 @@ def test_a_descriptor_that_is_another_files_by_now(cube, path):
     with yammap.open(path) as m, open(__file__) as other:
         place = locate(m.array())
         path.unlink()
-        assert reach(place, "r")[1].size() == 486
+        assert find_source(place, "r")[1].size() == 486
         with pytest.raises(ValueError, match="no path leads to"):
-            reach(place._replace(fd=other.fileno()), "r")
+            find_source(place._replace(fd=other.fileno()), "r")
 
 
 def test_a_descriptor_has_no_name(cube, path):

@@ -33,7 +33,7 @@ def umask():
 def way(request, monkeypatch):
     """Both ways of making the file: without a name, and with a hidden one."""
     if request.param == "hidden":
-        monkeypatch.setattr(atomic._Draft, "_open_unnamed", lambda self: False)
+        monkeypatch.setattr(atomic._Draft, "_try_unnamed", lambda self: False)
     return request.param
 
 
@@ -160,7 +160,7 @@ KILLED = """
         os.kill(os.getpid(), signal.SIGKILL)
 
     def before_it_is_complete():
-        atomic._Draft._open_unnamed = lambda self: False
+        atomic._Draft._try_unnamed = lambda self: False
         with yammap.atomic_create("file", 100_000):
             kill()
 
@@ -213,7 +213,7 @@ def test_a_forked_child_leaves_the_file_to_its_parent(tmp_path, child):
 
 def test_a_file_that_is_swept_as_it_is_made_gets_another_name(tmp_path, monkeypatch):
     """Somebody may lock it before its maker does, and then takes it for a left one."""
-    monkeypatch.setattr(atomic._Draft, "_open_unnamed", lambda self: False)
+    monkeypatch.setattr(atomic._Draft, "_try_unnamed", lambda self: False)
     flock, sweeping = fcntl.flock, []
 
     def late(fd, operation):

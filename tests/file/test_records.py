@@ -68,7 +68,8 @@ def test_gather_takes_any_integers(mapped, data, dtype, order):
 @pytest.mark.parametrize("threads", [1, 2, 5])
 @settings(max_examples=50, deadline=None)
 @given(
-    offsets=st.lists(st.integers(0, SIZE - 300), max_size=400), length=st.integers(0, 300)
+    offsets=st.lists(st.integers(0, SIZE - 300), max_size=400),
+    length=st.integers(0, 300),
 )
 def test_gather_and_ragged_agree(threads, data, offsets, length):
     m = yammap.anonymous(SIZE)
@@ -167,7 +168,7 @@ def test_an_unaligned_index(mapped, data):
     """As a table of offsets in a file often is; loading from it is for memcpy() only."""
     index = np.frombuffer(b"?" + np.arange(100).tobytes(), np.int64, offset=1)
     assert np.array_equal(mapped.gather(index, 1).ravel(), data[:100])
-    assert records.integers(index, "offsets").flags.aligned
+    assert records.as_integers(index, "offsets").flags.aligned
 
 
 @pytest.fixture

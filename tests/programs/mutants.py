@@ -144,7 +144,7 @@ MUTANTS = [
     Mutant(
         "cachestat decides what may be told",
         "_file/pages.py",
-        "return not _may_look(Mapping.fileno(self))",
+        "return not _may_see_residency(Mapping.fileno(self))",
         "return True",
         f"{SANDBOX}[cachestat-EPERM]",
     ),
@@ -557,7 +557,7 @@ MUTANTS = [
     Mutant(
         "all pages are resident where the kernel hides them",
         "_file/pages.py",
-        "pages.all() and self._is_hidden(start)",
+        "pages.all() and self._residency_is_hidden(start)",
         "False",
         "file/test_pages.py::test_resident_tells_when_the_kernel_hides_it",
     ),
@@ -648,7 +648,7 @@ MUTANTS = [
     Mutant(
         "large pieces stay in memory",
         "_arrays/mapped_array.py",
-        "return self._window(layout) if",
+        "return self._piece_mapped_apart(layout) if",
         "return piece if",
         "arrays/test_mapped_array.py::test_large_pieces_do_not_stay_in_memory",
     ),

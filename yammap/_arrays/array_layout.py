@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from .._file.ndarrays import Shape
 
-__all__ = ["Layout", "contiguous", "inside", "layout_in"]
+__all__ = ["Layout", "contiguous", "layout_in", "require_inside"]
 
 
 class Layout(NamedTuple):
@@ -114,10 +114,10 @@ def layout_in(
         raise ValueError(f"strides {steps} need one item a dimension of shape {full}")
     element = contiguous(kind, (), offset, "C")
     layout = element._replace(shape=full + element.shape, strides=steps + element.strides)
-    return inside(layout, size)
+    return require_inside(layout, size)
 
 
-def inside(layout: Layout, size: int) -> Layout:
+def require_inside(layout: Layout, size: int) -> Layout:
     """Return the layout if all its elements lie in a file of `size` bytes."""
     extent = layout.extent
     if not 0 <= extent.start <= extent.stop <= size:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .._file.mmap_file import Mmap
     from .._file.opening import Path
 
-__all__ = ["Place", "Source", "file_of", "guard", "locate", "reach", "source_at"]
+__all__ = ["Place", "Source", "file_of", "find_source", "guard", "locate", "source_at"]
 
 
 # The mappings of this process for arrays: thousands of parts of a file share a descriptor.
@@ -196,7 +196,7 @@ def _owner(array: NDArray[Any]) -> Region | Mapping:
     return owner
 
 
-def reach(place: Place, mode: str) -> tuple[Source, Mmap | None]:
+def find_source(place: Place, mode: str) -> tuple[Source, Mmap | None]:
     """Return the file by its path if that still leads there, else by a descriptor.
 
     The path of a descriptor is in /proc, and leads to the file as long as the mapping that

@@ -33,12 +33,12 @@ class Handle(Elementwise):
     _opened: dict[str, Mmap]
 
     @classmethod
-    def _made(cls, source: Source, layout: Layout, mode: str, m: Mmap | None) -> Self:
+    def _of_parts(cls, source: Source, layout: Layout, mode: str, m: Mmap | None) -> Self:
         made = cls.__new__(cls)
-        made._set(source, layout, mode, m)
+        made._set_parts(source, layout, mode, m)
         return made
 
-    def _set(self, source: Source, layout: Layout, mode: str, m: Mmap | None) -> None:
+    def _set_parts(self, source: Source, layout: Layout, mode: str, m: Mmap | None) -> None:
         self._source, self._layout, self._mode = source, layout, mode
         self._opened = {} if m is None else {"mapping": m}
 
@@ -155,7 +155,7 @@ class Handle(Elementwise):
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         """Take a state; in pickles of earlier versions, it ends with the mode."""
         source = Source(*state[:3], *state[8:10])
-        self._set(source, Layout(*state[3:7]), state[7], None)
+        self._set_parts(source, Layout(*state[3:7]), state[7], None)
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:
         """Return the file's name and state: Dask need not read the elements."""

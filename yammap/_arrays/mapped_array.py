@@ -12,13 +12,13 @@ import numpy as np
 
 from .._core import Mapping
 from .._file.mmap_file import Mmap
-from .._file.ndarrays import writeable
+from .._file.ndarrays import require_writeable
 from .._file.opening import reopen
-from .._file.records import integers
+from .._file.records import as_integers
 from .._file.streaming import PREFETCH, accepts_ahead
 from .._linux.flags import Advice
 from .array_layout import Layout, contiguous, layout_in
-from .file_identity import Place, file_of, locate, reach, source_at
+from .file_identity import Place, file_of, find_source, locate, source_at
 from .handle import Handle
 from .npy import MAGIC, Header, is_npy, layout_of_npy, read_header
 
@@ -137,13 +137,13 @@ class MappedArray(Handle):
                 raise ValueError(
                     f"{path!r} has changes of its own, which cannot travel: pass its path"
                 )
-            source, m = reach(place, mode)
+            source, m = find_source(place, mode)
             window = range(place.offset, min(place.offset + len(path), source.size))
         else:
             source, m = source_at(path), None
             window = range(source.size)
         layout = _layout(source.path, window, dtype, shape, offset, strides, order)
-        self._set(source, layout, mode, m)
+        self._set_parts(source, layout, mode, m)
 
     @classmethod
     def of(cls, array: NDArray[Any], mode: str | None = None) -> Self:
@@ -197,14 +197,14 @@ class MappedArray(Handle):
         if mode is None:
             mode = "r+" if array.flags.writeable else "r"
         _require_mode(mode)
-        source, m = reach(place, mode)
+        source, m = find_source(place, mode)
         layout = _layout_of(array, place.offset)
         if (end := layout.extent.stop) > source.size:
             raise ValueError(
                 f"the array ends at byte {end} of {source.path!r}, which has "
                 f"{source.size} bytes now: the file was cut short"
             )
-        return cls._made(source, layout, mode, m)
+        return cls._of_parts(source, layout, mode, m)
 
     # -- As an array
 
@@ -238,16 +238,16 @@ class MappedArray(Handle):
         if piece.nbytes < _LARGE and piece.flags.c_contiguous:
             return piece
         if not np.may_share_memory(piece, whole):
-            self._give_back()
+            self._drop_pages()
             return piece
         place = piece.__array_interface__["data"][0] - whole.__array_interface__["data"][0]
         layout = _layout_of(piece, self.offset + place)
-        return self._window(layout) if len(layout.extent) >= _LARGE else piece
+        return self._piece_mapped_apart(layout) if len(layout.extent) >= _LARGE else piece
 
     def __setitem__(self, key: Any, value: Any) -> None:
         self._whole()[key] = self._comparable(value)
         if self._is_large and getattr(value, "nbytes", 0) >= _LARGE:
-            self._give_back()
+            self._drop_pages()
 
     def _comparable(self, value: Any) -> Any:
         """Return the value at addresses by which NumPy sees whether it overlaps with us."""
@@ -280,13 +280,13 @@ class MappedArray(Handle):
             return False
         return len(self._layout.extent) >= _LARGE
 
-    def _window(self, layout: Layout) -> NDArray[Any]:
+    def _piece_mapped_apart(self, layout: Layout) -> NDArray[Any]:
         start, length = layout.extent.start, len(layout.extent)
         mapping = self._source.checked(self.mapping)
         with reopen(mapping, self._mode, offset=start, length=length) as m:
             return layout.over(m.view(), start)
 
-    def _give_back(self) -> None:
+    def _drop_pages(self) -> None:
         """Drop the pages just used from the process, but not from the page cache."""
         extent = self._layout.extent
         with contextlib.suppress(OSError):  # they may be locked
@@ -339,13 +339,13 @@ class MappedArray(Handle):
         if index.dtype == np.bool_:
             index = index.astype(np.intp)  # as np.take does
         shape = (*index.shape, *self.shape[1:])
-        result = np.empty(shape, self.dtype) if out is None else writeable(out)
+        result = np.empty(shape, self.dtype) if out is None else require_writeable(out)
         if result.shape != shape or result.dtype != self.dtype:
             raise ValueError(
                 f"out must have shape {shape} and dtype {self.dtype}, not "
                 f"{result.shape} and {result.dtype}"
             )
-        rows = integers(index.reshape(-1), "indices", IndexError)
+        rows = as_integers(index.reshape(-1), "indices", IndexError)
         if out is not None and (np.may_share_memory(out, rows) or self._place_here(out)):
             out[...] = self.take(
                 index, threads=threads
@@ -504,7 +504,7 @@ class MappedArray(Handle):
             source = self._source._replace(size=m.size())
         # One row, or none, may have any strides; more rows may not.
         layout = contiguous(self.dtype, shape, self.offset, "C")
-        return self._made(source, layout, "r+", m)
+        return self._of_parts(source, layout, "r+", m)
 
     def _require_whole(self, m: Mmap) -> Header | None:
         """Raise unless the file has only this array; return its header if it has one."""

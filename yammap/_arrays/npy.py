@@ -14,7 +14,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from .._file.ndarrays import as_tuple, shape_of
-from .array_layout import Layout, contiguous, inside
+from .array_layout import Layout, contiguous, require_inside
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -212,4 +212,4 @@ def layout_of_npy(
             f"{_RAW}"
         )
     shape_of(None, found.dtype, found.shape)  # raises for types that cannot be mapped
-    return inside(found, end)
+    return require_inside(found, end)

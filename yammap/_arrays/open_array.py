@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Unpack
 import numpy as np
 
 from .._file.ndarrays import shape_of
-from .._file.opening import NEW, Options, check_options, known
+from .._file.opening import NEW, Options, check_options, checked_mode
 from .._file.opening import open as open_path
 from .array_layout import contiguous
 from .npy import MAGIC, has_npy_name, header_of_new, is_npy, layout_of_npy
@@ -101,10 +101,10 @@ def open_array(
         raise ValueError(f"offset must not be negative: {offset}")
     if order not in ("C", "F"):
         raise ValueError(f"order must be 'C' or 'F', not {order!r}")
-    if known(mode) in NEW:
+    if checked_mode(mode) in NEW:
         return _make(path, dtype, mode, shape, offset, order, options)
     with open_path(path, mode, **options) as m:
-        with _naming(path):
+        with _errors_name(path):
             if is_npy(m.pread(len(MAGIC), 0), path, offset):
                 m.seek(0)  # in append mode the position is the end
                 layout = layout_of_npy(m, m.size(), dtype, shape, order)
@@ -181,7 +181,7 @@ def open_npz(path: Path, mode: str = "r") -> dict[str, NDArray[Any]]:
             f"mode must be 'r' or 'c', not {mode!r}: writing would break the checksums"
         )
     with open_path(path, mode) as m:
-        with _naming(m.name), _naming(m.name, BadZipFile), ZipFile(m) as archive:
+        with _errors_name(m.name), _errors_name(m.name, BadZipFile), ZipFile(m) as archive:
             members = archive.infolist()
         return {
             member.filename.removesuffix(".npy"): _member(m, member) for member in members
@@ -198,7 +198,7 @@ def _member(m: Mmap, member: ZipInfo) -> NDArray[Any]:
             f"numpy.savez(), or read it with numpy.load()"
         )
     start = _data_of(m, member)
-    with _naming(name):
+    with _errors_name(name):
         m.seek(start)
         return layout_of_npy(m, start + member.file_size).over(m.view(), 0)
 
@@ -221,7 +221,7 @@ def _data_of(m: Mmap, member: ZipInfo) -> int:
 
 
 @contextlib.contextmanager
-def _naming(name: object, kind: type[Exception] = ValueError) -> Iterator[None]:
+def _errors_name(name: object, kind: type[Exception] = ValueError) -> Iterator[None]:
     """Let errors of a kind name the file."""
     try:
         yield

@@ -97,7 +97,7 @@ def atomic_create(
         )
     draft = _Draft(*_destination(os.fsdecode(name)))
     try:
-        with _named(draft.path):
+        with _errors_name(draft.path):
             draft.open(perm)
             m = map_fd(Descriptor(os.dup, draft.fd), os.fspath(name), size, {**options})
         with m:
@@ -130,7 +130,7 @@ def _destination(name: str) -> tuple[str, os.stat_result | None]:
 
 
 @contextlib.contextmanager
-def _named(path: str) -> Iterator[None]:
+def _errors_name(path: str) -> Iterator[None]:
     """Let errors name the file that the caller asked for."""
     try:
         yield
@@ -169,10 +169,10 @@ class _Draft:
         self._perm = 0o666 if perm is None else perm
         if old is not None:
             self._perm = 0o600  # until the permissions of the old file are set
-        if not self._open_unnamed():
+        if not self._try_unnamed():
             self._claim(lambda name: self._make(name, os.O_CREAT | os.O_EXCL))
         if old is not None:
-            _take_after(self.fd, old)
+            _copy_permissions(self.fd, old)
 
     def publish(self) -> None:
         """Put the file in its place, by two calls: linkat(2) cannot replace a file.
@@ -206,7 +206,7 @@ class _Draft:
         except OSError:
             pass  # without locks, no process sweeps
 
-    def _open_unnamed(self) -> bool:
+    def _try_unnamed(self) -> bool:
         """Make a file without a name; return whether that worked, and linkat(2) does too.
 
         To ask linkat(2), this links the file to the name of the directory, which exists:
@@ -224,7 +224,7 @@ class _Draft:
     def _claim(self, take: Callable[[str], None]) -> None:
         """Take the hidden name of the path, or a random one if that is in use."""
         for name in self._names:
-            _sweep(name)
+            _remove_left_over(name)
             with contextlib.suppress(FileExistsError):
                 self._hidden = name
                 take(name)
@@ -246,7 +246,7 @@ def _link(fd: int, name: str) -> None:
         os.link(str(fd), name, src_dir_fd=descriptors, follow_symlinks=True)
 
 
-def _sweep(name: str) -> None:
+def _remove_left_over(name: str) -> None:
     """Remove the file that a killed process left under a hidden name: it has no lock."""
     with contextlib.suppress(OSError):
         flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -256,7 +256,7 @@ def _sweep(name: str) -> None:
                 os.unlink(name)
 
 
-def _take_after(fd: int, old: os.stat_result) -> None:
+def _copy_permissions(fd: int, old: os.stat_result) -> None:
     """Give a file the permissions of another, and its owner and group where allowed."""
     for owner, group in ((-1, old.st_gid), (old.st_uid, -1)):
         with contextlib.suppress(OSError):

@@ -24,7 +24,7 @@ class Durable(Records):
         self._unsynced_directory: str | None = None
         super().__init__(*arguments, **options)
 
-    def _sync_directory_too(self, path: str) -> None:
+    def _note_unsynced_directory(self, path: str) -> None:
         """Let the first sync write the directory of a file that may be new."""
         self._unsynced_directory = path
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 Shape = int | tuple[int, ...]
 
-__all__ = ["Shape", "array_of", "as_tuple", "shape_of", "writeable"]
+__all__ = ["Shape", "array_of", "as_tuple", "require_writeable", "shape_of"]
 
 
 def shape_of(
@@ -77,7 +77,7 @@ def as_tuple(shape: Shape | None) -> tuple[int, ...]:
         raise TypeError(f"shape must be an int or a tuple of ints, not {shape!r}") from None
 
 
-def writeable(out: NDArray[Any]) -> NDArray[Any]:
+def require_writeable(out: NDArray[Any]) -> NDArray[Any]:
     """Return the caller's array if it can be written to.
 
     Raises

@@ -29,8 +29,8 @@ __all__ = [
     "absolute",
     "anonymous",
     "check_options",
+    "checked_mode",
     "create",
-    "known",
     "map_fd",
     "memory_fd",
     "open",
@@ -127,7 +127,7 @@ def open(
     ...     m.read()
     b'hello'
     """
-    mode = known(mode)
+    mode = checked_mode(mode)
     if size is not None and mode not in NEW:
         raise ValueError(
             f"size= needs mode 'w+' or 'x+', not {mode!r}: call resize() on a "
@@ -140,7 +140,7 @@ def open(
             f"file must be a path or a descriptor, not {file!r}: pass its fileno()"
         )
     if isinstance(file, int):
-        m = map_fd(_duplicate(file, mode), file, None, settings)
+        m = map_fd(_own_descriptor(file, mode), file, None, settings)
     else:
         m = _map_path(file, _MODES[mode], perm, size, settings)
     if m.appending:
@@ -297,7 +297,7 @@ def memory_fd(name: str, flags: int) -> Descriptor:
 def reopen(m: Mmap, mode: str, **options: Unpack[_WindowOptions]) -> Mmap:
     """Map the file of `m` again, wherever its name leads to now."""
     settings = {**options, "private": mode == "c", "readonly": mode == "r"}
-    return map_fd(_duplicate(_core.Mapping.fileno(m), mode), m.name, None, settings)
+    return map_fd(_own_descriptor(_core.Mapping.fileno(m), mode), m.name, None, settings)
 
 
 @overload
@@ -316,7 +316,7 @@ def absolute(path: Any) -> Any:
     return os.path.join(os.path.realpath(directory), base)
 
 
-def known(mode: str) -> str:
+def checked_mode(mode: str) -> str:
     """Return the mode without its ``b``, if it is a mode."""
     plain = mode.replace("b", "", 1) if isinstance(mode, str) else None
     if plain not in _MODES:
@@ -349,7 +349,7 @@ def check_options(
         )
 
 
-def _duplicate(fd: int, mode: str) -> Descriptor:
+def _own_descriptor(fd: int, mode: str) -> Descriptor:
     """Return a descriptor of our own, if the flags of `fd` fit the mode."""
     try:
         flags = fcntl.fcntl(fd, fcntl.F_GETFL)
@@ -392,7 +392,7 @@ def _map_path(
         return map_fd(fd, os.fspath(path), size, options, flags)
     except BaseException:
         if is_new:
-            _unmake(path, made)
+            _remove_if_empty(path, made)
         raise
 
 
@@ -407,7 +407,7 @@ def _open_or_make(path: Path, flags: int, perm: int) -> tuple[Descriptor, bool]:
         return open_fd(path, flags, perm), False
 
 
-def _unmake(path: Path, made: os.stat_result) -> None:
+def _remove_if_empty(path: Path, made: os.stat_result) -> None:
     """Unlink the file, unless another has its path now, or it has been written to."""
     with contextlib.suppress(OSError):
         now = os.lstat(path)
@@ -418,9 +418,9 @@ def _unmake(path: Path, made: os.stat_result) -> None:
 def open_fd(path: Path, flags: int, perm: int) -> Descriptor:
     if flags & os.O_ACCMODE == os.O_WRONLY:
         raise ValueError(f"flags {flags:#o} only write: use os.O_RDWR, as mapping needs")
-    _refuse_to_wait(path)
+    _refuse_fifo(path)
     if flags & os.O_TRUNC:
-        _refuse_to_cut(path)
+        _refuse_while_running_ahead(path)
     try:
         return Descriptor(os.open, path, flags | os.O_CLOEXEC, perm)
     except OSError as error:
@@ -428,7 +428,7 @@ def open_fd(path: Path, flags: int, perm: int) -> Descriptor:
         raise
 
 
-def _refuse_to_wait(path: Path) -> None:
+def _refuse_fifo(path: Path) -> None:
     """Refuse a FIFO, whose opening waits for the other end, perhaps for ever.
 
     ``O_NONBLOCK`` would avoid the wait too, but makes a file with a lease fail (fcntl(2)).
@@ -443,7 +443,7 @@ def _refuse_to_wait(path: Path) -> None:
         )
 
 
-def _refuse_to_cut(path: Path) -> None:
+def _refuse_while_running_ahead(path: Path) -> None:
     """Raise if another mapping appends ahead, before ``O_TRUNC`` empties its file."""
     try:
         os.getxattr(path, "user.yammap.ahead")
@@ -464,7 +464,7 @@ def map_fd(
     m = Mmap(fd, name, **options)
     try:
         if flags & os.O_CREAT and not isinstance(name, int):
-            m._sync_directory_too(os.path.dirname(os.path.realpath(os.fsdecode(name))))
+            m._note_unsynced_directory(os.path.dirname(os.path.realpath(os.fsdecode(name))))
         if size is not None:
             _set_size(m, size, preallocate=options.get("preallocate", True))
         if not keep_fd:

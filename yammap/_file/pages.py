@@ -212,7 +212,7 @@ class Pages(Positioned):
         if self.engine == "pread":
             return self._resident_by_count(start, count)
         pages: NDArray[np.bool_] = np.frombuffer(self._mincore(start, count), np.bool_)
-        if len(pages) and pages.all() and self._is_hidden(start):
+        if len(pages) and pages.all() and self._residency_is_hidden(start):
             raise OSError(
                 errno.EPERM,
                 "the kernel tells which pages are resident only to the file's owner and to "
@@ -221,7 +221,7 @@ class Pages(Positioned):
             )
         return pages
 
-    def _is_hidden(self, offset: int) -> bool:
+    def _residency_is_hidden(self, offset: int) -> bool:
         """Tell whether mincore(2) answers yes to every question."""
         try:
             self._cachestat(offset, 1)
@@ -229,7 +229,7 @@ class Pages(Positioned):
             if error.errno not in (errno.EPERM, errno.ENOSYS):
                 return False
             # Either the kernel's own rule, or a sandbox that refuses the call.
-            return not _may_look(Mapping.fileno(self))
+            return not _may_see_residency(Mapping.fileno(self))
         return False
 
     def _resident_by_count(self, start: int, count: int) -> NDArray[np.bool_]:
@@ -328,7 +328,7 @@ class Pages(Positioned):
         return int(np.count_nonzero(pages)), int(pages[0]), int(pages[-1])
 
 
-def _may_look(fd: int) -> bool:
+def _may_see_residency(fd: int) -> bool:
     """Apply the kernel's rule by hand, where the kernel cannot be asked."""
     owner = os.fstat(fd).st_uid == os.geteuid()
     return owner or os.access(f"/proc/self/fd/{fd}", os.W_OK, effective_ids=True)

@@ -110,11 +110,11 @@ class Lockable(Durable):
         span = range(start, min(start + count, FIRST_BEYOND))
         if not span:
             raise ValueError(f"offset {offset} is beyond the last byte that can be locked")
-        own = self._description_of_its_own(os.O_RDWR if exclusive else os.O_RDONLY)
+        own = self._open_for_lock(os.O_RDWR if exclusive else os.O_RDONLY)
         with own as fd, _locked(fd, self.name, exclusive, span, timeout):
             yield
 
-    def _description_of_its_own(self, access: int) -> Descriptor:
+    def _open_for_lock(self, access: int) -> Descriptor:
         fd = Mapping.fileno(self)
         if fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE not in (access, os.O_RDWR):
             raise io.UnsupportedOperation(
@@ -153,16 +153,16 @@ def _locked(
     finally:
         if os.getpid() == owner:
             with contextlib.suppress(OSError):  # closing releases it as well
-                _set(fd, fcntl.F_OFD_SETLK, fcntl.F_UNLCK, span)
+                _set_lock(fd, fcntl.F_OFD_SETLK, fcntl.F_UNLCK, span)
 
 
 def _acquire(fd: int, kind: int, span: range, timeout: float | None) -> None:
     if timeout is None:
-        _set(fd, fcntl.F_OFD_SETLKW, kind, span)
+        _set_lock(fd, fcntl.F_OFD_SETLKW, kind, span)
         return
     # The kernel waits for ever or until a signal, and signals belong to the program.
     deadline, pause = time.monotonic() + min(timeout, threading.TIMEOUT_MAX), 0.001
-    while not _try(fd, kind, span):
+    while not _try_acquire(fd, kind, span):
         if (left := deadline - time.monotonic()) <= 0:
             raise TimeoutError(
                 errno.ETIMEDOUT, f"another holder still has the lock after {timeout} s"
@@ -171,9 +171,9 @@ def _acquire(fd: int, kind: int, span: range, timeout: float | None) -> None:
         pause = min(2 * pause, _LONGEST_PAUSE)
 
 
-def _try(fd: int, kind: int, span: range) -> bool:
+def _try_acquire(fd: int, kind: int, span: range) -> bool:
     try:
-        _set(fd, fcntl.F_OFD_SETLK, kind, span)
+        _set_lock(fd, fcntl.F_OFD_SETLK, kind, span)
     except OSError as error:
         if error.errno in (errno.EACCES, errno.EAGAIN):
             return False
@@ -181,7 +181,7 @@ def _try(fd: int, kind: int, span: range) -> bool:
     return True
 
 
-def _set(fd: int, command: int, kind: int, span: range) -> None:
+def _set_lock(fd: int, command: int, kind: int, span: range) -> None:
     fcntl.fcntl(
         fd, command, struct.pack("hhqqi4x", kind, os.SEEK_SET, span.start, len(span), 0)
     )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, SupportsIndex
 import numpy as np
 
 from .gather import Batch
-from .ndarrays import writeable
+from .ndarrays import require_writeable
 from .pages import Pages
 from .streaming import PREFETCH, accepts_ahead, chunks
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Records", "integers"]
+__all__ = ["Records", "as_integers"]
 
 _MOST = sys.maxsize  # as an offset
 
@@ -80,8 +80,8 @@ class Records(Pages):
         >>> m.gather([6, 0, 3], 2).tobytes()
         b'ghabde'
         """
-        index = integers(offsets, "offsets")
-        length = _size(length, "length")
+        index = as_integers(offsets, "offsets")
+        length = _not_negative(length, "length")
         self._require_length(length if len(index) else 0)
         out = _target(out, (len(index), length))
         self._copy(index, out, threads, length=length)
@@ -138,8 +138,8 @@ class Records(Pages):
         >>> values.tobytes(), starts
         (b'fgha', array([0, 3, 4]))
         """
-        index = integers(offsets, "offsets")
-        lengths = integers(lengths, "lengths")
+        index = as_integers(offsets, "offsets")
+        lengths = as_integers(lengths, "lengths")
         self._require_length(int(lengths.max(initial=0)))
         starts = _starts(lengths, len(index))
         out = _target(out, (int(starts[-1]),))
@@ -180,7 +180,7 @@ class Records(Pages):
         >>> m.pread(8, 0)
         b'ab\x00\x00\x00\x00gh'
         """
-        index = integers(offsets, "offsets")
+        index = as_integers(offsets, "offsets")
         if not isinstance(records, np.ndarray):
             raise TypeError(f"records must be an ndarray, not {type(records).__name__!r}")
         if records.shape[:1] != index.shape:
@@ -245,7 +245,7 @@ class Records(Pages):
         >>> [len(chunk) for chunk in m.stream(4096)]
         [4096, 4096, 1808]
         """
-        step, prefetch = operator.index(chunk), _size(prefetch, "prefetch")
+        step, prefetch = operator.index(chunk), _not_negative(prefetch, "prefetch")
         if step < 1:
             raise ValueError(f"chunk must be a positive number of bytes, not {chunk}")
         start, total = self._range(offset, length)
@@ -295,7 +295,7 @@ class Records(Pages):
             Batch(self, index, buffer, length=length, starts=starts, **layout).copy()
             return
         data = np.asarray(buffer).reshape(-1).view(np.uint8)
-        threads = min(_size(threads, "threads"), len(index)) or 1
+        threads = min(_not_negative(threads, "threads"), len(index)) or 1
         bounds = [i * len(index) // threads for i in range(threads + 1)]
 
         def part(first: int, end: int) -> Batch:
@@ -306,10 +306,10 @@ class Records(Pages):
             terms = {"length": length, "starts": own, "first": first, **layout}
             return Batch(self, index[first:end], data[place], **terms)
 
-        _run([part(first, end) for first, end in pairwise(bounds)])
+        _copy_in_threads([part(first, end) for first, end in pairwise(bounds)])
 
 
-def _run(parts: list[Batch]) -> None:
+def _copy_in_threads(parts: list[Batch]) -> None:
     """Copy the parts at the same time, after checking that all lie in the mapping."""
     from concurrent.futures import ThreadPoolExecutor  # slow to import
 
@@ -324,14 +324,14 @@ def _run(parts: list[Batch]) -> None:
             raise
 
 
-def _size(value: SupportsIndex, what: str) -> int:
+def _not_negative(value: SupportsIndex, what: str) -> int:
     number = operator.index(value)
     if number < 0:
         raise ValueError(f"{what} must not be negative: {number}")
     return number
 
 
-def integers(
+def as_integers(
     values: ArrayLike, what: str, beyond: type[Exception] = ValueError
 ) -> NDArray[np.int64]:
     """Return an array of int64 as the core takes it, without a copy where possible.
@@ -377,6 +377,6 @@ def _target(out: NDArray[Any] | None, shape: tuple[int, ...]) -> NDArray[Any]:
     """Return `out`, or a new array of bytes."""
     if out is None:
         return np.empty(shape, np.uint8)
-    if writeable(out).nbytes != math.prod(shape):
+    if require_writeable(out).nbytes != math.prod(shape):
         raise ValueError(f"out must have {math.prod(shape)} bytes, not {out.nbytes}")
     return out

@@ -65,9 +65,9 @@ def chunks(
         if drop_behind and position - dropped >= _STEP:
             dropped = _drop(m, positions.start, dropped, position)
         if mapped < stop:
-            mapped = _map(m, mapped, stop, min(max(stop, mapped + _STEP), end))
+            mapped = _populate(m, mapped, stop, min(max(stop, mapped + _STEP), end))
         start = max(mapped, hinted)
-        if start < min(stop + prefetch // 2, end) and not _kernel_reads(m, start, end):
+        if start < min(stop + prefetch // 2, end) and not _kernel_reads_on(m, start, end):
             hinted = min(stop + prefetch, end)
             m._hint(start, hinted - start)
         yield m.view(position, stop - position)
@@ -75,7 +75,7 @@ def chunks(
         _drop(m, positions.start, dropped, end)
 
 
-def _kernel_reads(m: Pages, start: int, end: int) -> bool:
+def _kernel_reads_on(m: Pages, start: int, end: int) -> bool:
     """Tell whether the kernel reads ahead by itself, so that hints would only disturb it.
 
     A sequential read fills large folios, and a hint brings single pages.
@@ -85,7 +85,7 @@ def _kernel_reads(m: Pages, start: int, end: int) -> bool:
     return False
 
 
-def _map(m: Pages, start: int, stop: int, beyond: int) -> int:
+def _populate(m: Pages, start: int, stop: int, beyond: int) -> int:
     """Map pages up to `beyond` or, where the kernel cannot supply all, up to `stop`."""
     with contextlib.suppress(BusError):
         m.populate(start, beyond - start)
