@@ -122,7 +122,7 @@ MUTANTS = [
     ),
     Mutant(
         "a file does not run ahead, and nobody is told",
-        "_mapping/appending.pxi",
+        "_mapping/running_ahead.pxi",
         "stay_exact(m, code if refused else 0)",
         "pass",
         "faults/test_sandbox.py::test_a_call_that_is_refused_is_missed_by_what_says_so_alone[fallocate-EPERM]",
@@ -178,7 +178,7 @@ MUTANTS = [
     ),
     Mutant(
         "the error is asked for where others take it",
-        "_extent/open_file.pxi",
+        "_extent/file_calls.pxi",
         "        cdef int other = sync_file(self.error_fd) if self.error_fd != -1 else 0",
         "        cdef int other = 0",
         "faults/test_disk.py::test_23_whoever_shares_the_descriptor_takes_the_error",
@@ -521,7 +521,7 @@ MUTANTS = [
     ),
     Mutant(
         "a failed sync is forgotten",
-        "_extent/open_file.pxi",
+        "_extent/file_calls.pxi",
         "self.sync_failure = code",
         "pass",
         "faults/test_disk.py::test_21_a_failed_sync_stays_failed",
@@ -542,7 +542,7 @@ MUTANTS = [
     ),
     Mutant(
         "evicting leaves what others wrote",
-        "_extent/open_file.pxi",
+        "_extent/file_calls.pxi",
         "            if write:\n                code = write_back",
         "            if 0:\n                code = write_back",
         "file/test_pages.py::test_evict_what_another_descriptor_wrote",
