@@ -45,7 +45,9 @@ Where things are
     _sigbus/    how a bus error is survived
     _memory/    regions, generations, exports: addresses, and no file
     _extent/    the end of the file, growth, writing back: a descriptor, and no address
-    _mapping/   what takes both, a file a task: growing, appending, syncing, paging ...
+    _mapping/   what takes both, a file a task: growing, syncing, paging, sequence ...
+
+    The reasons are in docs/design, which begins with index.md.
 """
 
 cimport cython
@@ -244,10 +246,6 @@ cdef class Mapping:
             self.extent.forget_errors()
             self.extent.watch_errors()
 
-    def _watch_errors(self):
-        with self.mutex:        # a thread may be closing the descriptor
-            self.extent.watch_errors()
-
     # -- What it is
 
     @property
@@ -289,19 +287,6 @@ cdef class Mapping:
     def closed(self):
         """bool: `close` was called."""
         return not self.memory.is_open()
-
-    def _rename(self, name):
-        """Call the file something else in errors, those of earlier views included."""
-        self.memory.rename(name)
-
-    def _free_size(self):
-        """Let a window be resized; the file then ends where the window does."""
-        require_descriptor(self)
-        self.windowed = not self.memory.is_private()
-        self.memory.fix_size(not self.windowed)
-
-    def _drop_descriptor(self):
-        drop_descriptor(self)
 
     # -- Reading and writing
 
@@ -875,12 +860,6 @@ cdef class Mapping:
         ...     m.sync(5000, count)
         """
         sync_mapping(self, offset, length, wait)
-
-    def _raise_sync_failure(self, int code):
-        raise_sync_failure(self, code)
-
-    def _rewrite(self, offset, length):
-        rewrite_pages(self, offset, length)
 
     def madvise(self, advice, offset=0, length=None):
         """Tell the kernel how a range will be used, as madvise(2).

@@ -21,6 +21,8 @@
  * - A power cut may lose the trailer, but never a synced byte: what was synced lies before
  *   `base`, and the next opener takes away no more than zeros behind that.
  * - Functions that can fail return an errno value. None needs the GIL.
+ *
+ * The reasons are in docs/design/extent.md.
  */
 #ifndef YAMMAP_AHEAD_H
 #define YAMMAP_AHEAD_H

@@ -2,6 +2,8 @@
 #
 # Knows offsets in the file. It must not know an address, nor what is mapped: the length of
 # the data comes as an argument from who publishes it.
+#
+# The reasons are in docs/design/extent.md.
 
 cdef extern from "_extent/ahead.h" nogil:
     struct ahead_marker:

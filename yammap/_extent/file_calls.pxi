@@ -5,6 +5,8 @@
 #
 # Knows a descriptor, and offsets in the file from where a mapping begins. It must not know
 # an address, nor how long the data is.
+#
+# The reasons are in docs/design/extent.md.
 
 # Of sync_file_range(2): until all dirty pages are written.
 cdef unsigned int WRITE_AND_WAIT = (

@@ -2,4 +2,5 @@
 
 Knows paths, modes and NumPy's arrays of bytes. It must not know an address: what touches
 memory is in `yammap._core`.
+The reasons are in ``docs/design/file.md``.
 """

@@ -61,7 +61,7 @@ cdef int64_t SAMPLES = 8
 cdef int64_t STRETCH = 100_000_000
 
 
-cdef struct Records:
+cdef struct Plan:
     fault_range ranges[2]       # the mapping's bytes, and the buffer's
     char *data
     char *buffer
@@ -78,15 +78,15 @@ cdef struct Records:
     bint writing, cold
 
 
-cdef inline int64_t start_of(const Records *r, int64_t i) noexcept nogil:
+cdef inline int64_t start_of(const Plan *r, int64_t i) noexcept nogil:
     return i * r.length if r.starts == NULL else r.starts[i]
 
 
-cdef inline int64_t length_of(const Records *r, int64_t i) noexcept nogil:
+cdef inline int64_t length_of(const Plan *r, int64_t i) noexcept nogil:
     return r.length if r.starts == NULL else r.starts[i + 1] - r.starts[i]
 
 
-cdef inline int64_t offset_of(const Records *r, int64_t i) noexcept nogil:
+cdef inline int64_t offset_of(const Plan *r, int64_t i) noexcept nogil:
     """Where record `i` is in the mapping; -1 when it is not.
 
     Asked again for each copy: the index is the caller's array, which another thread may
@@ -103,7 +103,7 @@ cdef inline int64_t offset_of(const Records *r, int64_t i) noexcept nogil:
     return offset
 
 
-cdef int64_t first_outside(const Records *r) noexcept nogil:
+cdef int64_t first_outside(const Plan *r) noexcept nogil:
     cdef int64_t i
     if r.starts == NULL and not any_outside(r):
         return -1
@@ -113,7 +113,7 @@ cdef int64_t first_outside(const Records *r) noexcept nogil:
     return -1
 
 
-cdef bint any_outside(const Records *r) noexcept nogil:
+cdef bint any_outside(const Plan *r) noexcept nogil:
     """Of records that are alike: without a way out of the loop, the fastest there is."""
     cdef const int64_t *index = r.index
     cdef int64_t wrap = r.wrap, i
@@ -126,7 +126,7 @@ cdef bint any_outside(const Records *r) noexcept nogil:
 
 # -- Hot
 
-cdef bint copy_alike(Records *r, int64_t end) noexcept nogil:
+cdef bint copy_alike(Plan *r, int64_t end) noexcept nogil:
     """Copy records of one length up to `end`; False when one is not in the mapping.
 
     All is held in variables, which a store into the buffer cannot change.
@@ -155,7 +155,7 @@ cdef bint copy_alike(Records *r, int64_t end) noexcept nogil:
     return True
 
 
-cdef bint copy_ragged(Records *r, int64_t end) noexcept nogil:
+cdef bint copy_ragged(Plan *r, int64_t end) noexcept nogil:
     cdef int64_t last = r.count - 1, i, offset, length
     cdef char *buffer
     for i in range(r.done, end):
@@ -174,11 +174,11 @@ cdef bint copy_ragged(Records *r, int64_t end) noexcept nogil:
     return True
 
 
-cdef inline bint copy_until(Records *r, int64_t end) noexcept nogil:
+cdef inline bint copy_until(Plan *r, int64_t end) noexcept nogil:
     return copy_alike(r, end) if r.starts == NULL else copy_ragged(r, end)
 
 
-cdef int64_t end_of_run(const Records *r, int64_t i, int64_t records,
+cdef int64_t end_of_run(const Plan *r, int64_t i, int64_t records,
                         int64_t bytes_) noexcept nogil:
     """Where `records` from `i`, or their `bytes_`, end, whichever is less; one at least."""
     cdef int64_t end = min(r.count, i + records), limit = start_of(r, i) + bytes_
@@ -189,7 +189,7 @@ cdef int64_t end_of_run(const Records *r, int64_t i, int64_t records,
     return end
 
 
-cdef bint has_waited(Records *r) noexcept nogil:
+cdef bint has_waited(Plan *r) noexcept nogil:
     """Whether this thread has had a page read from the disk since it was asked last."""
     cdef resource_usage usage
     cdef int64_t before = r.faults
@@ -199,11 +199,11 @@ cdef bint has_waited(Records *r) noexcept nogil:
     return before != r.faults
 
 
-cdef inline int64_t bytes_since(const Records *r, int64_t i) noexcept nogil:
+cdef inline int64_t bytes_since(const Plan *r, int64_t i) noexcept nogil:
     return start_of(r, r.done) - start_of(r, i)
 
 
-cdef bint copy_block(Records *r, int64_t *now) noexcept nogil:
+cdef bint copy_block(Plan *r, int64_t *now) noexcept nogil:
     cdef int64_t start = now[0], first = r.done, slow
     cdef bint all_inside = copy_until(r, end_of_run(r, first, BLOCK_RECORDS, BLOCK_BYTES))
     now[0] = rough_nanoseconds()
@@ -214,7 +214,7 @@ cdef bint copy_block(Records *r, int64_t *now) noexcept nogil:
 
 # -- Cold
 
-cdef int64_t hint(const Records *r, int64_t i, int64_t hinted) noexcept nogil:
+cdef int64_t hint(const Plan *r, int64_t i, int64_t hinted) noexcept nogil:
     """Ask the kernel for record `i`, and return the page up to which it was asked."""
     cdef int64_t offset = offset_of(r, i)
     cdef uintptr_t page = <uintptr_t> (r.data + offset) // PAGE
@@ -227,18 +227,18 @@ cdef int64_t hint(const Records *r, int64_t i, int64_t hinted) noexcept nogil:
     return end
 
 
-cdef void hint_until(Records *r, int64_t end) noexcept nogil:
+cdef void hint_until(Plan *r, int64_t end) noexcept nogil:
     cdef int64_t i, page = 0
     for i in range(r.hinted, end):
         page = hint(r, i, page)
     r.hinted = max(r.hinted, end)
 
 
-cdef int64_t end_of_window(const Records *r, int64_t i) noexcept nogil:
+cdef int64_t end_of_window(const Plan *r, int64_t i) noexcept nogil:
     return i if i == r.count else end_of_run(r, i, WINDOW_RECORDS, WINDOW_BYTES)
 
 
-cdef bint copy_window(Records *r, int64_t *now) noexcept nogil:
+cdef bint copy_window(Plan *r, int64_t *now) noexcept nogil:
     cdef int64_t start = now[0], first = r.done, fast
     cdef int64_t end = end_of_window(r, r.done)
     cdef bint all_inside
@@ -253,7 +253,7 @@ cdef bint copy_window(Records *r, int64_t *now) noexcept nogil:
 
 # -- Both
 
-cdef bint is_resident(const Records *r, int64_t i) noexcept nogil:
+cdef bint is_resident(const Plan *r, int64_t i) noexcept nogil:
     cdef unsigned char first = 1
     cdef int64_t offset = offset_of(r, i)
     if offset != -1 and length_of(r, i) > 0:
@@ -261,7 +261,7 @@ cdef bint is_resident(const Records *r, int64_t i) noexcept nogil:
     return first & 1
 
 
-cdef bint looks_cold(const Records *r) noexcept nogil:
+cdef bint looks_cold(const Plan *r) noexcept nogil:
     cdef int64_t samples = min(SAMPLES, (r.count - r.done + 15) // 16), i
     for i in range(samples):
         if not is_resident(r, r.done + i * ((r.count - r.done) // samples)):
@@ -271,7 +271,7 @@ cdef bint looks_cold(const Records *r) noexcept nogil:
 
 cdef void copy_records(void *argument) noexcept nogil:
     """Copy until the deadline, under the guard: a fault leaves `done` where it was."""
-    cdef Records *r = <Records *> argument
+    cdef Plan *r = <Plan *> argument
     cdef int64_t now = rough_nanoseconds()
     cdef bint all_inside = True
     r.deadline = now + STRETCH
@@ -318,14 +318,14 @@ cdef class Batch:
     """
     cdef PinnedMemory pinned
     cdef Py_buffer index, buffer, starts
-    cdef Records records
+    cdef Plan records
     cdef int64_t given_rows, first
     cdef bint is_checked, is_stopped
 
     def __cinit__(self, mapping, index, buffer, *, int64_t length=0, starts=None,
                   int64_t base=0, int64_t step=1, rows=None, int64_t first=0,
                   bint writing=False):
-        cdef Records *r = &self.records
+        cdef Plan *r = &self.records
         self.pinned = mapping._hold(writing)
         PyObject_GetBuffer(index, &self.index, PyBUF_SIMPLE)
         PyObject_GetBuffer(buffer, &self.buffer,
@@ -349,7 +349,7 @@ cdef class Batch:
         PyBuffer_Release(&self.starts)
 
     cdef int require_room(self, bint ragged) except -1:
-        cdef Records *r = &self.records
+        cdef Plan *r = &self.records
         cdef int64_t needed = r.count * r.length
         if ragged:
             if self.starts.len // <Py_ssize_t> sizeof(int64_t) != r.count + 1:
@@ -391,7 +391,7 @@ cdef class Batch:
 
     cdef int take_over(self) except -1:
         """Take over what is held: the addresses, and how far they go."""
-        cdef Records *r = &self.records
+        cdef Plan *r = &self.records
         cdef int64_t size = self.pinned.length
         r.data = self.pinned.data
         r.ranges[0] = fault_range(r.data, size)
@@ -406,7 +406,7 @@ cdef class Batch:
         return 0
 
     cdef int refuse(self, int64_t i) except -1:
-        cdef Records *r = &self.records
+        cdef Plan *r = &self.records
         if self.given_rows != -1:
             raise IndexError(f"index {r.index[i]} is out of bounds for axis 0 with size "
                              f"{self.given_rows}")
@@ -425,7 +425,7 @@ cdef class Batch:
         IndexError, ValueError
             As `check`.
         """
-        cdef Records *r = &self.records
+        cdef Plan *r = &self.records
         cdef int64_t before
         cdef const void *fault
         while r.done < r.count and not self.is_stopped:
@@ -444,7 +444,7 @@ cdef class Batch:
 
     cdef const void *copy_stretch(self) noexcept:
         """Copy as long as it goes; returns an address where it could not."""
-        cdef Records *r = &self.records
+        cdef Plan *r = &self.records
         cdef const void *fault = r.buffer
         if self.pinned.is_guarded():
             with nogil:
@@ -454,7 +454,7 @@ cdef class Batch:
 
     cdef int copy_slowly(self, int64_t i) except -1:
         """Copy one record where memory faults: by system call, or by an exception."""
-        cdef Records *r = &self.records
+        cdef Plan *r = &self.records
         cdef int64_t offset = offset_of(r, i), length = length_of(r, i)
         if offset == -1:
             self.refuse(i)

@@ -1,5 +1,7 @@
 # Offsets, lengths and pages, as numbers. Knows how large a page is. It must not know what
 # lies in one.
+#
+# The reasons are in docs/design/linux.md.
 
 cdef int64_t PAGE = sysconf(_SC_PAGESIZE)
 

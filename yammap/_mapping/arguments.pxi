@@ -1,5 +1,7 @@
 # Arguments: each is converted before the mapping's state is read, since converting can run
 # Python code that changes it.
+#
+# The reasons are in docs/design/mapping.md.
 
 cdef int64_t as_offset(object value, str what) except -1:
     cdef int overflow

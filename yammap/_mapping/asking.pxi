@@ -1,6 +1,8 @@
 # What each operation asks first, and the one place where an errno value becomes an OSError.
 #
 # A BusError is no failed call: _memory/reports.pxi raises it.
+#
+# The reasons are in docs/design/mapping.md.
 
 cdef Region select(Mapping m, object offset, object length, int64_t *start, int64_t *count):
     """The region, and in it the validated bytes of a method's arguments."""

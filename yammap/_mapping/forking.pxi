@@ -1,4 +1,6 @@
 # All mappings there are, for what a fork asks of each.
+#
+# The reasons are in docs/design/mapping.md.
 
 # Linked by addresses. A weak dictionary would need memory, and run Python code, in the
 # child of a fork: what fails there would leave locks as they are.
@@ -75,11 +77,17 @@ cdef list live_mappings():
     return found
 
 
+cdef int watch_errors(Mapping m) except -1:
+    with m.mutex:           # a thread may be closing the descriptor
+        m.extent.watch_errors()
+    return 0
+
+
 def watch_before_fork():
     """What the child syncs, it takes the errors of: by the descriptor that it shares."""
     cdef Mapping mapping
     for mapping in live_mappings():
-        mapping._watch_errors()
+        watch_errors(mapping)
 
 
 # No hook holds the mutex across a fork: one of another module may run after it, and free a

@@ -4,6 +4,8 @@
 # `extend` is for a write past the end and for `resize`, and `extend_at_end` for an append.
 # What they do to the file is `Extent.lengthen`. Appends that run ahead of the data are in
 # running_ahead.pxi.
+#
+# The reasons are in docs/design/mapping.md.
 
 cdef int ensure_room(Mapping m, int64_t length, Region next_region) noexcept nogil:
     """Have address space for `length` bytes, mapped into `next_region` if need be."""

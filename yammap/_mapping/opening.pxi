@@ -2,6 +2,8 @@
 #
 # Knows, as all files of this room, the memory and the file of a mapping together. It must
 # not know modes and NumPy, which are above.
+#
+# The reasons are in docs/design/mapping.md.
 
 cdef int set_up(Mapping m, bint private, bint readonly, offset, length, reserve,
                 bint preallocate) except -1:

@@ -1,4 +1,6 @@
 # Pages of a mapping: advice, what is in memory, what is to be, what is not.
+#
+# The reasons are in docs/design/mapping.md.
 
 cdef int advise(Mapping m, int advice, object offset, object length) except -1:
     cdef int64_t start, count

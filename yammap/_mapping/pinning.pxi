@@ -1,4 +1,6 @@
 # What other extension modules may use of a mapping (_core.pxd).
+#
+# The reasons are in docs/design/mapping.md.
 
 @cython.final
 @cython.auto_pickle(False)

@@ -1,4 +1,6 @@
 # A mapping with a position, as a file has one.
+#
+# The reasons are in docs/design/file.md.
 
 @cython.auto_pickle(False)
 cdef class Positioned(Paged):
@@ -55,7 +57,7 @@ cdef class Positioned(Paged):
         """
         with self._serial:
             require_descriptor(self)
-            self._watch_errors()    # which os.fsync(fd) takes
+            watch_errors(self)      # which os.fsync(fd) takes
             if self.extent.origin or self.memory.is_private() or self.extent.runs_ahead():
                 raise UnsupportedOperation(
                     f"the descriptor of {self.name!r} shows other bytes than the mapping, "
@@ -64,6 +66,29 @@ cdef class Positioned(Paged):
                 self.seek_descriptor(self._position, SEEK_SET)
                 self._descriptor_is_out = True
             return self.extent.fd
+
+    # -- What the layers above ask for
+
+    def _rename(self, name):
+        """Call the file something else in errors, those of earlier views included."""
+        self.memory.rename(name)
+
+    def _free_size(self):
+        """Let a window be resized; the file then ends where the window does."""
+        require_descriptor(self)
+        self.windowed = not self.memory.is_private()
+        self.memory.fix_size(not self.windowed)
+
+    def _drop_descriptor(self):
+        drop_descriptor(self)
+
+    def _raise_sync_failure(self, int code):
+        raise_sync_failure(self, code)
+
+    def _rewrite(self, offset, length):
+        rewrite_pages(self, offset, length)
+
+    # -- The descriptor's offset
 
     cdef str kind(self):
         if self.extent.runs_ahead():

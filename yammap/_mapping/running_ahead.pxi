@@ -1,6 +1,8 @@
 # Appends that are a copy into memory which the file has already, as it runs ahead.
 #
 # Appends by system call are in growing.pxi (`extend_at_end`).
+#
+# The reasons are in docs/design/mapping.md.
 
 cdef int64_t append_hot(Mapping m, const char *source, int64_t length) noexcept:
     """Store a small record into pages that were made for it; -1 where it must wait.

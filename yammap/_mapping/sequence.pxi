@@ -1,4 +1,6 @@
 # A mapping as a sequence of bytes: items, slices, searches, moves.
+#
+# The reasons are in docs/design/mapping.md.
 
 # Searched at once, before signals are looked at: where every page is a hole that must be
 # mapped, a search takes 4 s a GiB.

@@ -1,4 +1,6 @@
 # Writing bytes to the disk, and the failures of that, which stay.
+#
+# The reasons are in docs/design/mapping.md.
 
 cdef int sync_mapping(Mapping m, object offset, object length, bint wait) except -1:
     cdef int64_t start, count

@@ -1,4 +1,6 @@
 # Writes: what lies past the end grows the file, what lies inside goes the faster way.
+#
+# The reasons are in docs/design/mapping.md.
 
 cdef int store(Mapping m, char *source, int64_t offset, int64_t length) except -1:
     cdef int64_t inside

@@ -1,6 +1,8 @@
 # Copies between memory and a buffer, of which a bus error is a result and not the end.
 #
 # Knows addresses, and which pages were touched a moment ago. It must not know the file.
+#
+# The reasons are in docs/design/memory.md.
 
 # Copied at a time where not all of a range can be.
 cdef int64_t CHUNK = 1 << 20

@@ -2,6 +2,8 @@
 #
 # Knows who holds which region, and how many bytes of it the mapping has. It must not know
 # how a region is mapped, nor where the file ends: who knows that publishes a length here.
+#
+# The reasons are in docs/design/memory.md.
 
 # No errno values: the mapping was closed by another thread in between; a region is needed,
 # which cannot be made under the mutex.

@@ -1,4 +1,6 @@
 # Work on views alone, whose result must not be of replaced pages. Knows a mapping's memory.
+#
+# The reasons are in docs/design/memory.md.
 
 @cython.final
 @cython.auto_pickle(False)

@@ -2,6 +2,8 @@
 #
 # Knows the calls of mmap(2), what a mapping may do with its memory, and the reserve. It
 # must not know where the file ends, nor how it grows.
+#
+# The reasons are in docs/design/memory.md.
 
 # The default reserve. A gigabyte for each of the 65530 mappings Linux allows a process
 # fits twice into its 128 TiB, and three times the size makes a file grow fourfold

@@ -1,4 +1,6 @@
 # Whole pages around ranges of bytes. Knows addresses. It must not know whose they are.
+#
+# The reasons are in docs/design/memory.md.
 
 # What the kernel reads at once at least, by default (VM_READAHEAD_PAGES).
 cdef size_t READAHEAD = 1 << 17

@@ -2,6 +2,8 @@
 #
 # Knows where it is mapped, who holds it, and what the handler of bus errors must know of
 # it. It must not know the file's size, nor which region came before or after it.
+#
+# The reasons are in docs/design/memory.md.
 
 cdef uint64_t next_serial = 0
 

@@ -2,6 +2,8 @@
 #
 # Knows regions and their patches. It must not know how a copy is made, nor the file's size:
 # the cause of an error in a copy comes as a text (`Extent.reason`).
+#
+# The reasons are in docs/design/memory.md.
 
 # Of regions that were freed after a fault, and before the thread that touched the page was
 # told: ``x = a[i]; del a`` is done before the interpreter looks. No Python container, since

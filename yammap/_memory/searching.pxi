@@ -1,4 +1,6 @@
 # Searches for bytes in memory. Knows two ranges of addresses.
+#
+# The reasons are in docs/design/memory.md.
 
 cdef struct Search:
     fault_range ranges[2]       # the hay, and the needle

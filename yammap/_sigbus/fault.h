@@ -30,6 +30,8 @@
  *   and then called for faults that are not ours; the second time it stays. Where the guard is not in force, fault_call()
  *   must not be used, and copies go by fault_carry().
  * - No call here needs the GIL.
+ *
+ * The reasons are in docs/design/sigbus.md.
  */
 #ifndef YAMMAP_FAULT_H
 #define YAMMAP_FAULT_H

@@ -22,6 +22,8 @@
  *   unmapped. While it is watched, only these functions unmap or remap parts of it.
  * - A store that another thread makes to a page just while it is patched or healed is lost
  *   only if the kernel changes its mind in that instant and takes it after all.
+ *
+ * The reasons are in docs/design/sigbus.md.
  */
 #ifndef YAMMAP_PATCH_H
 #define YAMMAP_PATCH_H

@@ -17,6 +17,8 @@
  *   interpreter's own locked parts, so those are safe to call here.
  * - Where no Python thread can be told (a thread of a library's own), the exception goes
  *   to sys.unraisablehook.
+ *
+ * The reasons are in docs/design/sigbus.md.
  */
 #ifndef YAMMAP_RAISE_H
 #define YAMMAP_RAISE_H

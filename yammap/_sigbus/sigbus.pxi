@@ -2,6 +2,8 @@
 #
 # Knows faults, patches, and threads that are to be told. It must not know what a mapping
 # is, or in which file a page was.
+#
+# The reasons are in docs/design/sigbus.md.
 
 cdef extern from "<stdatomic.h>" nogil:
     ctypedef long atomic_count "atomic_long"
