@@ -65,5 +65,5 @@ def test_a_tensor_over_the_file(tokens, path):
 
 def test_an_array_that_was_a_tensor_travels(tokens, path):
     tensor = torch.from_numpy(yammap.open_array(path, "<i2", "r+"))
-    with pytest.raises(ValueError, match="not that of a file"):
+    with pytest.raises(ValueError, match="is not in a mapping of yammap"):
         yammap.MappedArray.of(tensor[5:].numpy())
