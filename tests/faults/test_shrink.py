@@ -595,6 +595,85 @@ def test_08_truncated_in_a_loop_under_views(faulty):
     """)
 
 
+# The first copy out of a range begins at its end, as memmove may. The second, which is of
+# what lies before the fault, meets another thread: before it begins, and when it is done.
+MEETING = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <semaphore.h>
+#include <stddef.h>
+#include <stdint.h>
+
+static void *(*real)(void *, const void *, size_t);
+static uintptr_t start;
+static size_t length;
+static int number;
+static sem_t begins, may_begin, is_done, may_end;
+
+void meet_in(uintptr_t where, size_t count)
+{
+    sem_init(&begins, 0, 0), sem_init(&may_begin, 0, 0);
+    sem_init(&is_done, 0, 0), sem_init(&may_end, 0, 0);
+    start = where, length = count, number = 0;
+}
+
+void wait_for_begin(void) { sem_wait(&begins); }
+void let_begin_and_wait(void) { sem_post(&may_begin), sem_wait(&is_done); }
+void let_end(void) { sem_post(&may_end); }
+
+void *memmove(void *target, const void *source, size_t count)
+{
+    if (real == NULL)
+        real = (void *(*)(void *, const void *, size_t))dlsym(RTLD_NEXT, "memmove");
+    if ((uintptr_t)source - start >= length || ++number > 2)
+        return real(target, source, count);
+    for (size_t i = count; number == 1 && i > 0; i--)
+        ((volatile char *)target)[i - 1] = ((const volatile char *)source)[i - 1];
+    if (number == 1)
+        return target;
+    sem_post(&begins), sem_wait(&may_begin);
+    real(target, source, count);
+    sem_post(&is_done), sem_wait(&may_end);
+    return target;
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def meeting(tmp_path_factory):
+    return str(lab.preload(MEETING, tmp_path_factory.mktemp("meeting")))
+
+
+def test_08_zeros_that_come_and_go_while_a_copy_faults_are_not_read(faulty, meeting):
+    faulty(
+        """
+        m = mapped(8, mode="r", on_fault="poison")
+        os.truncate("file", 32 * PAGE)
+        m.refresh()
+        view, copies = m.array(), ctypes.CDLL(None)
+        os.truncate("file", 8 * PAGE)
+        copies.meet_in(ctypes.c_void_p(view.ctypes.data), ctypes.c_size_t(32 * PAGE))
+
+        def come_and_go():
+            copies.wait_for_begin()
+            assert view[8 * PAGE] == 0      # in the place of all that is behind the end
+            copies.let_begin_and_wait()
+            m.heal(discard=True)
+            assert m.refresh() == 8 * PAGE
+            copies.let_end()
+
+        [thread] = start(come_and_go)
+        try:
+            count = m.read_at(bytearray(32 * PAGE), 0)
+        except (yammap.ShortRead, yammap.BusError) as error:
+            count = error.count
+        thread.join()
+        assert count == 8 * PAGE, count
+        """,
+        LD_PRELOAD=meeting,
+    )
+
+
 def test_09_two_threads_on_one_bad_page_lose_no_store(faulty):
     faulty("""
         m = mapped(on_fault="poison")

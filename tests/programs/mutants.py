@@ -338,6 +338,15 @@ MUTANTS = [
         "core/test_threads.py::test_another_thread_runs_meanwhile[read_at]",
     ),
     Mutant(
+        "zeros that came and went before a fault are taken for the file's",
+        "_core.pyx",
+        "if m.memory.must_retry(region, &s):\n            continue\n        done",
+        "if fault == NULL and m.memory.must_retry(region, &s):\n            continue\n"
+        "        done",
+        "faults/test_shrink.py::"
+        "test_08_zeros_that_come_and_go_while_a_copy_faults_are_not_read",
+    ),
+    Mutant(
         "our own truncations are not noticed by copies",
         "_memory/generations.pxi",
         "        if s.truncations != self.truncations:\n            return True\n",
@@ -790,7 +799,12 @@ def main(*only: str) -> None:
             ROOT, source, ignore=shutil.ignore_patterns(".git", ".venv*", "build")
         )
         install(source, site)
-        survivors = [m.what for m in mutants if not passes(m.test, site, source)]
+        # Twice: a disk that is busy with something else may hold up one that syncs.
+        survivors = [
+            m.what
+            for m in mutants
+            if not any(passes(m.test, site, source) for _ in range(2))
+        ]
         if survivors:
             sys.exit(f"these tests fail without any change: {survivors}")
         for mutant in mutants:
