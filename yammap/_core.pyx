@@ -281,7 +281,7 @@ cdef class Mapping:
     @property
     def readonly(self):
         """bool: the memory cannot be written, and so neither can views."""
-        return self.memory.is_readonly()
+        return not self.memory.is_writable()
 
     @property
     def closed(self):
@@ -1092,13 +1092,13 @@ cdef class Mapping:
         convert(self, offset, length, &start, &count)
         view.take(self.memory.counted(&size, False))
         fit(self, start, &count, size)
-        view.show(start, count, self.memory.is_readonly())
+        view.show(start, count, not self.memory.is_writable())
         return PyMemoryView_FromObject(view)
 
     def __getbuffer__(self, Py_buffer *info, int flags):
         cdef Py_ssize_t length
         cdef Region region = self.memory.counted(&length, True)
-        export(info, flags, region, region.at(0), length, self.memory.is_readonly())
+        export(info, flags, region, region.at(0), length, not self.memory.is_writable())
 
     def __releasebuffer__(self, Py_buffer *info):
         # Never called, since exports belong to their region. But np.frombuffer() holds on

@@ -29,7 +29,7 @@ cdef int set_slice(Mapping m, object key, object value) except -1:
 cdef int require_mutable(Mapping m) except -1:
     """With the error of `mmap` and `memoryview`, where methods say it as files do."""
     m.memory.require_open()
-    if m.memory.is_readonly():
+    if not m.memory.is_writable():
         raise TypeError(f"mmap can't modify a readonly memory map: {m.name!r}")
     return 0
 

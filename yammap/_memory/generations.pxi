@@ -217,9 +217,6 @@ cdef class Generations:
             self.require_open()
         return region
 
-    cdef bint is_readonly(self) noexcept nogil:
-        return not self.prot & PROT_WRITE
-
     cdef int rename(self, object name) except -1:
         """Call the file something else in errors, those of earlier views included."""
         cdef Region region

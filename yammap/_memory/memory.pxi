@@ -140,13 +140,11 @@ cdef class Memory(Generations):
 
     cdef int advise_all(self, int advice) noexcept nogil:
         """Advice that stays, whichever regions come."""
-        cdef int code
         if advice == MADV_NORMAL or advice == MADV_RANDOM or advice == MADV_SEQUENTIAL:
             self.advice = advice
         else:
             self.page_advice = advice
-        code = self.region.advise(advice)
-        return code
+        return self.region.advise(advice)
 
     cdef int advise_fork(self, int advice) except? -1:
         cdef Region region
