@@ -5,6 +5,7 @@ Constants that only Python sees are in constants.h alone.
 
 from libc.errno cimport EINTR, EIO, ENOSYS, EOPNOTSUPP, EPERM, errno
 from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.string cimport memcpy
 
 
 cdef extern from "<sys/mman.h>" nogil:
@@ -24,7 +25,7 @@ cdef extern from "<sys/mman.h>" nogil:
     int munlock(const void *address, size_t length)
 
 
-cdef extern from "_linux/constants.h" nogil:     # for those the C library may not have yet
+cdef extern from "_linux/fallbacks.h" nogil:     # for those the headers may not have yet
     int MADV_PAGEOUT, MADV_POPULATE_READ, MADV_POPULATE_WRITE
     long SYS_cachestat, SYS_statx
 
@@ -42,6 +43,7 @@ cdef struct cachestat:
 cdef enum:
     AT_EMPTY_PATH = 0x1000
     STATX_BTIME = 0x800
+    STATX_DIOALIGN = 0x2000     # since 6.1
 
 
 cdef struct extended_time:
@@ -54,7 +56,10 @@ cdef struct extended_stat:
     uint32_t mask
     char others[76]
     extended_time btime
-    char more[160]
+    char more[56]
+    uint32_t dio_mem_align
+    uint32_t dio_offset_align
+    char rest[96]
 
 
 cdef extern from "<time.h>" nogil:
@@ -63,10 +68,6 @@ cdef extern from "<time.h>" nogil:
         int64_t tv_nsec
     int CLOCK_MONOTONIC_COARSE
     int clock_gettime(int clock, timespec *result)
-
-
-cdef extern from "<stdio.h>" nogil:
-    int snprintf(char *buffer, size_t size, const char *format, ...)
 
 
 cdef extern from "<sys/stat.h>" nogil:
@@ -93,10 +94,13 @@ cdef extern from "<sys/vfs.h>" nogil:
 
 cdef extern from "<linux/magic.h>":
     unsigned long HUGETLBFS_MAGIC, OVERLAYFS_SUPER_MAGIC, TMPFS_MAGIC
+    unsigned long MSDOS_SUPER_MAGIC, EXFAT_SUPER_MAGIC, FUSE_SUPER_MAGIC
+    unsigned long SMB_SUPER_MAGIC, CIFS_SUPER_MAGIC, SMB2_SUPER_MAGIC
 
 
 cdef extern from "<fcntl.h>" nogil:
-    int F_GETFL, O_ACCMODE, O_RDONLY, O_WRONLY, O_APPEND, O_CLOEXEC
+    int F_GETFL, F_DUPFD_CLOEXEC
+    int O_ACCMODE, O_RDONLY, O_WRONLY, O_APPEND, O_CLOEXEC, O_DIRECT
     int open_file "open"(const char *path, int flags, ...)
     int FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE
     unsigned int SYNC_FILE_RANGE_WAIT_BEFORE
@@ -106,7 +110,7 @@ cdef extern from "<fcntl.h>" nogil:
     int fallocate(int fd, int mode, int64_t offset, int64_t length)
     int sync_file_range(int fd, int64_t offset, int64_t length, unsigned int flags)
     int posix_fadvise(int fd, int64_t offset, int64_t length, int advice)
-    int POSIX_FADV_DONTNEED
+    int POSIX_FADV_DONTNEED, POSIX_FADV_RANDOM, POSIX_FADV_WILLNEED
 
 
 cdef extern from "<sys/sendfile.h>" nogil:
@@ -138,7 +142,7 @@ cdef extern from "<sys/resource.h>" nogil:
     int getrusage(int who, resource_usage *usage)
 
 
-# -- Calls until they are done. What can fail returns an errno value.
+# -- Calls that are repeated until they are done. Those that can fail return an errno value.
 
 cdef inline int code_of(int result) noexcept nogil:
     """0, or errno where a system call returned -1."""
@@ -169,7 +173,7 @@ cdef inline int write_all(int fd, const char *source, int64_t length, int64_t of
         else:
             count = pwrite(fd, source + done[0], length - done[0], offset + done[0])
         if count == 0:
-            return EIO      # nothing written and no reason given: do not spin
+            return EIO      # it wrote nothing and gave no reason: do not try for ever
         if count == -1 and errno != EINTR:
             return errno
         done[0] += max(count, 0)
@@ -177,25 +181,42 @@ cdef inline int write_all(int fd, const char *source, int64_t length, int64_t of
 
 
 cdef inline bint is_refused(int code) noexcept nogil:
-    """Whether the filesystem has no such call, or a sandbox (seccomp) allows none."""
+    """Whether the filesystem lacks the call, or a sandbox (seccomp) refuses it."""
     return code == EOPNOTSUPP or code == ENOSYS or code == EPERM
 
 
 cdef inline int write_back(int fd, int64_t offset, int64_t length,
                            unsigned int flags) noexcept nogil:
-    """sync_file_range(2); where that is refused, more is written, and waited for."""
+    """sync_file_range(2), or if that is refused fdatasync(2): it writes more and waits."""
     cdef int code = code_of(sync_file_range(fd, offset, length, flags))
     return sync_file(fd) if is_refused(code) else code
 
 
-cdef inline int reopen_to_read(int fd) noexcept nogil:
-    cdef char path[32]
-    snprintf(path, sizeof(path), b"/proc/self/fd/%d", fd)
-    return open_file(path, O_RDONLY | O_CLOEXEC)
+cdef inline const char *proc_path(char *space, int fd) noexcept nogil:
+    """The name of a descriptor in /proc, put at the end of 32 bytes of space."""
+    cdef int i = 31
+    space[i] = 0
+    while i == 31 or fd > 0:
+        i -= 1
+        space[i] = b"0"[0] + fd % 10
+        fd //= 10
+    i -= 14
+    memcpy(space + i, b"/proc/self/fd/", 14)
+    return space + i
+
+
+cdef inline int reopen(int fd, int flags) noexcept nogil:
+    cdef char space[32]
+    return open_file(proc_path(space, fd), O_CLOEXEC | flags)
 
 
 cdef class Descriptor:
     cdef readonly int fd
+    cdef readonly int flags     # of access and O_APPEND; -1 where nobody has asked
+    cdef file_stat answer       # of fstat(2), when it was asked for the flags
 
     cdef void finish(self) noexcept
     cdef int take(self) noexcept
+    cdef bint tell(self, file_stat *status) noexcept nogil
+    cdef int learn(self, int fd, int kept) noexcept nogil
+    cdef int open_again(self, int fd, const char *path) noexcept nogil

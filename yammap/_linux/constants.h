@@ -1,9 +1,8 @@
 /* The kernel's constants by name, with the values of this machine's headers.
  *
  * Values differ between architectures (SYS_*, some MAP_*), so they are read by the
- * C compiler and never written down. Those that are younger than the oldest headers
- * we build with fall back to the value all current architectures share
- * (asm-generic/mman-common.h).
+ * C compiler and never written down. fallbacks.h has those that are younger than the
+ * oldest headers we build with.
  *
  * flags.py makes the enums and names of the table, and flags.pyi declares them. calls.pxd
  * declares the few that the core itself passes to the kernel.
@@ -11,48 +10,10 @@
 #ifndef YAMMAP_CONSTANTS_H
 #define YAMMAP_CONSTANTS_H
 
-#include <fcntl.h>
-#include <linux/magic.h>
-#include <sys/mman.h>
-#include <sys/syscall.h>
-#include <unistd.h>
+#include "_linux/fallbacks.h"
 
-#ifndef MADV_SOFT_OFFLINE
-#define MADV_SOFT_OFFLINE 101
-#endif
-#ifndef MAP_FIXED_NOREPLACE
-#define MAP_FIXED_NOREPLACE 0x100000
-#endif
-#ifndef MREMAP_DONTUNMAP
-#define MREMAP_DONTUNMAP 4
-#endif
-#ifndef MADV_WIPEONFORK
-#define MADV_WIPEONFORK 18
-#define MADV_KEEPONFORK 19
-#endif
-#ifndef MADV_COLD
-#define MADV_COLD 20
-#define MADV_PAGEOUT 21
-#endif
-#ifndef MADV_POPULATE_READ
-#define MADV_POPULATE_READ 22
-#define MADV_POPULATE_WRITE 23
-#endif
-#ifndef MADV_DONTNEED_LOCKED
-#define MADV_DONTNEED_LOCKED 24
-#endif
-#ifndef MADV_COLLAPSE
-#define MADV_COLLAPSE 25
-#endif
-#ifndef OVERLAYFS_SUPER_MAGIC
-#define OVERLAYFS_SUPER_MAGIC 0x794c7630
-#endif
-#ifndef SYS_statx
-#define SYS_statx -1    /* known to no kernel: ENOSYS */
-#endif
-#ifndef SYS_cachestat
-#define SYS_cachestat 451
-#endif
+#include <fcntl.h>
+#include <unistd.h>
 
 struct constant {
     const char *name;

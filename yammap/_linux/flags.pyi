@@ -1,6 +1,7 @@
 """The enums and constants that `flags.py` builds from the C headers' values."""
 
 import enum
+from typing import Literal
 
 __all__ = [
     "MADV_COLD",
@@ -115,6 +116,30 @@ class Remap(enum.IntFlag):
     MAYMOVE = ...
     FIXED = ...
     DONTUNMAP = ...
+
+# Advice that madvise(2) may get, by its name.
+AdviceName = Literal[
+    "normal",
+    "random",
+    "sequential",
+    "willneed",
+    "dontneed",
+    "cold",
+    "pageout",
+    "populate_read",
+    "populate_write",
+    "collapse",
+    "hugepage",
+    "nohugepage",
+    "mergeable",
+    "unmergeable",
+    "dontfork",
+    "dofork",
+    "wipeonfork",
+    "keeponfork",
+    "dontdump",
+    "dodump",
+]
 
 class Advice(enum.IntEnum):
     NORMAL = ...

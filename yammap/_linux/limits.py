@@ -11,10 +11,11 @@ __all__ = ["limit_behind"]
 def limit_behind(code: int, *, locking: bool = False) -> str:
     """Return a text that names the limit behind an errno value, or an empty text.
 
-    An errno value alone does not tell: the kernel answers "Cannot allocate memory" to a
-    process with too many mappings. So this looks the limits up after the error, and names
-    each one that is set or nearly reached, with its value and the way out. Most processes
-    have a limit of locked memory, so it counts for `locking` only.
+    An errno value alone does not name the limit: the kernel answers "Cannot allocate
+    memory" to a process with too many mappings. So this looks the limits up after the
+    error, and names each one that is set or nearly reached, with its value and the remedy.
+    Most processes have a limit of locked memory, so this looks at that one for `locking`
+    only.
     """
     suspects = (_locked,) if locking else _SUSPECTS.get(code, ())
     reasons = (suspect() for suspect in suspects)

@@ -1,9 +1,21 @@
-# Offsets, lengths and pages, as numbers. Knows how large a page is. It must not know what
-# lies in one.
+# Offsets, lengths and pages, as numbers. Knows how large a page is. It must not know what a
+# page holds.
 #
 # The reasons are in docs/design/linux.md.
 
 cdef int64_t PAGE = sysconf(_SC_PAGESIZE)
+
+
+# -- Words that threads share without a lock.
+
+cdef extern from "_linux/words.h" nogil:
+    uint64_t get_word "relaxed_load"(const uint64_t *word)
+    void set_word "relaxed_store"(uint64_t *word, uint64_t value)
+    uint64_t add_word "relaxed_add"(uint64_t *word, uint64_t value)
+    unsigned long get_total "relaxed_load"(const unsigned long *total)
+    void set_total "relaxed_store"(unsigned long *total, unsigned long value)
+    Py_ssize_t get_ordered "ordered_load"(const Py_ssize_t *size)
+    void set_ordered "ordered_store"(Py_ssize_t *size, Py_ssize_t value)
 
 
 # -- The one range check.

@@ -1,0 +1,14 @@
+/* Words that threads read and write without a lock: each access is whole.
+ *
+ * Those of a number and a hint are in no order with others. A size is: who reads it sees all
+ * that was stored before it. */
+#ifndef YAMMAP_WORDS_H
+#define YAMMAP_WORDS_H
+
+#define relaxed_load(word) __atomic_load_n(word, __ATOMIC_RELAXED)
+#define relaxed_store(word, value) __atomic_store_n(word, value, __ATOMIC_RELAXED)
+#define relaxed_add(word, value) __atomic_add_fetch(word, value, __ATOMIC_RELAXED)
+#define ordered_load(size) __atomic_load_n(size, __ATOMIC_ACQUIRE)
+#define ordered_store(size, value) __atomic_store_n(size, value, __ATOMIC_RELEASE)
+
+#endif
