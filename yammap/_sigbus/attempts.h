@@ -1,5 +1,5 @@
-/* How often in a second one thread comes back to the same fault: a handler may return to
- * it, but not for ever. */
+/* How often a thread meets the same fault within a second: a handler may return to a fault,
+ * but not for ever. */
 #ifndef YAMMAP_ATTEMPTS_H
 #define YAMMAP_ATTEMPTS_H
 
@@ -12,8 +12,8 @@ struct attempts {
     int times;
 };
 
-/* Count one more at `address`. What came before in another `round` no longer counts. Safe
- * in a signal handler, where `attempts` is the thread's own. */
+/* Count one more attempt at `address`. Attempts of another `round` do not count any more.
+ * A signal handler may call this, since `attempts` belongs to one thread. */
 static inline int count_attempt(struct attempts *attempts, const void *address,
                                 unsigned long round)
 {

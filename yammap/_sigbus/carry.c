@@ -7,8 +7,8 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-/* Of a write into a pipe the kernel drops what lies before a bad page in the same piece. So
- * a piece is of one page of `memory`, and had as a whole or not at all. */
+/* When a write into a pipe meets a bad page, the kernel drops the bytes before it, too. So a
+ * piece lies in one page of `memory`: it is copied as a whole or not at all. */
 static size_t piece_of(const void *memory, size_t length)
 {
     size_t rest = CARRY_MOST - (uintptr_t)memory % CARRY_MOST;
@@ -16,8 +16,8 @@ static size_t piece_of(const void *memory, size_t length)
     return length < rest ? length : rest;
 }
 
-/* Sandboxes that refuse process_vm_readv(2), since it can read other processes, let pipes
- * pass. /proc/self/mem would take no second copy, but is not there in every container. */
+/* Sandboxes refuse process_vm_readv(2), since it can read other processes, but they allow
+ * pipes. /proc/self/mem would spare the second copy, but not every container has it. */
 static ssize_t carry_by_pipe(void *target, const void *source, size_t length)
 {
     int ends[2], code;

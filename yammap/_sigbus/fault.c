@@ -15,7 +15,7 @@
 #include <ucontext.h>
 #include <unistd.h>
 
-/* So often in a second may a handler return to one fault that is not ours. */
+/* A handler may return this often in a second to a fault that is not ours. */
 enum { MOST_RETURNS = 100 };
 
 struct range {
@@ -25,26 +25,28 @@ struct range {
 struct guard {
     sigjmp_buf escape;
     struct range ranges[2];
-    const void *volatile address;   /* NULL: a signal told of a fault, and not where */
+    const void *volatile address;   /* NULL: a signal reported a fault without its address */
 };
 
 /* initial-exec: the handler may not call __tls_get_addr(), which can allocate. */
 static _Thread_local struct guard *volatile active
     __attribute__((tls_model("initial-exec")));
 
-/* Whether the guarded call is the second one, after such a signal. */
+/* Whether the guarded call runs for the second time, after such a signal. */
 static _Thread_local volatile int is_second __attribute__((tls_model("initial-exec")));
 
 _Thread_local unsigned fault_looked __attribute__((tls_model("initial-exec")));
 
-/* Who had SIGBUS before us, and who took it later and was displaced in turn. */
+/* The handler that SIGBUS had before ours, and the one that replaced ours until we put ours
+ * back. */
 static struct sigaction first, later;
 static atomic_int was_displaced;
 
 static pthread_mutex_t installing = PTHREAD_MUTEX_INITIALIZER;
 static uintptr_t page_mask;
 
-/* Some architectures report the page and not the byte, so a range begins at its page. */
+/* Some architectures report the page and not the byte, so a range begins where its page
+ * does. */
 static struct range range_of(const void *start, size_t length)
 {
     uintptr_t first = (uintptr_t)start & page_mask;
@@ -59,8 +61,8 @@ static int covers(const struct guard *guard, const void *address)
     return 0;
 }
 
-/* A fault is raised again by returning to it; a signal that was sent is not, nor the
- * notice of a bad page that nobody touched. */
+/* Returning to a fault raises it again. A signal that was sent has to be raised here, and so
+ * has the notice of a bad page that no thread touched. */
 static void die(int signo, const siginfo_t *info)
 {
     signal(signo, SIG_DFL);
@@ -68,12 +70,12 @@ static void die(int signo, const siginfo_t *info)
         raise(signo);
 }
 
-/* The kernel starts a handler with default rounding and denormals, and only returning
- * from it, which we do not, would bring back the thread's own. */
+/* The kernel starts a handler with default rounding and denormals. A handler that returns
+ * gets the thread's own back, but ours jumps. */
 static void restore_float_environment(const ucontext_t *context)
 {
 #ifdef __x86_64__
-    const struct _libc_fpstate *state = context->uc_mcontext.fpregs;
+    const fpregset_t state = context->uc_mcontext.fpregs;
 
     if (state != NULL) {
         __asm__ volatile("ldmxcsr %0" : : "m"(state->mxcsr));
@@ -101,8 +103,8 @@ static void call(const struct sigaction *handler, int signo, siginfo_t *info, vo
     pthread_sigmask(SIG_SETMASK, &saved, NULL);
 }
 
-/* A handler that returns from a fault without mending it (faulthandler once disabled, one of
- * Python's) would be called for ever. */
+/* A handler that returns from a fault without mending it would be called for ever: Python's
+ * own do, and faulthandler's does once it is disabled. */
 static int is_vain(const siginfo_t *info)
 {
     static _Thread_local struct attempts passed __attribute__((tls_model("initial-exec")));
@@ -119,10 +121,10 @@ static void pass(const struct sigaction *handler, int signo, siginfo_t *info, vo
         call(handler, signo, info, context);
 }
 
-/* Who displaced us may chain back: by a call, or by putting us back and raising the signal
- * again, as faulthandler does. What comes in the course of its call, deeper on the stack,
- * goes to the first. It may also leave by a jump: then `frame` is stale, and a fault as deep
- * as the last one is a new one. */
+/* The later handler may chain back to ours: by a call, or by putting ours back and raising
+ * the signal again, as faulthandler does. A signal that comes while it runs, deeper on the
+ * stack, goes to the first handler. The later handler may also leave by a jump: then `frame`
+ * is stale, and a fault at the same depth as the last one is a new fault. */
 static void chain(int signo, siginfo_t *info, void *context, uintptr_t here)
 {
     static _Thread_local const siginfo_t *volatile chaining
@@ -140,8 +142,8 @@ static void chain(int signo, siginfo_t *info, void *context, uintptr_t here)
     }
 }
 
-/* Where the processor does not tell, a page that can be written is taken as written to:
- * what can be read of it is kept then. */
+/* Where the processor does not tell, this assumes a write: then the content of the page is
+ * kept if it can be read. */
 static int is_write(const ucontext_t *context)
 {
 #if defined(__x86_64__)
@@ -166,13 +168,13 @@ static void say(const char *text)
 
 static void say_why_it_dies(void)
 {
-    say("yammap: a page of a mapped file cannot be had, nor another put in its place");
+    say("yammap: a page of a mapped file is missing, and none can be put in its place");
     if (errno == ENOMEM)
         say(": the process has as many mappings as vm.max_map_count allows, or no memory");
     say("\n");
 }
 
-/* Returns whether the access is to be tried again. */
+/* Returns whether the thread may try the access again. */
 static int is_patched(const siginfo_t *info, const ucontext_t *context)
 {
     enum patch_result result;
@@ -180,7 +182,7 @@ static int is_patched(const siginfo_t *info, const ucontext_t *context)
 
     if (info->si_code <= 0 || info->si_code == BUS_MCEERR_AO || info->si_code == BUS_ADRALN)
         return 0;
-    /* pread(2) and pwrite(2) are where a thread is cancelled: not with the lock held. */
+    /* A thread may be cancelled in pread(2) and pwrite(2), but not while it has the lock. */
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancelling);
     result = patch_fault(info->si_addr, is_write(context));
     pthread_setcancelstate(cancelling, NULL);
@@ -198,8 +200,8 @@ static int is_patched(const siginfo_t *info, const ucontext_t *context)
     }
 }
 
-/* faulthandler, once it has printed, puts back the handler before it and raises the signal
- * again. That one this thread sends to itself, inside the copy, where nothing else does. */
+/* After faulthandler has printed, it puts the handler before it back and raises the signal
+ * again: the thread sends the signal to itself. Nothing else in a copy does that. */
 static int is_sent_by_itself(const siginfo_t *info)
 {
     return info->si_code == SI_TKILL && info->si_pid == getpid();
@@ -227,9 +229,9 @@ static void on_sigbus(int signo, siginfo_t *info, void *context)
     errno = saved_errno;
 }
 
-/* SA_NODEFER: we leave by siglongjmp() without restoring the mask, which would cost a
- * system call for every copy, so the kernel must not have blocked SIGBUS. SA_ONSTACK: the
- * fault may come on a nearly full stack. */
+/* SA_NODEFER: siglongjmp() leaves the handler without restoring the mask, which would cost
+ * each copy a system call, so the kernel must not block SIGBUS in the handler. SA_ONSTACK:
+ * a thread may fault on a nearly full stack. */
 static int take_signal(struct sigaction *before)
 {
     struct sigaction action = {.sa_sigaction = on_sigbus,
@@ -273,7 +275,7 @@ int fault_install(void)
     return result;
 }
 
-/* SIG_DFL is nobody: it takes no turn. */
+/* SIG_DFL is no handler: displacing it does not count. */
 static int is_on_top(void)
 {
     struct sigaction now;
@@ -318,7 +320,7 @@ static void leave(void)
     active = NULL;
 }
 
-/* After the second call: a signal that told of no fault was meant for somebody else. */
+/* After the second call: without a fault, the signal was meant for another handler. */
 static const void *ended(const void *fault)
 {
     is_second = 0;

@@ -9,26 +9,26 @@
 
 static char original[65536];    /* content of one page; under the lock */
 
-/* What is in the file and what was in the page when it was put there, zeros unless kept.
- * Returns how much the file has. */
+/* Load what the file has into `scratch`, and what the page had when it was put there (zeros
+ * unless kept) into `original`. Returns how many bytes the file has. */
 static ssize_t load_page(const struct patch_range *range, const struct patch *patch,
                          const char *page, size_t length)
 {
     memset(original, 0, page_size);
     if (patch->kept && !patch_read_original(page, original))
         for (size_t i = 0; i < page_size; i++)
-            original[i] = (char)~page[i];   /* it is lost: all may have been stored */
+            original[i] = (char)~page[i];   /* it is lost: take every byte for stored */
     return pread(range->fd, scratch, length, patch_offset_of(range, page));
 }
 
-/* Whether byte i of the page was stored there, and is not in the file. */
+/* Whether a thread stored byte i into the page and the file does not have it. */
 static int is_stored(const char *page, ssize_t in_file, size_t i)
 {
     return page[i] != original[i] && ((ssize_t)i >= in_file || page[i] != scratch[i]);
 }
 
-/* Write the bytes of one page that differ from the file's, run by run, so that what others
- * have written between them stays. `length` of the page are the mapping's. */
+/* Write the stored bytes of one page, run by run: the bytes between the runs may be what others
+ * wrote to the file. The first `length` bytes of the page belong to the mapping. */
 static int write_back(struct patch_range *range, const struct patch *patch, char *page,
                       size_t length, off_t size, size_t *written)
 {
@@ -59,7 +59,7 @@ static int is_zero(const char *page)
     return page[0] == 0 && memcmp(page, page + 1, page_size - 1) == 0;
 }
 
-/* Page by page, and the lock is free in between: a long tail takes long. */
+/* Page by page, with the lock free in between: a long tail takes long. */
 static int write_pages_back(struct patch_range *range, const struct patch *patch, char *end,
                             int discard, size_t *written)
 {
@@ -86,7 +86,7 @@ static char *least(char *a, char *b)
     return a < b ? a : b;
 }
 
-/* Not beyond the range, which may have become shorter since a page was patched. */
+/* Map the file up to `end`, but not beyond the range, which may have become shorter since. */
 static int map_file(const struct patch_range *range, char *start, char *end)
 {
     end = least(end, patch_end_of(range));
@@ -95,13 +95,13 @@ static int map_file(const struct patch_range *range, char *start, char *end)
     if (mmap(start, (size_t)(end - start), range->prot, range->flags | MAP_FIXED, range->fd,
              patch_offset_of(range, start)) == MAP_FAILED)
         return 0;
-    if (range->dontfork)    /* here, since a fork takes the lock that is held */
+    if (range->dontfork)    /* under the lock: a fork waits for it */
         madvise(start, (size_t)(end - start), MADV_DONTFORK);
     return 1;
 }
 
-/* With the lock, so that no thread gets a patch in between: its record would stay, and what
- * is stored into it be gone. */
+/* Under the lock, so that no thread gets a patch in between: mapping the file over it would
+ * lose what the thread stores into it. */
 int patch_map_anew(struct patch_range *range)
 {
     int done;
@@ -123,7 +123,7 @@ static int has_stores(const struct patch_range *range, const struct patch *patch
     return 0;
 }
 
-/* Copy on write: a page that was stored into is its own copy already, and stays. */
+/* Copy on write: a page that a thread stored into is a private copy already, and stays. */
 static int map_untouched(const struct patch_range *range, const struct patch *patch, char *end)
 {
     char *start = patch->start;
@@ -143,8 +143,8 @@ static void drop_first(struct patch_range *range)
     range->heals++;
 }
 
-/* The page and its patch go under one lock: an access to a page of the file that is still
- * taken for patched would fail until its thread has no attempts left. */
+/* The page and its record go under one lock. Else a thread might fault on a page of the file
+ * whose record says it is patched, and try the access until no attempt is left. */
 static int unpatch(struct patch_range *range, const struct patch *patch, char *end,
                    int discard)
 {
@@ -164,7 +164,7 @@ static int unpatch(struct patch_range *range, const struct patch *patch, char *e
     return code;
 }
 
-/* `end` is that of the mapping's bytes, which patches of its tail exceed. */
+/* `end` is where the mapping's bytes end; a patch of the tail goes on behind it. */
 static int heal_one(struct patch_range *range, const struct patch *patch, char *end,
                     int discard, size_t *written)
 {
@@ -183,7 +183,7 @@ static struct patch *first_to_heal(struct patch_range *range)
     patch_lock();
     if (range->count > 0) {
         first = range->patches;
-        first->healing = 1;     /* or it could grow meanwhile */
+        first->healing = 1;     /* so that it does not grow meanwhile */
     }
     patch_unlock();
     return first;

@@ -1,5 +1,6 @@
 #define _GNU_SOURCE
 #include "_sigbus/patch_parts.h"
+#include "_linux/fallbacks.h"
 #include "_sigbus/attempts.h"
 #include "_sigbus/carry.h"
 
@@ -10,20 +11,16 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
-#ifndef MADV_POPULATE_READ
-#define MADV_POPULATE_READ 22
-#define MADV_POPULATE_WRITE 23
-#endif
-
-/* As many as there can be: each is at least one of the 65530 mappings Linux allows. */
+/* More than there can be: each takes at least one of the 65530 mappings Linux allows. */
 #define MOST_PATCHES 65536
 
-/* For some ten faults of a process that can have no more mappings. */
+/* Enough for about ten faults in a process that can have no more mappings. */
 #define SPARE_MAPPINGS 32
 
-/* So often may one access fail where a page has been put, or is there again. */
+/* One access may fail this often where there is a patch, or a page again. */
 #define MOST_RETRIES 100
 
 atomic_ulong patch_total;
@@ -33,18 +30,18 @@ static atomic_flag busy = ATOMIC_FLAG_INIT;
 static int store = -1;
 static char *spare;             /* see take_spare_mappings() */
 static char *copied;            /* see copy_aside() */
-static struct stat store_status;        /* whose number may have become another file's */
+static struct stat store_status;        /* another file may have its number by now */
 static int is_used;                     /* pages have been put into the store */
 size_t page_size;
 char scratch[65536];
 
-/* So far behind a page in the store: its content as it was put there. No address is as high. */
+/* The store has a page's first content this far behind the page. No address is as high. */
 #define ORIGINALS ((off_t)1 << 60)
 
 /* initial-exec: a handler may not call __tls_get_addr(), which can allocate. */
 static _Thread_local struct attempts retried __attribute__((tls_model("initial-exec")));
 
-/* A fault under the lock, of a patch that is missing, too, may not wait for it. */
+/* A thread that faults while it holds the lock may not wait for it. */
 static _Thread_local volatile int is_holder __attribute__((tls_model("initial-exec")));
 
 void patch_lock(void)
@@ -77,7 +74,8 @@ char *patch_end_of(const struct patch_range *range)
 
 /* -- The store */
 
-/* Somebody who closes all descriptors closes this one, too, and opens a file of that number. */
+/* A program that closes all descriptors closes this one, too, and may open a file that gets
+ * its number. */
 static int has_store(void)
 {
     struct stat status;
@@ -88,7 +86,7 @@ static int has_store(void)
 
 static int make_store(void)
 {
-    store = memfd_create("yammap patches", MFD_CLOEXEC);
+    store = (int)syscall(SYS_memfd_create, "yammap patches", MFD_CLOEXEC);
     is_used = 0;
     return store != -1 && fstat(store, &store_status) == 0;
 }
@@ -116,7 +114,7 @@ void patch_drop_from_store(const char *start, size_t length)
                       base + (off_t)(uintptr_t)start, (off_t)length);
 }
 
-/* -- Which ranges there are */
+/* -- The ranges */
 
 void patch_watch(struct patch_range *range)
 {
@@ -174,7 +172,7 @@ static struct patch_range *range_of(const void *address)
     return range;
 }
 
-/* -- What there is of a page */
+/* -- The content of a page */
 
 static int is_refused(char *page, int writing)
 {
@@ -187,7 +185,8 @@ static int put_into_store(const char *page, const char *content)
            && pwrite(store, content, page_size, (off_t)(uintptr_t)page) == (ssize_t)page_size;
 }
 
-/* What is stored into the page shows against it; what others do to the file does not. */
+/* Comparing a page with its original shows what threads stored into it. Comparing it with
+ * the file would not: others change the file. */
 static int keep_original(const char *page)
 {
     off_t offset = (off_t)(uintptr_t)page;
@@ -207,8 +206,8 @@ off_t patch_offset_of(const struct patch_range *range, const char *page)
     return (off_t)range->offset + (page - range->start);
 }
 
-/* RLIMIT_FSIZE counts for the store as well, whose offsets are as high as addresses; and a
- * sandbox may allow no memfd. Then the page is made aside, and moved in. */
+/* Copy a page into a mapping of its own, which is then moved into place. RLIMIT_FSIZE limits
+ * the store, too, whose offsets are as high as addresses; and a sandbox may refuse memfds. */
 static int copy_aside(char *page)
 {
     void *aside = mmap(NULL, page_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
@@ -230,7 +229,7 @@ static int copy_aside(char *page)
     return 1;
 }
 
-/* From memory, else from the file, which a hole on a full disk can be read from. */
+/* From memory, else from the file: pread(2) can read a hole on a full disk. */
 static int keep_content(const struct patch_range *range, char *page)
 {
     ssize_t count;
@@ -246,7 +245,7 @@ static int keep_content(const struct patch_range *range, char *page)
     return put_into_store(page, scratch) ? keep_original(page) : copy_aside(scratch);
 }
 
-/* The access failed, and it was not past the end: what can be read lacks room. */
+/* Why an access before the end of the file failed: a page that can be read lacks room. */
 static int cause_at(const struct patch_range *range, const char *page, int kept)
 {
     char byte;
@@ -258,8 +257,8 @@ static int cause_at(const struct patch_range *range, const char *page, int kept)
 
 /* -- Where the file ends */
 
-/* Any error but EFAULT says that nobody could be asked. The page may be readable then, and
- * taking it for one past the end would replace the whole view by zeros. */
+/* Any error but EFAULT says that the kernel did not look. The page may be readable then:
+ * taking it for a page past the end would replace the whole view by zeros. */
 static int is_readable(char *page)
 {
     char byte;
@@ -267,7 +266,7 @@ static int is_readable(char *page)
     return carry(page, &byte, 1, 0) == 1 || errno != EFAULT;
 }
 
-/* A large folio that the end of the file lies in is cached beyond it, too. */
+/* A large folio around the end of the file has cached pages beyond the end, too. */
 static int has_cached_page(char *start, char *end)
 {
     size_t count;
@@ -285,8 +284,8 @@ static int has_cached_page(char *start, char *end)
     return 0;
 }
 
-/* Without a descriptor nobody tells the size. But past the end, and only there, no page can
- * be read, the last one as little as those in the page cache. */
+/* Without a descriptor no call tells the size. But past the end, and only there, no page can
+ * be read: neither the last one nor one that mincore(2) takes for cached. */
 static char *guess_end(const struct patch_range *range, char *page)
 {
     char *end = range->start + round_up(range->exposed);
@@ -337,9 +336,9 @@ static int has_table(struct patch_range *range)
     return range->patches != NULL && range->count < MOST_PATCHES;
 }
 
-/* A process with as many mappings as it may have could not be helped: a patch takes up to
- * three. So some are taken in advance, and given back then. Pages of one range merge only
- * if they may be used alike. */
+/* A patch takes up to three mappings, and a process may have as many as it is allowed. So
+ * this takes some in advance, which are given back when a patch needs them. Every other page
+ * gets another protection, since the kernel merges pages of the same one. */
 static void take_spare_mappings(void)
 {
     void *start = mmap(NULL, SPARE_MAPPINGS * page_size, PROT_NONE,
@@ -375,7 +374,7 @@ static void record(struct patch_range *range, const struct patch *patch)
     range->patches[range->count - 1].serial = atomic_load(&patch_total);
 }
 
-/* Zeros for which there is no anonymous memory (overcommit) may be holes in the store. */
+/* Where overcommit refuses anonymous memory for zeros, holes in the store do. */
 static int map_patch(const struct patch_range *range, const struct patch *patch)
 {
     int flags = MAP_FIXED | MAP_NORESERVE;
@@ -396,8 +395,8 @@ static int map_patch(const struct patch_range *range, const struct patch *patch)
                    (off_t)(uintptr_t)patch->start) != MAP_FAILED;
 }
 
-/* The patch counts before it can be seen: a copy that reads its zeros finds the total
- * changed, and waits for the lock to learn why. */
+/* Raise the total before the patch can be seen: so a copy that reads its zeros finds the
+ * total changed, and waits for the lock to learn why. */
 static int place(struct patch_range *range, const struct patch *patch)
 {
     atomic_fetch_add(&patch_total, 1);
@@ -408,8 +407,8 @@ static int place(struct patch_range *range, const struct patch *patch)
     return 1;
 }
 
-/* The end of what views can reach. Beyond it lies the reserve, which costs memory when it is
- * patched in a process that locks all of its memory. */
+/* The end of the bytes that views can reach. Beyond it lies the reserve. Patching that would
+ * take memory in a process that locks all of its memory. */
 static char *end_of_views(const struct patch_range *range, const char *page)
 {
     char *end = range->start + round_up(range->exposed);
@@ -417,7 +416,7 @@ static char *end_of_views(const struct patch_range *range, const char *page)
     return page < end && end < patch_end_of(range) ? end : patch_end_of(range);
 }
 
-/* Zeros from `start` to the end, but for the patches there are. */
+/* Put zeros from `start` to the end, around the patches that are there. */
 static int place_tail(struct patch_range *range, char *start, struct patch *patch)
 {
     const struct patch *there;
@@ -441,14 +440,14 @@ static int place_tail(struct patch_range *range, char *start, struct patch *patc
     return 1;
 }
 
-/* Another thread was first, or the file has grown again: unless that goes on for ever. A
- * new patch is a new attempt. */
+/* Whether to try the access again, since another thread patched the page first or the file has
+ * grown again. That must not go on for ever. After a new patch the count begins anew. */
 static int may_retry(const void *address)
 {
     return count_attempt(&retried, address, atomic_load(&patch_total)) < MOST_RETRIES;
 }
 
-/* Another thread was first with this page, but this one has touched it, too. */
+/* Another thread had the page patched first, but this thread has touched it, too. */
 static enum patch_result tell_too(struct patch_range *range, struct patch *patch)
 {
     patch->length = 0;
@@ -510,9 +509,11 @@ enum patch_result patch_fault(const void *address, int writing)
     return result;
 }
 
-/* -- Fork: each process has its own store from then on. In a common one, pages of both would
- * meet, and what one heals and takes back would become zeros in the other, which would write
- * those to the file. The pages there are stay with who has them mapped. */
+/* -- Fork
+ *
+ * After a fork each process has its own store. In a common one both would use the same
+ * offsets: a page that one process heals and drops would become zeros in the other, which
+ * would write them to the file. Pages that are mapped already stay mapped in both. */
 
 static void move_originals(int old, const struct patch *patch)
 {
@@ -521,7 +522,7 @@ static void move_originals(int old, const struct patch *patch)
     for (off_t end = offset + (off_t)patch->length; offset < end; offset += (off_t)page_size)
         if (pread(old, scratch, page_size, offset) == (ssize_t)page_size
             && pwrite(store, scratch, page_size, offset) == -1)
-            return;     /* heal() takes all that differs from the file as stored then */
+            return;     /* then heal() writes each byte that differs from the file */
 }
 
 static void renew_store(void)
@@ -545,7 +546,7 @@ static void after_fork_in_parent(void)
     patch_unlock();
 }
 
-/* Nothing is mapped there now but patches, and views may be alive. */
+/* Only patches are mapped there now, and views may be alive. */
 static void put_zeros(struct patch_range *range)
 {
     for (size_t i = 0; i < range->count; i++)
@@ -555,7 +556,7 @@ static void put_zeros(struct patch_range *range)
          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
 }
 
-/* The other threads are not here, and new ones get their numbers. */
+/* The child has no other threads, and a new one may get the number of one that is gone. */
 static void after_fork_in_child(void)
 {
     unsigned long thread = (unsigned long)pthread_self();
@@ -577,7 +578,7 @@ static void after_fork_in_child(void)
 int patch_install(void)
 {
     page_size = (size_t)sysconf(_SC_PAGESIZE);
-    make_store();       /* a sandbox may refuse it, and copy_aside() does without */
+    make_store();       /* a sandbox may refuse it: copy_aside() needs none */
     errno = pthread_atfork(patch_lock, after_fork_in_parent, after_fork_in_child);
     if (errno != 0) {
         drop_store();
@@ -587,7 +588,7 @@ int patch_install(void)
     return 0;
 }
 
-/* -- Telling */
+/* -- Telling threads and methods */
 
 int patch_get(struct patch_range *range, size_t index, struct patch *copy)
 {
@@ -631,8 +632,8 @@ int patch_of_thread(unsigned long thread, int claim, struct patch *copy,
         tell_of(next, thread);
     if (range != NULL && owner != NULL) {
         owner->data = range->start + range->lead;
-        owner->hold(range->name);
-        owner->name = range->name;
+        owner->name = __atomic_load_n(&range->name, __ATOMIC_RELAXED);   /* may change now */
+        owner->hold(owner->name);
     }
     patch_unlock();
     return found != 0;

@@ -1,27 +1,28 @@
 /* Patches: pages put in the place of those the kernel could not supply.
  *
- * A bus error in a view cannot be undone, since the instruction will be tried again:
- * something must be there by then. This part knows the ranges of file memory that views
- * may touch, puts pages into them, and keeps what it did for whoever reports and mends it.
+ * After a bus error in a view, the processor tries the instruction again: there must be a page
+ * by then. This part knows the ranges of file memory that views may touch, puts pages into
+ * them, and records each patch for those who report it and heal it.
  *
  * What is put there
- * - The page's own content, when it can still be read: a full disk refuses a store to a
- *   page that everybody can read. It goes into the store, a memfd of the process in which
- *   a page's offset is its address. So patches side by side are one mapping, copying a
- *   page (pwrite from the page itself) answers EFAULT and not SIGBUS where it cannot be
- *   read, and one mmap(2) puts it in place: no thread sees it half done.
- * - Past the end of the file, zeros for the whole tail at once: anonymous memory, of
- *   which reading takes none.
+ * - The page's own content, if it can still be read: a full disk refuses to store into a
+ *   page that can be read. The content goes into the store, a memfd of the process in which
+ *   a page's offset is its address. So patches side by side are one mapping; copying a page
+ *   by pwrite(2) from the page itself fails with EFAULT and raises no SIGBUS where the page
+ *   cannot be read; and one mmap(2) puts it in place, so that no thread sees it half done.
+ * - Past the end of the file, zeros for the whole tail at once: anonymous memory, which
+ *   takes no memory until a thread writes to it.
  * - Else zeros for one page.
  *
  * Contract
- * - One lock serialises it all. patch_fault() may be called in a signal handler, and does
- *   only system calls; the others may not be interrupted by a handler that calls it, which
- *   cannot happen as long as they touch no file memory without a lock of their own.
- * - A range is watched before its address is known to anybody, and forgotten before it is
- *   unmapped. While it is watched, only these functions unmap or remap parts of it.
- * - A store that another thread makes to a page just while it is patched or healed is lost
- *   only if the kernel changes its mind in that instant and takes it after all.
+ * - One lock serialises all calls. A signal handler may call patch_fault(), which makes only
+ *   system calls. No such handler may interrupt the other functions: so they touch no file
+ *   memory that may fault while they hold the lock.
+ * - The caller watches a range before it gives the address to anyone, and forgets the range
+ *   before it unmaps it. While a range is watched, only these functions unmap or remap parts
+ *   of it.
+ * - While one thread patches or heals a page, another may store into it. That store is lost
+ *   only if the kernel accepts it just then, after it has refused the page.
  *
  * The reasons are in docs/design/sigbus.md.
  */
@@ -34,15 +35,15 @@
 
 struct patch {
     char *start;
-    size_t length;          /* 0: a thread came second to a page */
+    size_t length;          /* 0: another thread had the page patched already */
     const char *touched;    /* the address of the access that failed */
-    unsigned long thread;   /* pthread_self() of who did it; 0 once it has been told */
-    unsigned long serial;   /* later ones have more */
-    int64_t size;           /* of the file, or -1 when that is not known */
+    unsigned long thread;   /* pthread_self() of the one to tell; 0 once it was told */
+    unsigned long serial;   /* a later patch has a higher one */
+    int64_t size;           /* of the file, or -1 when it is not known */
     int code;               /* EFAULT: past the end of the file; else ENOSPC, EIO, ... */
     int writing;
-    int kept;               /* holds the page's own content, else zeros */
-    int healing;            /* being healed: what comes beside it is another patch */
+    int kept;               /* has the page's own content, else zeros */
+    int healing;            /* being healed, so it does not grow any more */
 };
 
 struct patch_range {
@@ -52,17 +53,17 @@ struct patch_range {
     size_t exposed;         /* bytes from start that views can reach */
     int64_t offset;         /* of start, in the file */
     int fd;                 /* of the file, or -1 */
-    int prot, flags;        /* as it was mapped */
+    int prot, flags;        /* that it was mapped with */
     int raises;             /* tell the thread that touched a page */
     int dontfork;           /* MADV_DONTFORK: a forked child gets zeros there */
     void *name;             /* what errors call the file; borrowed */
     struct patch *patches;  /* oldest first */
     size_t count;
-    unsigned long heals;    /* patches that have gone: a copy may have met one */
+    unsigned long heals;    /* patches that are gone: a copy may have read one */
     struct patch_range *next, **link;
 };
 
-/* How many patches there have been in this process. */
+/* The number of patches in this process so far. */
 extern atomic_ulong patch_total;
 
 /* Make the store, and handle forks. Returns 0, or -1 with errno set. Not thread-safe. */
@@ -71,54 +72,56 @@ int patch_install(void);
 void patch_watch(struct patch_range *range);
 void patch_forget(struct patch_range *range);
 
-/* The range has another length now: before its end is unmapped, or after it was added. */
+/* Give the range another length: before its end is unmapped, or after more is mapped. */
 void patch_resize(struct patch_range *range, size_t length);
 
 /* Views can reach the first `length` bytes of the range now. */
 void patch_expose(struct patch_range *range, size_t length);
 
-/* Its descriptor is about to be closed. */
+/* Stop using the descriptor, which the caller is about to close. */
 void patch_let_go(struct patch_range *range);
 
 enum patch_result {
     PATCH_FOREIGN,          /* not in a watched range */
     PATCH_DONE,             /* try again */
     PATCH_RAISE,            /* try again, and tell this thread */
-    PATCH_FAILED            /* nothing can be put there; errno tells why */
+    PATCH_FAILED            /* no page can be put there; errno tells why */
 };
 
 enum patch_result patch_fault(const void *address, int writing);
 
-/* What a failure of reading at `address` is: EFAULT past the end of the file, or EIO. */
+/* Why reading at `address` fails: EFAULT past the end of the file, else EIO. */
 int patch_cause(const struct patch_range *range, const void *address);
 
-/* Copy patch number `index`; returns 0 when there is none of that number. */
+/* Copy patch number `index`; returns 0 when there is no such patch. */
 int patch_get(struct patch_range *range, size_t index, struct patch *copy);
 
-/* Whose a patch is. Another thread may free the range as soon as it is found, so `hold` is
- * called with its name before that: it takes a reference, and neither waits nor fails. */
+/* The range of a patch. Another thread may free the range as soon as the lock is free, so
+ * `hold` is called under the lock: it takes a reference to the name, and neither waits nor
+ * fails. */
 struct patch_owner {
     void (*hold)(void *name);
     char *data;             /* of the mapping's first byte */
     void *name;
 };
 
-/* Find the last patch that a thread is to be told of. With `claim`, it is told of all.
- * `owner` may be NULL. */
+/* Find the last patch that a thread has not been told of. With `claim`, the thread counts as
+ * told of all its patches. `owner` may be NULL. */
 int patch_of_thread(unsigned long thread, int claim, struct patch *copy,
                     struct patch_owner *owner);
 
-/* The thread has been told of its patches in this range. Returns whether it was not yet. */
+/* Note that the thread was told of its patches in this range. Returns whether it had any. */
 int patch_told(struct patch_range *range, unsigned long thread);
 
-/* Map the file anew at the whole range, unless there are patches. Returns whether it was: if
- * not, what was mapped is there as before. */
+/* Map the file anew at the whole range, unless there are patches. Returns whether it did; if
+ * not, the range is mapped as before. */
 int patch_map_anew(struct patch_range *range);
 
-/* Write what was stored into patches to the file and map it there again, as far as
- * `length` bytes from the start of the range. Adds the bytes written to `*written`.
- * Returns 0 or an errno value, EFAULT where bytes lie past the end of the file; with
- * `discard` what cannot be written is given up. One thread at a time for each range. */
+/* Write the bytes that were stored into patches to the file, for the first `length` bytes of
+ * the range, and map the file in place of the patches. Adds the bytes written to `*written`.
+ * Returns 0 or an errno value, EFAULT where bytes lie past the end of the file. With
+ * `discard`, bytes that cannot be written are given up. Only one thread at a time may call
+ * this for a range. */
 int patch_heal(struct patch_range *range, size_t length, int discard, size_t *written);
 
 #endif

@@ -11,15 +11,15 @@ static PyObject *exception;
 static sem_t posted;
 static atomic_int has_helper;
 
-/* The threads to be told. A full table drops one, which the mapping's methods still tell. */
+/* The threads to tell. A full table drops one; the mapping's methods still raise for it. */
 static atomic_ulong waiting[64];
 static atomic_uint next;
 
-/* So long a thread waits to be told: some turns at the GIL. */
+/* A thread waits this long to be told: other threads may have the GIL some times before. */
 static const struct timespec step = {.tv_nsec = 50000};
 enum { MOST_STEPS = 2000 };
 
-/* It has been, and has not raised it yet: no need to wait again. */
+/* The thread was told and has not raised the exception yet: it need not wait again. */
 static _Thread_local int is_told __attribute__((tls_model("initial-exec")));
 
 void raise_done(void)
@@ -30,12 +30,12 @@ void raise_done(void)
 void raise_cancel(void)
 {
     is_told = 0;
-    if (PyThreadState_Get()->async_exc == exception)    /* not somebody else's */
+    if (PyThreadState_Get()->async_exc == exception)    /* not another library's */
         PyThreadState_SetAsyncExc((unsigned long)pthread_self(), NULL);
 }
 
-/* PyGILState_Check() says yes to everybody as soon as there is a subinterpreter. Before
- * 3.12 the current thread state is that of whoever has the GIL. */
+/* Once there is a subinterpreter, PyGILState_Check() says yes in every thread. Before 3.12
+ * the current thread state is that of the thread that has the GIL. */
 static int has_gil(void)
 {
 #if PY_VERSION_HEX >= 0x030D0000
@@ -55,7 +55,7 @@ static void tell(unsigned long thread)
     PyObject *error;
 
     if (!patch_of_thread(thread, 0, &patch, NULL))
-        return;     /* a method has told it meanwhile */
+        return;     /* a method has raised the error meanwhile */
     if (PyThreadState_SetAsyncExc(thread, exception) > 0)
         return;
     error = PyObject_CallFunction(exception, "k", thread);
@@ -94,7 +94,7 @@ static void *help(void *unused)
     return unused;
 }
 
-/* With all signals blocked: those of the process are for other threads. */
+/* Start it with all signals blocked: other threads handle those of the process. */
 static void start_helper(void)
 {
     sigset_t all, saved;

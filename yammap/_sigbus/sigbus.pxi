@@ -1,7 +1,7 @@
 # Surviving a bus error, as Cython sees it. The headers are the contracts.
 #
-# Knows faults, patches, and threads that are to be told. It must not know what a mapping
-# is, or in which file a page was.
+# Knows faults, patches, and the threads to tell. It must not know what a mapping is, nor
+# which file a page belongs to.
 #
 # The reasons are in docs/design/sigbus.md.
 
@@ -12,10 +12,20 @@ cdef extern from "<stdatomic.h>" nogil:
     long atomic_load(atomic_count *object)
     ctypedef unsigned long atomic_total "atomic_ulong"
     unsigned long load_total "atomic_load"(atomic_total *object)
-    unsigned char touch "__atomic_fetch_or"(char *object, char operand, int order)
     unsigned char look "__atomic_load_n"(char *object, int order)
-    int memory_order_acquire
+    int memory_order_acquire, memory_order_release
     void atomic_thread_fence(int order)
+
+
+cdef extern from *:
+    """
+    /* volatile: of an `or` with nothing, clang else leaves no access to the byte at all. */
+    static inline void touch(volatile char *byte)
+    {
+        __atomic_fetch_or(byte, 0, __ATOMIC_ACQUIRE);
+    }
+    """
+    void touch(char *byte) noexcept nogil
 
 
 cdef extern from "_sigbus/fault.h" nogil:
@@ -77,7 +87,7 @@ cdef inline uint64_t tick() noexcept nogil:
 
 
 cdef bint warn_unless_guarded() except -1:
-    """Look who has SIGBUS; warn where this thread blocks it, or others took it twice."""
+    """Warn when this thread blocks SIGBUS, or another library took it twice."""
     if fault_look(tick()):
         return True
     warnings.warn("SIGBUS goes elsewhere, by a handler that was installed again or because "
