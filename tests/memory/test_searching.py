@@ -52,7 +52,7 @@ def test_rfind_of_bytes_that_are_all_alike():
     assert m.rfind(bytes(4 << 20), 0, 20 << 20) == 16 << 20
 
 
-@pytest.mark.parametrize("at", [(1 << 24) - 4, 1 << 23])
+@pytest.mark.parametrize("at", [4096 - 4, 4096 - 5 + (1 << 24) - 4, 1 << 23])
 @pytest.mark.parametrize("engine", ["mmap", "pread"])
 def test_a_needle_across_two_pieces_is_found(path, at, engine):
     needle = b"needle"

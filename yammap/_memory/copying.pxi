@@ -1,10 +1,10 @@
-# Copies between memory and a buffer, of which a bus error is a result and not the end.
+# Copies between memory and a buffer. A bus error in a copy is a result, and kills nothing.
 #
-# Knows addresses, and which pages were touched a moment ago. It must not know the file.
+# Knows addresses, and which pages are hot. It must not know the file.
 #
 # The reasons are in docs/design/memory.md.
 
-# Copied at a time where not all of a range can be.
+# Bytes to copy at a time, if not all of a range can be copied at once.
 cdef int64_t CHUNK = 1 << 20
 
 cdef inline const void *copy(char *memory, char *buffer, int64_t length, bint writing,
@@ -17,52 +17,130 @@ cdef inline const void *copy(char *memory, char *buffer, int64_t length, bint wr
     return fault_copy(buffer, memory, length)
 
 
-# Pages that were touched a moment ago, process-wide. Reading them again cannot wait for a
-# disk, so a small read among them keeps the GIL: giving it up would cost more than the
-# copy. An entry is the page, told apart by its region's serial number since addresses are
-# reused, and the tick it was touched in, in one word, so that threads without a GIL see
-# both or neither; it is only a hint. The table covers 256 MiB: with 1024 entries, small
-# reads all over that much missed it.
+# The hot pages of the process. Touching them again does not wait for a disk, so a small
+# copy of them keeps the GIL: releasing it would cost more than the copy. An entry has the
+# page and the tick in which a copy touched it, in one word, so that threads without a GIL
+# see both or neither. It is only a hint. Three things tell pages apart: the region's serial
+# number, since addresses are reused; whether the copy stored to the page, since the first
+# store to a page that was only read may wait for the filesystem; and the serial number 0
+# for buffers of callers, which may be views of other files. The table covers 256 MiB: a
+# table of 1024 entries missed small reads that were spread over that much. Where pages are
+# larger than 4 KiB, an entry is of a part of one: a shift that is a constant costs less
+# than the few misses.
 cdef uint64_t touched_pages[65536]
+cdef enum: PART = 12                # of an address, the bits within such a part
+cdef int64_t MOST_HOT = 4096        # bytes, which lie in one or two pages
+cdef uint64_t OF_BUFFERS = 0        # no region has this serial number
+cdef uint64_t STORED = 0xd1b54a32d192ed03ULL
 
 
-cdef inline uint64_t page_key(Region region, const char *address) noexcept nogil:
-    return (<uintptr_t> address >> 12) + region.serial * 0x9e3779b97f4a7c15ULL
+cdef inline uint64_t page_key(uint64_t serial, uintptr_t page, bint writing) noexcept nogil:
+    return page + serial + (STORED if writing else 0)
 
 
 cdef inline bint touched(uint64_t key, uint64_t now) noexcept nogil:
-    return touched_pages[key % 65536] == (key << 17 | now)
+    return get_word(&touched_pages[key % 65536]) == (key << 17 | now)
 
 
-cdef inline bint is_hot(Region region, const char *address, int64_t length,
-                        uint64_t now) noexcept nogil:
-    """Whether the bytes lie in one or two pages touched in this tick."""
-    cdef uint64_t first = page_key(region, address), last
-    if length > 4096 or length == 0:
+cdef inline bint were_touched(uint64_t serial, const char *address, int64_t length,
+                              bint writing, uint64_t now) noexcept nogil:
+    """Whether the bytes lie in one or two pages that a copy touched in this tick."""
+    cdef uintptr_t first = <uintptr_t> address >> PART
+    cdef uintptr_t last = (<uintptr_t> address + length - 1) >> PART
+    if not 0 < length <= MOST_HOT or not touched(page_key(serial, first, writing), now):
         return False
-    last = page_key(region, address + length - 1)
-    return touched(first, now) and (first == last or touched(last, now))
+    return first == last or touched(page_key(serial, last, writing), now)
 
 
-cdef inline void set_hot(Region region, const char *address, int64_t length,
+cdef inline void set_touched(uint64_t serial, const char *address, int64_t length,
+                             bint writing, uint64_t now) noexcept nogil:
+    cdef uint64_t first = page_key(serial, <uintptr_t> address >> PART, writing)
+    cdef uintptr_t end = (<uintptr_t> address + length - 1) >> PART
+    cdef uint64_t last = page_key(serial, end, writing)
+    if 0 < length <= MOST_HOT:
+        set_word(&touched_pages[first % 65536], first << 17 | now)
+        set_word(&touched_pages[last % 65536], last << 17 | now)
+
+
+cdef inline bint is_hot(Region region, const char *address, int64_t length, bint writing,
+                        uint64_t now) noexcept nogil:
+    """Whether bytes of a mapping are, for a load or for a store."""
+    return were_touched(get_word(&region.serial), address, length, writing, now)
+
+
+cdef inline void set_hot(Region region, const char *address, int64_t length, bint writing,
                          uint64_t now) noexcept nogil:
-    cdef uint64_t first = page_key(region, address), last
-    if 0 < length <= 4096:
-        last = page_key(region, address + length - 1)
-        touched_pages[first % 65536] = first << 17 | now
-        touched_pages[last % 65536] = last << 17 | now
+    set_touched(get_word(&region.serial), address, length, writing, now)
+
+
+cdef inline bint is_buffer_hot(const char *buffer, int64_t length, bint storing,
+                               uint64_t now) noexcept nogil:
+    """Whether bytes of a caller are, for a load or for a store."""
+    return were_touched(OF_BUFFERS, buffer, length, storing, now)
+
+
+cdef inline void set_buffer_hot(const char *buffer, int64_t length, bint storing,
+                                uint64_t now) noexcept nogil:
+    set_touched(OF_BUFFERS, buffer, length, storing, now)
+
+
+cdef inline const void *call_on(Region region, void (*function)(void *) noexcept nogil,
+                                void *argument, const fault_range *ranges,
+                                bint writing) noexcept:
+    """Call a function on memory and a buffer, with the GIL where both are hot.
+
+    Returns as fault_call().
+    """
+    cdef uint64_t now = tick()
+    cdef const char *memory = <const char *> ranges[0].start
+    cdef const char *buffer = <const char *> ranges[1].start
+    cdef int64_t length = ranges[0].length
+    cdef const void *fault
+    if (is_hot(region, memory, length, writing, now)
+            and is_buffer_hot(buffer, ranges[1].length, False, now)):
+        return fault_call(function, argument, ranges)
+    with nogil:
+        fault = fault_call(function, argument, ranges)
+    if fault == NULL:
+        set_hot(region, memory, length, writing, now)
+        set_buffer_hot(buffer, ranges[1].length, False, now)
+    return fault
+
+
+cdef inline bint copy_hot_line(Region region, char *memory, int64_t length, uint64_t now,
+                               Line *line) noexcept:
+    """Copy up to a newline, with the GIL; False where there is none, or no hot page."""
+    if not is_hot(region, memory, length, False, now):
+        return False
+    line.ranges[0] = fault_range(memory, length)
+    line.ranges[1] = fault_range(line.copied, length)
+    return fault_call(copy_line, line, line.ranges) == NULL and line.count != 0
+
+
+cdef void warm_up(Region region, PageRange pages) noexcept nogil:
+    """Touch pages that small copies will want next, which then keep the GIL.
+
+    A page that faults stays as it is: the copy that wants it finds out why.
+    """
+    cdef uint64_t now = tick()
+    cdef fault_range ranges[2]
+    cdef size_t i
+    ranges[0] = ranges[1] = fault_range(pages.start, pages.length)
+    if fault_in_force(now) and fault_call(look_at_pages, ranges, ranges) == NULL:
+        for i in range(pages.length // PAGE):
+            set_hot(region, pages.start + i * PAGE, 1, False, now)
 
 
 cdef inline bint covers(const char *start, int64_t length,
                         const void *address) noexcept nogil:
-    """Whether a fault at `address` is one of these bytes, or of their first page."""
+    """Whether `address` is that of one of these bytes, or lies in their first page."""
     cdef uintptr_t page = <uintptr_t> start // PAGE * PAGE
     return page <= <uintptr_t> address < <uintptr_t> start + length
 
 
 cdef inline int64_t copy_far(char *memory, char *buffer, int64_t length, bint writing,
                              uint64_t now, const void **fault) noexcept nogil:
-    """Copy as far as memory goes; returns how far, and why not further in `fault`."""
+    """Copy up to the first fault; returns how far, and puts its address into `fault`."""
     fault[0] = copy(memory, buffer, length, writing, now)
     if fault[0] == NULL:
         return length
@@ -71,9 +149,9 @@ cdef inline int64_t copy_far(char *memory, char *buffer, int64_t length, bint wr
 
 cdef int64_t copy_before(char *memory, char *buffer, int64_t length, bint writing,
                          const void **fault) noexcept nogil:
-    """Copy what lies before the first page that faults, where `fault` is one that did.
+    """Copy the bytes before the first page that faults; `fault` is an address that faulted.
 
-    Piece by piece, since memmove goes in any order: of a long range whose end is gone, the
+    Piece by piece, since memmove goes in any order: if the end of a long range is gone, the
     last page may fault first, then the one before it.
     """
     cdef const void *found = fault[0]
@@ -104,10 +182,14 @@ cdef struct Strided:
 
 
 cdef void copy_strided(void *argument) noexcept nogil:
-    cdef Strided *s = <Strided *> argument
-    cdef Py_ssize_t i
-    for i in range(s.count):
-        if s.writing:
-            s.memory[i * s.step] = s.buffer[i]
-        else:
-            s.buffer[i] = s.memory[i * s.step]
+    """All is held in variables, which a store into bytes cannot change."""
+    cdef const Strided *s = <const Strided *> argument
+    cdef char *memory = s.memory
+    cdef char *buffer = s.buffer
+    cdef Py_ssize_t step = s.step, i
+    if s.writing:
+        for i in range(s.count):
+            memory[i * step] = buffer[i]
+    else:
+        for i in range(s.count):
+            buffer[i] = memory[i * step]

@@ -5,18 +5,22 @@
 #
 # The reasons are in docs/design/memory.md.
 
-# The default reserve. A gigabyte for each of the 65530 mappings Linux allows a process
-# fits twice into its 128 TiB, and three times the size makes a file grow fourfold
-# before it needs a new generation; more than a tebibyte would only crowd the others.
+# The default reserve. Linux allows a process 65530 mappings, and a gibibyte for each fits
+# twice into its 128 TiB. With a reserve of three times its size, a file can grow fourfold
+# before it needs a new generation. More than a tebibyte would leave too little for others.
 cdef int64_t LEAST_RESERVE = 1 << 30
 cdef int64_t MOST_RESERVE = 1 << 40
 
 # Far beyond what any filesystem holds, and far enough from overflow to add a reserve.
 cdef int64_t MOST_SIZE = 1 << 62
 
-# Advice that a region keeps: it is given to the next one, too.
-cdef tuple LASTING = (MADV_NORMAL, MADV_RANDOM, MADV_SEQUENTIAL)
-cdef tuple LASTING_FOR_PAGES = (MADV_HUGEPAGE, MADV_NOHUGEPAGE)
+# Advice that a region keeps: the next region gets it, too.
+cdef inline bint is_lasting(int advice) noexcept nogil:
+    return advice in (MADV_NORMAL, MADV_RANDOM, MADV_SEQUENTIAL)
+
+
+cdef inline bint is_lasting_for_pages(int advice) noexcept nogil:
+    return advice in (MADV_HUGEPAGE, MADV_NOHUGEPAGE)
 
 
 @cython.final
@@ -27,8 +31,8 @@ cdef class Memory(Generations):
     cdef readonly bint grows
     cdef bint raises                # in the thread that touched a page in a view
     cdef int64_t reserve            # -1: by the default rule
-    cdef int advice                 # one of LASTING
-    cdef int page_advice            # one of LASTING_FOR_PAGES, or MADV_NORMAL
+    cdef int advice                 # one that is_lasting()
+    cdef int page_advice            # one that is_lasting_for_pages(), or MADV_NORMAL
     cdef readonly int fork_advice   # MADV_DONTFORK or MADV_DOFORK
     cdef uint64_t device, inode
 
@@ -36,6 +40,22 @@ cdef class Memory(Generations):
         self.reserve = -1
         self.advice = self.page_advice = MADV_NORMAL
         self.fork_advice = MADV_DOFORK
+
+    # -- What it shows
+
+    def __getbuffer__(self, Py_buffer *info, int flags):
+        """Export all bytes without lending the mapping, for arrays at any offset.
+
+        As a `View` of a part does, but it exists already, and its exports are counted.
+        """
+        cdef Py_ssize_t length
+        cdef Region region = self.counted(&length, False)
+        export(info, flags, region, region.at(0), length, not self.is_writable())
+
+    def __releasebuffer__(self, Py_buffer *info):
+        # Never called, since exports belong to their region. But np.frombuffer() holds on
+        # to its export only where this exists.
+        pass
 
     # -- What it may do
 
@@ -62,23 +82,27 @@ cdef class Memory(Generations):
 
     cdef Region new_region(self):
         cdef Region region = Region.__new__(Region)
-        region.name, region.device, region.inode = self.label, self.device, self.inode
+        region.device, region.inode = self.device, self.inode
+        with cython.critical_section(self):
+            region.name = self.label
         return region
 
     cdef int map(self, Region region, int fd, int64_t origin,
                  int64_t length) noexcept nogil:
         """Map `length` bytes from `origin` into an empty region; returns an errno value.
 
-        Where there are no addresses for the reserve (RLIMIT_AS, MCL_FUTURE) the mapping is
-        exact, and growth slower.
+        If there are no addresses for the reserve (RLIMIT_AS, MCL_FUTURE), this maps
+        exactly, and growth is slower.
         """
         cdef int64_t lead = origin % PAGE
         cdef int64_t exact = round_up(max(lead + length, 1))
         cdef int64_t span = exact + round_up(self.room_for(length))
-        cdef void *base = mmap(NULL, span, self.prot, self.flags, fd, origin - lead)
+        # Only what is changed of a private mapping takes memory: it may be larger.
+        cdef int flags = self.flags | (MAP_NORESERVE if self.flags == MAP_PRIVATE else 0)
+        cdef void *base = mmap(NULL, span, self.prot, flags, fd, origin - lead)
         if base == MAP_FAILED and (errno == ENOMEM or errno == EAGAIN):
             span = exact
-            base = mmap(NULL, span, self.prot, self.flags, fd, origin - lead)
+            base = mmap(NULL, span, self.prot, flags, fd, origin - lead)
         if base == MAP_FAILED:
             return errno
         region.place(<char *> base, span, lead)
@@ -86,7 +110,7 @@ cdef class Memory(Generations):
 
     cdef void watch_region(self, Region region, int fd,
                            int64_t origin) noexcept nogil:
-        """From here on bus errors in it are survived, by the descriptor of the file."""
+        """Survive bus errors in the region from now on; `fd` is the file's descriptor."""
         region.put_under_watch(origin - origin % PAGE, fd, self.prot, self.flags,
                                self.raises)
         self.pass_on_advice(region)
@@ -100,7 +124,10 @@ cdef class Memory(Generations):
         return max(LEAST_RESERVE, min(3 * min(length, MOST_RESERVE), MOST_RESERVE))
 
     cdef int make_room(self, int64_t length) noexcept nogil:
-        """Have address space for `length` bytes; NO_REGION where that takes another one."""
+        """Have address space for `length` bytes; NO_REGION if that takes a new region.
+
+        The caller holds the mutex.
+        """
         cdef int64_t needed = self.region.data - self.region.base + length
         if length > MOST_SIZE:
             return EFBIG
@@ -120,11 +147,12 @@ cdef class Memory(Generations):
     cdef void map_anew(self, Region region) noexcept nogil:
         """Map a file that was empty once more at the same place, now that it has a size.
 
-        ntfs3 loses what is stored into a writable mapping that is older than the first
-        byte of its file, when that is next mapped. Not to map an empty file at all would
-        find out too late what cannot be mapped. A failure leaves the mapping that there
-        is, which all other filesystems are content with: the file has grown already. So
-        does a patch, which a view has got meanwhile, and whose stores would be lost.
+        On ntfs3, a writable mapping that is older than the first byte of its file loses
+        what is stored into it when the file is mapped again. Opening could leave an empty
+        file unmapped, but then it would not find out what cannot be mapped. The file has
+        grown already, so a failure keeps the present mapping, which works on all other
+        filesystems. So does a patch that a view got meanwhile: mapping over it would lose
+        its stores.
         """
         if not self.mapped or not self.is_writable() or self.is_private():
             return
@@ -132,21 +160,28 @@ cdef class Memory(Generations):
             self.pass_on_advice(region)
 
     cdef void populate(self, int64_t start, int64_t end) noexcept nogil:
-        """Make pages; without them a store is slow, or faults."""
+        """Make pages: a store into a missing one is slow, or faults.
+
+        The caller holds the mutex.
+        """
         cdef PageRange pages
         if end > start:
             pages = pages_of(self.region.data, start, end - start)
             madvise(pages.start, pages.length, MADV_POPULATE_WRITE)
 
     cdef int advise_all(self, int advice) noexcept nogil:
-        """Advice that stays, whichever regions come."""
-        if advice == MADV_NORMAL or advice == MADV_RANDOM or advice == MADV_SEQUENTIAL:
+        """Give lasting advice for this region, and for those that come after it.
+
+        The caller holds the mutex.
+        """
+        if is_lasting(advice):
             self.advice = advice
         else:
             self.page_advice = advice
         return self.region.advise(advice)
 
     cdef int advise_fork(self, int advice) except? -1:
+        """The caller holds the mutex."""
         cdef Region region
         cdef int code = self.region.advise_fork(advice)
         self.fork_advice = advice
@@ -155,6 +190,7 @@ cdef class Memory(Generations):
         return code
 
     cdef int heal(self, bint discard, size_t *written) except? -1:
+        """The caller holds the mutex."""
         cdef Region region
         cdef int code = 0
         for region in self.older_regions:
@@ -168,11 +204,14 @@ cdef class Memory(Generations):
         cdef int code
         with nogil:
             code = patch_heal(&region.watch, length, discard, written)
-            self.pass_on_advice(region)     # which what was mapped anew does not have
+            self.pass_on_advice(region)     # the part that was mapped anew does not have it
         return code
 
     cdef int cause(self, char *memory) noexcept nogil:
-        """Why a page cannot be read that no descriptor leads to, or nobody could ask."""
+        """Why a page cannot be read, if there is no descriptor to ask the kernel by.
+
+        The caller holds the mutex.
+        """
         cdef char byte
         if not fault_in_force(tick()) and fault_carry(memory, &byte, 1, False) != NULL:
             if errno != EFAULT:
@@ -182,8 +221,9 @@ cdef class Memory(Generations):
     cdef int drop(self, int64_t first, int64_t last, bint reclaims) except -1:
         """Take page table entries away, from offset `first` to `last` of each region.
 
-        By reclaim where a page has changes of ours, which MADV_DONTNEED would throw away,
-        or where there is no descriptor to empty the page cache by.
+        MADV_DONTNEED would throw away the changes of a private mapping, so those pages are
+        reclaimed; so are pages of a mapping without a descriptor to empty the page cache
+        by. The caller holds the mutex.
         """
         cdef Region region
         cdef int advice = MADV_PAGEOUT if reclaims or self.is_private() else MADV_DONTNEED
@@ -192,7 +232,10 @@ cdef class Memory(Generations):
         return self.region.drop(first, last, advice)
 
     cdef int publish(self, Region next_region, int64_t length, bint was_empty) except -1:
-        """Make `length` the mapping's, in `next_region` if the file was mapped there."""
+        """Make `length` the mapping's, in `next_region` if the file is mapped there.
+
+        The caller holds the mutex.
+        """
         cdef Region new = self.region
         if next_region is not None and next_region.is_mapped():
             new = next_region

@@ -2,7 +2,7 @@
 #
 # The reasons are in docs/design/memory.md.
 
-# What the kernel reads at once at least, by default (VM_READAHEAD_PAGES).
+# The kernel's default readahead (VM_READAHEAD_PAGES): at least this much of a hint is read.
 cdef size_t READAHEAD = 1 << 17
 
 
@@ -38,7 +38,7 @@ cdef int hint_pages(PageRange pages) noexcept nogil:
 
 
 cdef void drop_page_tables(char *start, int64_t length, int advice) noexcept nogil:
-    """Take page table entries away; around locked pages, which end the whole call."""
+    """Take page table entries away, around locked pages, at which madvise(2) would stop."""
     cdef int64_t half = length // PAGE // 2 * PAGE
     if madvise(start, length, advice) == 0:
         return
@@ -48,11 +48,11 @@ cdef void drop_page_tables(char *start, int64_t length, int advice) noexcept nog
 
 
 cdef void touch_pages(void *argument) noexcept nogil:
-    """Mark pages as changed, by no change that could undo another thread's store."""
+    """Mark pages as changed, without undoing a store of another thread."""
     cdef fault_range *pages = <fault_range *> argument
     cdef size_t i
     for i in range(pages.length // PAGE):
-        touch(<char *> pages.start + i * PAGE, 0, memory_order_acquire)
+        touch(<char *> pages.start + i * PAGE)
 
 
 cdef void look_at_pages(void *argument) noexcept nogil:

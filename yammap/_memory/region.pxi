@@ -1,31 +1,49 @@
-# A range of addresses, and what is exported of it.
+# A range of addresses at which a file is mapped, and its exports.
 #
-# Knows where it is mapped, who holds it, and what the handler of bus errors must know of
+# Knows where the range is, who holds it, and what the handler of bus errors must know of
 # it. It must not know the file's size, nor which region came before or after it.
 #
 # The reasons are in docs/design/memory.md.
+
+cdef extern from "_memory/pins.h" nogil:
+    const void *pin_hold(const void *const *place)
+    void pin_drop()
+    void pin_wait(const void *region)
+    void pin_forget_others()
+
+
+cdef extern from *:
+    """
+    #ifdef Py_GIL_DISABLED
+    #define HAS_GIL 0
+    #else
+    #define HAS_GIL 1
+    #endif
+    """
+    bint HAS_GIL
+
 
 cdef uint64_t next_serial = 0
 
 
 @cython.final
-@cython.no_gc       # the name is no container, and making a region must not collect
+@cython.no_gc       # the name is no container; making a region must not collect
 @cython.auto_pickle(False)
 cdef class Region:
     """A range of addresses, unmapped when nobody holds it any more."""
     cdef char *base
     cdef size_t span
-    cdef size_t zeros_from          # from here on, zeros instead of the file
-    cdef int64_t length_max         # the longest the mapping has been in it
+    cdef size_t zeros_from          # from here on zeros are mapped, not the file
+    cdef int64_t length_max         # the longest that the mapping has been in it
     cdef size_t length_max_watched  # the same in whole pages, as the handler knows it
     cdef char *data
     cdef atomic_count exports       # live buffers, each of which holds a reference
-    cdef bint has_uncounted_holders  # ``np.ndarray(buffer=m)`` keeps the object alone
-    cdef uint64_t serial            # tells it from a later one at the same addresses
+    cdef bint has_uncounted_holders  # ``np.ndarray(buffer=m)`` holds only the object
+    cdef uint64_t serial            # a later region at these addresses has another
     cdef object name
-    cdef object former_names        # another thread may be reading one without a lock
+    cdef object former_names        # another thread may read one without a lock
     cdef uint64_t device, inode
-    cdef patch_range watch          # what the handler of bus errors knows of it
+    cdef patch_range watch          # what the handler of bus errors knows
 
     def __cinit__(self):
         self.renew()
@@ -41,10 +59,11 @@ cdef class Region:
         return <const char *> address - self.data
 
     cdef void renew(self) noexcept:
-        """Be another to the table of hot pages: its pages may be gone from memory."""
-        global next_serial
-        next_serial += 1
-        self.serial = next_serial
+        """Get a new serial number, so that no page is hot: some may be gone from memory.
+
+        What is added is odd, so that no number comes twice.
+        """
+        set_word(&self.serial, add_word(&next_serial, 0x9e3779b97f4a7c15ULL))
 
     cdef void put_under_watch(self, int64_t offset, int fd, int prot, int flags,
                               bint raises) noexcept nogil:
@@ -72,7 +91,7 @@ cdef class Region:
         self.data = base + lead
 
     cdef bint lengthen_in_place(self, size_t span) noexcept nogil:
-        """Have `span` bytes of addresses without moving, where those behind are free."""
+        """Have `span` bytes of addresses without moving; False if others are behind."""
         if mremap(self.base, self.span, span, 0) == MAP_FAILED:
             return False
         self.span = self.zeros_from = span
@@ -83,28 +102,28 @@ cdef class Region:
         return code_of(madvise(self.base, self.span, advice))
 
     cdef int advise_fork(self, int advice) noexcept nogil:
-        """Of what has the file behind it; zeros behind that the child may have, too."""
+        """Advise the part that maps the file; the child may have the zeros behind it."""
         cdef int code = code_of(madvise(self.base, self.zeros_from, advice))
         if code == 0:
             self.watch.dontfork = advice == MADV_DONTFORK
         return code
 
     cdef void release_reserve(self) noexcept nogil:
-        """Give back what of the reserve no copy in flight can be in."""
+        """Give back the part of the reserve that no copy in flight can touch."""
         cdef size_t kept = round_up(max(self.data - self.base + self.length_max, 1))
         if kept < self.span:
             self.give_back(kept)
 
     cdef void zero_tail(self, int64_t length, int prot) noexcept nogil:
-        """Put zeros behind `length` bytes, where holders may look and no file is any more.
+        """Put zeros behind `length` bytes: holders may touch them, and the file has ended.
 
-        A failure leaves the tail to the file, where touching it is a bus error.
+        After a failure the tail still maps the file, and touching it is a bus error.
         """
         cdef size_t kept = round_up(self.data - self.base + length)
         if self.has_uncounted_holders and kept < self.zeros_from:
             patch_resize(&self.watch, kept)
             if self.map_zeros(kept, self.zeros_from, prot) == MAP_FAILED:
-                # Read-only zeros take nothing from what may be committed.
+                # Read-only zeros do not count against what the kernel may commit.
                 self.map_zeros(kept, self.zeros_from, PROT_READ)
             self.zeros_from = kept
 
@@ -129,7 +148,7 @@ cdef class Region:
         return 0
 
     cdef int give_back(self, size_t span) noexcept nogil:
-        """Give back the end, from `span` bytes on; returns an errno value."""
+        """Unmap the end, from `span` bytes on; returns an errno value."""
         patch_resize(&self.watch, span)
         cdef int code = code_of(munmap(self.base + span, self.span - span))
         if code:
@@ -139,18 +158,20 @@ cdef class Region:
         return code
 
     cdef int rename(self, object name) except -1:
-        self.former_names = self.name, self.former_names
-        self.name = name
-        self.watch.name = <void *> name
+        """Keep the former name for who reads it without a lock, as this region lasts."""
+        with cython.critical_section(self):
+            self.former_names = self.name, self.former_names
+            self.name = name
+            self.watch.name = <void *> name
         return 0
 
     cdef void let_go_of_file(self) noexcept nogil:
-        """The descriptor is about to be closed."""
+        """Stop using the descriptor, before it is closed."""
         if self.base != NULL:
             patch_let_go(&self.watch)
 
     cdef void expose(self, int64_t length) noexcept nogil:
-        """The mapping has `length` bytes in it now, all of which views may touch."""
+        """Let views touch `length` bytes, which the mapping has now."""
         if length > self.length_max:
             self.length_max = length
             if self.watch.lead + length > self.length_max_watched:
@@ -162,6 +183,8 @@ cdef class Region:
             if self.watch.count:
                 remember_untold(self)
             with nogil:
+                if not HAS_GIL:
+                    pin_wait(<void *> self)
                 patch_forget(&self.watch)
                 munmap(self.base, self.span)
 
@@ -169,14 +192,24 @@ cdef class Region:
         atomic_fetch_sub(&self.exports, 1)
 
     def _locate(self, uintptr_t address):
-        """The file that an address in it is of, and where: for arrays that travel."""
+        """The file and the offset that an address belongs to: for arrays that travel."""
         cdef int64_t start = address - <uintptr_t> self.base
         return (self.name, (self.device, self.inode), self.watch.offset + start,
                 self.watch.fd, self.watch.flags == MAP_PRIVATE)
 
     def guard(self):
-        """As that of the mapping, for whoever has only an array."""
+        """As `Mapping.guard`, for callers who have only an array."""
         return new_guard(None, None, [self])
+
+
+# Of a region that is held by a pin.
+
+cdef inline char *data_of(const void *region) noexcept nogil:
+    return (<Region> region).data
+
+
+cdef inline uint64_t serial_of(const void *region) noexcept nogil:
+    return get_word(&(<Region> region).serial)
 
 
 cdef char *UNSIGNED_BYTES = b"B"
@@ -184,7 +217,7 @@ cdef char *UNSIGNED_BYTES = b"B"
 
 cdef int export(Py_buffer *info, int flags, Region region, char *start,
                 Py_ssize_t length, bint readonly) except -1:
-    """Fill in `info` (PEP 3118) with the region as its owner, which has counted it."""
+    """Fill in `info` (PEP 3118) with the region as its owner. The caller has counted it."""
     if readonly and flags & PyBUF_WRITABLE:
         atomic_fetch_sub(&region.exports, 1)
         raise BufferError("the mapping is read-only")
@@ -205,10 +238,10 @@ cdef int export(Py_buffer *info, int flags, Region region, char *start,
 @cython.final
 @cython.auto_pickle(False)
 cdef class View:
-    """Exports a part of a region without lending the mapping it belongs to.
+    """Exports a part of a region, so that nobody holds the mapping object for it.
 
-    It counts as an export itself: making a memoryview of it may run the collector, and
-    that a finaliser, which must not cut the file meanwhile.
+    It counts as an export itself: making a memoryview of it may run the collector, which
+    may run a finaliser, and that must not cut the file meanwhile.
     """
     cdef Region region
     cdef char *start
@@ -216,7 +249,7 @@ cdef class View:
     cdef bint readonly
 
     cdef void take(self, Region region) noexcept:
-        """A region that has been counted as exported: freeing the view undoes it."""
+        """Own a region that the caller has counted as exported; freeing undoes that."""
         self.region = region
 
     cdef void show(self, int64_t offset, int64_t length, bint readonly) noexcept:

@@ -1,13 +1,13 @@
-# Each BusError and its text; and which thread is told of one in a view, and how.
+# Each BusError and its text, and the thread that gets it for a fault in a view.
 #
 # Knows regions and their patches. It must not know how a copy is made, nor the file's size:
-# the cause of an error in a copy comes as a text (`Extent.reason`).
+# callers pass the cause of an error in a copy as a text (`Extent.reason`).
 #
 # The reasons are in docs/design/memory.md.
 
-# Of regions that were freed after a fault, and before the thread that touched the page was
-# told: ``x = a[i]; del a`` is done before the interpreter looks. No Python container, since
-# none may be made where regions are freed.
+# The faults of regions that were freed before the thread that touched the page was told:
+# ``x = a[i]; del a`` ends before the interpreter raises. This is no Python container, since
+# freeing a region must not make one.
 cdef struct farewell:
     unsigned long thread
     patch fault
@@ -16,36 +16,49 @@ cdef struct farewell:
 
 cdef farewell farewells[16]
 cdef unsigned int next_farewell = 0
+cdef object farewells_section = object()    # whose critical section guards them
 
 
 cdef void remember_untold(Region region) noexcept:
-    global next_farewell
     cdef size_t i = 0
     cdef patch found
-    cdef farewell *place
     while patch_get(&region.watch, i, &found):
         i += 1
         if found.thread != 0 and region.watch.raises:
-            place = &farewells[next_farewell % 16]
-            next_farewell += 1
-            place.thread, place.fault = found.thread, found
-            place.offset = found.touched - region.data
-            Py_XDECREF(<PyObject *> place.name)
-            place.name = <void *> region.name
-            Py_XINCREF(<PyObject *> place.name)
+            say_farewell(&found, found.touched - region.data, <void *> region.name)
+
+
+cdef void say_farewell(const patch *fault, int64_t offset, void *name) noexcept:
+    global next_farewell
+    cdef farewell *place
+    cdef void *former
+    Py_XINCREF(<PyObject *> name)
+    with cython.critical_section(farewells_section):
+        place = &farewells[next_farewell % 16]
+        next_farewell += 1
+        former = place.name
+        place.thread, place.fault, place.offset = fault.thread, fault[0], offset
+        place.name = name
+    Py_XDECREF(<PyObject *> former)
 
 
 cdef bint recall(unsigned long thread, patch *fault, int64_t *offset, void **name) noexcept:
-    """The last farewell of a thread. It is told of that one, and so of all: they go."""
+    """Take the last farewell of a thread, and drop its others: one exception is enough.
+
+    The caller gets a reference to the name.
+    """
     cdef unsigned long last = 0
-    for i in range(16):
-        if farewells[i].thread == thread:
-            farewells[i].thread = 0
-            if farewells[i].fault.serial > last:
-                last = farewells[i].fault.serial
-                fault[0] = farewells[i].fault
-                offset[0] = farewells[i].offset
-                name[0] = farewells[i].name
+    with cython.critical_section(farewells_section):
+        for i in range(16):
+            if farewells[i].thread == thread:
+                farewells[i].thread = 0
+                if farewells[i].fault.serial > last:
+                    last = farewells[i].fault.serial
+                    fault[0] = farewells[i].fault
+                    offset[0] = farewells[i].offset
+                    name[0] = farewells[i].name
+        if last:
+            hold_name(name[0])
     return last != 0
 
 
@@ -53,18 +66,24 @@ cdef void hold_name(void *name) noexcept:
     Py_INCREF(<object> name)
 
 
+cdef object taken(void *held):
+    """The name, in place of the reference of hold_name()."""
+    name = <object> held
+    Py_DECREF(name)
+    return name
+
+
 def described(unsigned long thread):
     """The arguments of the BusError for the page that a thread touched, and its offset."""
     cdef patch found, gone
     cdef patch_owner owner
     cdef int64_t offset = 0
-    cdef void *borrowed
-    cdef bint is_gone = recall(thread, &gone, &offset, &borrowed)
-    name = <object> borrowed if is_gone else None
+    cdef void *held
+    cdef bint is_gone = recall(thread, &gone, &offset, &held)
+    name = taken(held) if is_gone else None
     owner.hold = hold_name
     if patch_of_thread(thread, True, &found, &owner):
-        name = <object> owner.name
-        Py_DECREF(name)     # the reference of hold_name(), beside the one of `name`
+        name = taken(owner.name)
         offset = found.touched - owner.data
     elif is_gone:
         found = gone
@@ -86,18 +105,14 @@ cdef object bus_error(int code, str text, object name, int64_t offset, bint writ
 
 
 cdef str text_of_patch(patch *found, int64_t offset):
-    cause = strerror(found.code).decode()
-    if found.code == EFAULT:
-        cause = "the file shrank"
-        if found.size != -1:
-            cause += f" to {found.size} bytes"
+    cause = cause_of(found.code, "" if found.size == -1 else f" to {found.size} bytes")
     return (f"bus error in a view, {access_of(found.writing)} at offset {offset}: {cause}; "
             f"{'a copy of the page is' if found.kept else 'zeros are'} in its place until "
             f"heal()")
 
 
 cdef int raise_patch(list regions) except -1:
-    """Raise the first patch there is. This thread need not be told otherwise then."""
+    """Raise for the first patch, if any; then nothing else need tell this thread."""
     cdef Region region
     cdef patch found
     cdef int64_t offset
@@ -124,7 +139,7 @@ cdef int cancel_raising(list regions) except -1:
 
 
 class RaisedBusError(BusError):
-    """What the interpreter makes, without arguments, in the thread that touched a page."""
+    """The interpreter makes it, without arguments, in the thread that touched a page."""
 
     def __init__(self, thread=None):
         raise_done()
@@ -163,7 +178,7 @@ cdef list faults_in(list regions):
 
 cdef int raise_bus_error(int code, object name, int64_t offset, int64_t count, bint writing,
                          str cause) except -1:
-    """Raise that of a copy, of which `count` bytes were made."""
+    """Raise the BusError of a copy that came `count` bytes far."""
     text = f"bus error, {access_of(writing)} at offset {offset}: {cause}"
     error = bus_error(code, text, name, offset, writing)
     error.count = count
