@@ -5,8 +5,8 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/xattr.h>
 #include <time.h>
 #include <unistd.h>
@@ -21,9 +21,9 @@ static int code_of(long result)
     return result == -1 ? errno : 0;
 }
 
-/* No file has bytes there: locks of whole files by others stay possible, but for those that
- * go on for ever. Who appends locks one byte, who trims what a crash has left locks two, and
- * so can be told apart: that one is done in a moment. */
+/* No file has bytes there, so other programs can still lock the bytes of a file, but not a
+ * range without an end. A mapping that appends locks one byte, and one that trims the file
+ * after a crash locks two: a trimming lock is short, and the length tells which it is. */
 static const off_t LOCKED = INT64_MAX - 2;
 enum { APPENDING = 1, TRIMMING = 2 };
 
@@ -33,7 +33,7 @@ static struct flock range_of(short type, off_t length)
                           .l_len = length};
 }
 
-/* Whether what is in the way is somebody's trimming, or is gone. */
+/* Whether the lock that is in the way is one for trimming, or gone. */
 static int is_passing(int fd, off_t length)
 {
     struct flock range = range_of(F_WRLCK, length);
@@ -108,7 +108,8 @@ static int get_trailer(int fd, int64_t size, struct ahead_trailer *trailer)
            && pread(fd, trailer, sizeof *trailer, at) == sizeof *trailer;
 }
 
-/* None may be there: the caller has the lock, and has trimmed. Replacing it changes nothing. */
+/* The caller has the lock and has trimmed the file, so there is no marker, and XATTR_REPLACE
+ * changes nothing. */
 int ahead_probe(int fd)
 {
     int code;
@@ -128,7 +129,7 @@ static int put_trailer(int fd, int64_t size, const struct ahead_trailer *trailer
 
     if (count == sizeof *trailer)
         return 0;
-    return count == -1 ? errno : EFBIG; /* in part: up to RLIMIT_FSIZE */
+    return count == -1 ? errno : EFBIG; /* a part, up to RLIMIT_FSIZE */
 }
 
 static int belongs(const struct ahead_trailer *trailer, const struct ahead_marker *marker,
@@ -139,9 +140,9 @@ static int belongs(const struct ahead_trailer *trailer, const struct ahead_marke
            && trailer->end <= size - (int64_t)sizeof *trailer;
 }
 
-/* The size may change between two calls, since another process steps on or cuts: then what
- * was read is of neither, and is read again. */
-int ahead_end(int fd, int64_t *size)
+/* Another process may take a step or cut between two calls. Then marker and trailer belong to
+ * different sizes, and this reads them again. */
+int ahead_end(int fd, int64_t *size, int unmarked)
 {
     struct ahead_marker marker;
     struct ahead_trailer trailer;
@@ -152,7 +153,7 @@ int ahead_end(int fd, int64_t *size)
         before = *size;
         if (before == 0 || before % sysconf(_SC_PAGESIZE))
             return 0;
-        if (get_marker(fd, &marker) && get_trailer(fd, before, &trailer)
+        if (!unmarked && get_marker(fd, &marker) && get_trailer(fd, before, &trailer)
             && belongs(&trailer, &marker, before)) {
             *size = trailer.end;
             return 0;
@@ -160,11 +161,12 @@ int ahead_end(int fd, int64_t *size)
         if (fstat(fd, &status) == -1)
             return errno;
         *size = status.st_size;
+        unmarked = 0;
     } while (*size != before);
     return 0;
 }
 
-/* Where the zeros begin that the file ends with, but not before `base`. */
+/* Where the zeros at the end of the file begin, but not before `base`. */
 static int64_t start_of_zeros(int fd, int64_t base, int64_t size)
 {
     char bytes[CHUNK];
@@ -185,8 +187,8 @@ static int64_t start_of_zeros(int fd, int64_t base, int64_t size)
     return size;
 }
 
-/* Where the data of a file ends that was left with a marker; -1 when that says nothing.
- * A trailer of zeros was lost in a power cut. */
+/* Where the data ends in a file that a crash left with a marker; -1 if the marker does not
+ * tell. A trailer of zeros is one that a power cut lost. */
 static int64_t end_left(int fd, const struct ahead_marker *marker, int64_t size)
 {
     struct ahead_trailer trailer;
@@ -200,8 +202,8 @@ static int64_t end_left(int fd, const struct ahead_marker *marker, int64_t size)
     return -1;
 }
 
-/* In an order in which no crash leaves a marker that could cut the file once more: without
- * its size it stands for trailers only, and then it goes. */
+/* In this order no crash leaves a marker that could cut the file once more: the marker first
+ * loses its size, after which only a trailer counts, and later goes. */
 static int cut(int fd, struct ahead_marker *marker, int64_t end)
 {
     int code;
@@ -234,13 +236,17 @@ static int recover(int fd)
     return code;
 }
 
-int ahead_recover(int fd, int locked)
+int ahead_is_marked(int fd)
 {
     struct ahead_marker marker;
+
+    return get_marker(fd, &marker);
+}
+
+int ahead_recover(int fd, int locked)
+{
     int code, lock = -1;
 
-    if (!get_marker(fd, &marker))
-        return 0;
     code = locked ? 0 : lock_anew(fd, TRIMMING, &lock);
     if (code == 0)
         code = recover(fd);
@@ -251,10 +257,10 @@ int ahead_recover(int fd, int locked)
 static int begin(struct ahead_marker *marker, int64_t end)
 {
     marker->base = end;
-    return code_of(getrandom(marker->id, sizeof marker->id, 0)); /* so few bytes come whole */
+    return code_of(syscall(SYS_getrandom, marker->id, sizeof marker->id, 0)); /* so few come whole */
 }
 
-/* Blocks first: a full disk is known while the file is as it was. */
+/* Blocks first: a full disk then fails while the file is as it was. */
 static int lengthen(int fd, int64_t from, const struct ahead_marker *next, int64_t end)
 {
     struct ahead_trailer trailer = {.end = end};
@@ -264,7 +270,7 @@ static int lengthen(int fd, int64_t from, const struct ahead_marker *next, int64
     return code ? code : put_trailer(fd, next->size, &trailer);
 }
 
-/* A trailer that was written in part has made the file longer nevertheless. */
+/* A trailer that was written in part has made the file longer all the same. */
 static void undo(int fd, const struct ahead_marker *before, int64_t from, int64_t size)
 {
     struct stat status;
@@ -323,7 +329,7 @@ void ahead_store(void *argument)
 {
     const struct ahead_record *record = argument;
 
-    /* A view from before the file was cut may reach over the end. */
+    /* memmove: the source may be a view of the file from before it was cut, and overlap. */
     memmove(record->target, record->source, record->length);
     __atomic_store_n(record->end_of_data, record->end, __ATOMIC_RELEASE);
 }

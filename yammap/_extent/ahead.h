@@ -1,21 +1,21 @@
 /* The end of a file whose size runs ahead of its data.
  *
- * Appending by system call costs several times the copy. So a file may be made longer in
- * steps, and records be stored into memory that it has already. Where its data ends must
- * then be known when the process was killed, to every other opener, and without a system
- * call for each record:
+ * An append by system call costs several times as much as a copy. So the mapping makes the
+ * file longer in steps, and copies records into memory that the file has already. Then every
+ * other process must be able to find the end of the data, even after the first one was
+ * killed, and a record must not cost a system call:
  *
  *     data ... | zeros ... | trailer         the last bytes of the file: id, end of the data
  *
- * The trailer is stored into the mapping with each record, after it: pages outlive the
- * process. That data merely looks like a trailer must cut no file: so it counts only while
- * the file has the extended attribute "user.yammap.ahead" with the same random id, which
- * who appends a record does not know. A copy of the file has no such attribute; one made
- * with its attributes is cut where the data ended when it was made.
+ * Each append stores the record into the mapping, and then the trailer: the page cache
+ * outlives the process. Data that merely looks like a trailer must not get a file cut. So a
+ * trailer counts only while the file has the extended attribute "user.yammap.ahead" with the
+ * same random id, which no record can contain except by chance. A copy of the file has no
+ * such attribute; a copy with its attributes is cut where the data ended at that time.
  *
  * Contract
  * - One mapping at a time runs a file ahead: it holds a lock (F_OFD_SETLK) on bytes that no
- *   file has, and the kernel takes it away when the process dies. Only the holder cuts.
+ *   file has, and the kernel releases it when the process dies. Only the holder cuts.
  * - At every moment the file has either the size of its data, or ends with a trailer: a step
  *   is one pwrite(2) of the next trailer. Killing the process loses no record.
  * - A power cut may lose the trailer, but never a synced byte: what was synced lies before
@@ -42,34 +42,38 @@ struct ahead_trailer {
     int64_t end;
 };
 
-/* Take the lock by a descriptor of its own, `lock`; EBUSY when another holds it. Not by `fd`,
- * since a child forked off inherits the mapping, which would hold what `fd` stands for, and
- * the lock with it, after our death. The child closes `lock`. */
+/* Take the lock by a descriptor of its own, `lock`; EBUSY when another mapping holds it. The
+ * lock is not taken by `fd`: a forked child inherits the mapping, which keeps the open file
+ * of `fd`, and would keep the lock after the parent has died. The child closes `lock`. */
 int ahead_lock(int fd, int *lock);
 
-/* -1 is no lock. */
+/* `lock` may be -1 for none. */
 void ahead_unlock(int lock);
 
-/* What a crash has left: cut off what is not data. EBUSY when another holds the lock, which
- * is taken meanwhile unless the caller has it. */
+/* Whether another mapping runs the file ahead, or a crash has left it so. */
+int ahead_is_marked(int fd);
+
+/* After a crash, cut off what is not data. Takes the lock meanwhile, unless the caller has it
+ * (`locked`); EBUSY when another mapping holds it. */
 int ahead_recover(int fd, int locked);
 
-/* Why the file cannot have the extended attribute, or 0. The caller has the lock, and nothing
- * is left to recover. */
+/* Return why the file cannot have the extended attribute, or 0. The caller has the lock, and
+ * has recovered the file. */
 int ahead_probe(int fd);
 
-/* Put the end of the data into `size`, which is fstat(2)'s, where it is another. */
-int ahead_end(int fd, int64_t *size);
+/* Replace `size`, which is fstat(2)'s, by the end of the data. `unmarked`: the caller has
+ * found no marker since it asked for that size. */
+int ahead_end(int fd, int64_t *size, int unmarked);
 
-/* Make the file `size` bytes, a multiple of the page, from which its data, of `end` bytes,
- * leaves room for a trailer. `marker` is all zeros where the file does not run ahead yet.
- * When this fails the file is as it was. */
+/* Make the file `size` bytes long: a multiple of the page, with room for a trailer behind the
+ * `end` bytes of data. `marker` is all zeros if the file does not run ahead yet. A failure
+ * leaves the file as it was. */
 int ahead_step(int fd, struct ahead_marker *marker, int64_t end, int64_t size);
 
-/* Cut the file at `end`, unless others have changed its size, and forget the marker. */
+/* Cut the file at `end`, unless another process has changed its size; clear the marker. */
 int ahead_settle(int fd, struct ahead_marker *marker, int64_t end);
 
-/* Argument of ahead_store(), for fault_call(): a record, and the end it makes. */
+/* Argument of ahead_store(), for fault_call(): a record, and the end of the data with it. */
 struct ahead_record {
     void *target;
     const void *source;

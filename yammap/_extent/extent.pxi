@@ -1,7 +1,7 @@
 # The end of a file: its size, its blocks, how it grows, and how it runs ahead of its data.
 #
-# Knows offsets in the file. It must not know an address, nor what is mapped: the length of
-# the data comes as an argument from who publishes it.
+# Knows offsets in the file. It must not know an address, nor what is mapped: callers
+# pass the length of the data, which _memory/ publishes.
 #
 # The reasons are in docs/design/extent.md.
 
@@ -18,9 +18,10 @@ cdef extern from "_extent/ahead.h" nogil:
         int64_t end
     int ahead_lock(int fd, int *lock)
     void ahead_unlock(int lock)
+    bint ahead_is_marked(int fd)
     int ahead_recover(int fd, bint locked)
     int ahead_probe(int fd)
-    int ahead_end(int fd, int64_t *size)
+    int ahead_end(int fd, int64_t *size, bint unmarked)
     int ahead_step(int fd, ahead_marker *marker, int64_t end, int64_t size)
     int ahead_settle(int fd, ahead_marker *marker, int64_t end)
     void ahead_store(void *record)
@@ -29,8 +30,8 @@ cdef extern from "_extent/ahead.h" nogil:
 # Blocks allocated ahead of a growing file, at most, and never more than an eighth of it.
 cdef int64_t MOST_BLOCKS_AHEAD = 1 << 16
 
-# Of a file that runs ahead, appends store into pages that were made beforehand: as many
-# bytes at a time as were appended since it has, within these bounds.
+# Appends to a file that runs ahead store into pages that were made beforehand. They are
+# made for as many bytes as were appended since the file runs ahead, within these bounds.
 cdef int64_t LEAST_BATCH = 1 << 14
 cdef int64_t MOST_BATCH = 1 << 18
 
@@ -40,22 +41,24 @@ cdef char zeros[1 << 18]
 @cython.final
 @cython.auto_pickle(False)
 cdef class Extent(OpenFile):
-    """What a mapping knows of its file beyond the bytes. All under the mapping's mutex."""
-    cdef int64_t file_size          # as it was when the mapping looked last
+    """What a mapping knows of its file beyond the bytes. Callers hold the mutex."""
+    cdef int64_t file_size          # when the mapping looked last
     cdef readonly bint appending    # O_APPEND: the kernel picks the position
     cdef bint preallocate
-    cdef int64_t allocated          # where the blocks end that were allocated here
+    cdef int64_t allocated          # the end of the blocks that this object allocated
     cdef readonly int64_t step      # bytes by which the file runs ahead; 0: exact
     cdef readonly int64_t populated  # pages for records have been made up to here
-    cdef ahead_marker marker        # its size is the file's, while that runs ahead
-    cdef int lock_fd                # the lock of who runs the file ahead, or -1
-    cdef readonly bint inherited    # from a process that appends ahead, by a fork
+    cdef ahead_marker marker        # its size is the file's, while the file runs ahead
+    cdef int lock_fd                # the lock of a mapping that runs ahead, or -1
+    cdef readonly bint inherited    # by a fork, from a process that runs ahead
 
     def __cinit__(self):
         self.lock_fd = -1
 
-    cdef void set_access(self, bint saves, bint appending, bint preallocate) noexcept:
-        self.saves, self.appending, self.preallocate = saves, appending, preallocate
+    cdef void set_access(self, bint reads_only, bint saves, bint appending,
+                         bint preallocate) noexcept:
+        self.reads_only, self.saves = reads_only, saves
+        self.appending, self.preallocate = appending, preallocate
 
     cdef void remember_file_size(self, int64_t size) noexcept:
         self.file_size = size
@@ -63,25 +66,25 @@ cdef class Extent(OpenFile):
     # -- The size
 
     cdef int end_of_data(self, int64_t length, int64_t *size) noexcept nogil:
-        """Where the data ends in the file; who runs it ahead knows by itself."""
+        """Where the data ends in the file. A mapping that runs it ahead need not ask."""
         cdef file_stat status
         cdef int code = code_of(fstat(self.fd, &status))
         size[0] = status.st_size
         if code or self.marker.size == 0:
-            return code or ahead_end(self.fd, size)
+            return code or ahead_end(self.fd, size, False)
         if size[0] == self.marker.size:
             size[0] = self.origin + length
             return 0
-        return self.make_exact(length)  # somebody else has cut it, or written behind
+        return self.make_exact(length)  # another process has cut it, or written behind
 
     cdef int64_t size_left(self, int64_t length) noexcept nogil:
-        """The size in which we have left the file, whose data has `length` bytes."""
+        """The size that this mapping gave the file, whose data has `length` bytes."""
         return self.marker.size or self.origin + length
 
     cdef int64_t changed_by_others(self, int64_t length) noexcept nogil:
-        """How much longer others have made the file: then what is behind our end is theirs.
+        """By how much others made the file longer: the bytes behind our end are theirs.
 
-        Negative where they have cut it, which growing would undo.
+        Negative if they have cut it, which growing would undo.
         """
         cdef file_stat status
         return (status.st_size - self.size_left(length)
@@ -100,12 +103,10 @@ cdef class Extent(OpenFile):
         return size_before == 0 < self.file_size
 
     cdef str reason(self, int code, int64_t end):
-        """Why bytes are missing, where the file ends at `end` of the mapping."""
-        if code != EFAULT:
-            return strerror(code).decode()
+        """Why bytes are missing, if the file ends at offset `end` of the mapping."""
         if end == -1 or self.origin + end >= self.file_size:
-            return "the kernel cannot supply the page"
-        return f"the file shrank from {self.file_size} to {self.origin + end} bytes"
+            return cause_of(code, None)
+        return cause_of(code, f" from {self.file_size} to {self.origin + end} bytes")
 
     # -- Growth
 
@@ -113,8 +114,8 @@ cdef class Extent(OpenFile):
                            int64_t *start, int64_t *end) noexcept nogil:
         """O_APPEND: the kernel picks the position, and the descriptor remembers it.
 
-        Puts where the record is into `start`, and into `end` where the file goes on to, at
-        least; both by offset in the mapping.
+        Sets `start` to the offset of the record, and `end` to an offset that the file
+        reaches at least; both are offsets in the mapping.
         """
         cdef file_stat status
         cdef int64_t done = 0
@@ -133,8 +134,11 @@ cdef class Extent(OpenFile):
             self.cut_back(reached - done, reached)
             return code
         start[0] = reached - count
+        # A record behind the known end lies where it should. Otherwise another process has
+        # appended or cut, or has moved the offset that it shares with this one.
         end[0] = length
-        if fstat(self.fd, &status) == 0 and reached <= status.st_size - self.origin:
+        if reached == length + count or (
+                fstat(self.fd, &status) == 0 and reached <= status.st_size - self.origin):
             end[0] = reached
         return 0
 
@@ -142,10 +146,10 @@ cdef class Extent(OpenFile):
                       int64_t count) noexcept nogil:
         """Make the file, which has `length` bytes, end with `count` bytes at `start`.
 
-        All or nothing; returns an errno value. The blocks are had first, while the file is
-        as long as before, so that there is nothing to undo when the disk is full: what is
-        past the old end may be somebody else's by then. pwrite(2) extends and fills the
-        page cache in one call: the mapping sees the bytes at once.
+        All or nothing; returns an errno value. This allocates the blocks first, while the
+        file is as long as before, so that a full disk leaves nothing to undo: another
+        process may have written past the old end by then. pwrite(2) extends the file and
+        fills the page cache in one call: the mapping sees the bytes at once.
         """
         cdef int64_t done = 0
         cdef bint filling = count == 0 and self.preallocate     # a seek leaves a hole
@@ -163,11 +167,11 @@ cdef class Extent(OpenFile):
         return code
 
     cdef int ensure_blocks(self, int64_t length, int64_t start, int64_t end) noexcept nogil:
-        """Allocate what bytes from `start` to `end` need.
+        """Allocate the blocks for the bytes from `start` to `end`, and some more.
 
-        Some more makes many small growths cheap. What is left of it is not given back at
-        closing: truncating to the same size would cut what another process appends at that
-        moment. So it is little.
+        More blocks make many small growths cheap. Closing does not give the rest of them
+        back: truncating to the same size would cut off what another process appends at that
+        moment. So they are few.
         """
         cdef int64_t more = round_up(end) - end, most = min(MOST_BLOCKS_AHEAD, end // 8)
         cdef int code
@@ -200,10 +204,10 @@ cdef class Extent(OpenFile):
         return 0 if code == EOPNOTSUPP else code    # zeros have been written
 
     cdef int append_zeros(self, int64_t length) noexcept nogil:
-        """Without fallocate(2): written zeros are allocated as well.
+        """Without fallocate(2): writing zeros allocates blocks as well.
 
-        They go behind the end that the file has, not the one that the mapping knows. When
-        the disk is full before there are enough, they are taken away again.
+        They go behind the end that the file has, not the one that the mapping knows. If the
+        disk is full before there are enough, they are cut off again.
         """
         cdef file_stat status
         cdef int64_t end, done = 0
@@ -221,9 +225,10 @@ cdef class Extent(OpenFile):
         """ENOSPC where the filesystem says that it has no blocks for growing to `end`.
 
         ext4 gives a file all the blocks there are before it says that there are too few,
-        and takes them back only when it is truncated: to the same size, which would cut
-        what another process appends at that moment. So this is asked first. Blocks that
-        the file has behind its end count; of a file with holes they cannot be told apart.
+        and takes them back only when the file is truncated. Truncating to the same size
+        would cut off what another process appends at that moment. So this asks first.
+        Blocks that the file has behind its end count, too; in a file with holes they cannot
+        be told apart.
         """
         cdef file_stat status
         if fstat(self.fd, &status):
@@ -233,16 +238,16 @@ cdef class Extent(OpenFile):
         return ENOSPC if needed - behind > free_room(self.fd) else 0
 
     cdef int require_room_inside(self, int64_t length) noexcept nogil:
-        """The same for holes: all blocks of the file may be in the range already."""
+        """The same for holes: the blocks that the file has may all be in the range."""
         cdef file_stat status
         if fstat(self.fd, &status):
             return 0
         return ENOSPC if length - status.st_blocks * 512 > free_room(self.fd) else 0
 
     cdef int have_blocks(self, int mode, int64_t start, int64_t length) noexcept nogil:
-        """As `change_blocks`; EOPNOTSUPP for each way of being told that there is no way.
+        """As `change_blocks`, with EOPNOTSUPP for each way to say that the call is refused.
 
-        EPERM may be a seal's, too: then what is done instead is refused as well.
+        EPERM may come from a seal, too: then the seal also refuses what is done instead.
         """
         cdef int code = self.change_blocks(mode, start, length)
         return EOPNOTSUPP if is_refused(code) else code
@@ -254,7 +259,7 @@ cdef class Extent(OpenFile):
         return code
 
     cdef void cut_back(self, int64_t length, int64_t reached) noexcept nogil:
-        """Take away what was written of a record, unless the file goes on behind it."""
+        """Cut off the written part of a record, unless the file goes on behind it."""
         cdef file_stat status
         if (fstat(self.fd, &status) == 0
                 and self.origin + length < status.st_size == self.origin + reached):
@@ -271,8 +276,12 @@ cdef class Extent(OpenFile):
     # -- Running ahead of the data
 
     cdef int lock_ahead(self) noexcept nogil:
-        """It waits for who trims what a crash has left."""
+        """Take the lock. It waits for a mapping that trims the file after a crash."""
         return ahead_lock(self.fd, &self.lock_fd)
+
+    cdef bint is_marked(self) noexcept nogil:
+        """Whether another runs the file ahead, or a crash has left it so."""
+        return ahead_is_marked(self.fd)
 
     cdef int recover(self) noexcept nogil:
         return ahead_recover(self.fd, self.lock_fd != -1)
@@ -292,7 +301,7 @@ cdef class Extent(OpenFile):
         return size <= self.marker.size
 
     cdef int64_t end_of_trailer(self) noexcept nogil:
-        """By offset in the mapping; there is none where it is not past the data."""
+        """The offset in the mapping; without a trailer it is not past the data."""
         return self.marker.size - self.origin
 
     cdef int64_t size_ahead(self, int64_t end) noexcept nogil:
@@ -304,10 +313,10 @@ cdef class Extent(OpenFile):
             self.fd, &self.marker, self.origin + length, size)
 
     cdef int64_t write_pages(self, int64_t length, int64_t end) noexcept nogil:
-        """Write zeros where records up to `end` and some more will be; returns from where.
+        """Write zeros where records up to `end` and some more go; returns their start.
 
-        A filesystem makes many pages at once then, and one at a time for faults. How far
-        that went is `populated`.
+        Then the filesystem makes many pages at once; for faults it makes one at a time.
+        This sets `populated` to the end of the zeros.
         """
         cdef int64_t last = self.marker.size - self.origin - <int64_t> sizeof(ahead_trailer)
         cdef int64_t start = max(length, self.populated)
@@ -332,7 +341,7 @@ cdef class Extent(OpenFile):
         return code
 
     cdef int stop_ahead(self, int64_t length) noexcept nogil:
-        """For good. What cannot be cut off now, the next opening will."""
+        """Stop for good. What cannot be cut off now, the next opening cuts off."""
         cdef int code = self.make_exact(length)
         ahead_unlock(self.lock_fd)
         self.lock_fd = -1
@@ -340,7 +349,7 @@ cdef class Extent(OpenFile):
         return code
 
     cdef void leave_ahead_to_parent(self) noexcept nogil:
-        """In a forked child: what it appended would be overwritten."""
+        """In a forked child: the parent would overwrite what the child appends."""
         if self.lock_fd != -1:
             self.inherited = self.step > 0
             self.marker.size = self.step = 0
@@ -361,9 +370,9 @@ cdef int write_zeros(int fd, int64_t offset, int64_t length, bint appending,
 
 
 cdef int64_t free_room(int fd) noexcept nogil:
-    """Bytes that the filesystem says it can still give us; INT64_MAX where it does not say.
+    """Bytes that the filesystem says it can still allocate; INT64_MAX if it does not say.
 
-    What is set aside for root is root's only.
+    Only root may have the blocks that are set aside for root.
     """
     cdef file_system system
     cdef uint64_t blocks, unit

@@ -1,7 +1,7 @@
-# A file by its descriptor: what is read, written, asked and told by system call.
+# A file by its descriptor: reading, writing and asking by system call.
 #
-# It gets the descriptor of a file that is open: paths and modes are in _file/opening.py.
-# What changes the size is in extent.pxi.
+# The file is open already: paths and modes are in _file/opening.py. What changes the size
+# is in extent.pxi.
 #
 # Knows a descriptor, and offsets in the file from where a mapping begins. It must not know
 # an address, nor how long the data is.
@@ -15,12 +15,13 @@ cdef unsigned int WRITE_AND_WAIT = (
 
 @cython.auto_pickle(False)
 cdef class OpenFile:
-    """A descriptor, and a second one that nobody else takes the kernel's errors by.
+    """A descriptor, and a second one, by which no other process takes the kernel's errors.
 
-    Calls are made under the mapping's mutex. Offsets are those in the mapping.
+    Callers hold the mapping's mutex. Offsets are those in the mapping.
     """
     cdef readonly int fd            # -1: let go of, or closed
     cdef readonly int64_t origin    # where the mapping begins
+    cdef bint reads_only            # the descriptor
     cdef readonly bint saves        # what is stored or appended reaches the file
     cdef readonly int error_fd      # or -1
     cdef readonly int64_t changed   # the file's time of change, in ns, when it was mapped
@@ -40,11 +41,16 @@ cdef class OpenFile:
         return code_of(fstat(self.fd, status))
 
     cdef int64_t end_now(self) noexcept nogil:
-        """Where the file ends, by offset in the mapping; -1 where nobody can tell."""
+        """Where the file ends, as an offset in the mapping; -1 if no call can tell."""
+        cdef int64_t size = self.size_now()
+        return size if size == -1 else max(0, size - self.origin)
+
+    cdef int64_t size_now(self) noexcept nogil:
+        """How long the file is, in bytes; -1 if no call can tell."""
         cdef file_stat status
         if self.fd == -1 or fstat(self.fd, &status) == -1:
             return -1
-        return max(0, status.st_size - self.origin)
+        return status.st_size
 
     # -- Bytes, by system call
 
@@ -54,14 +60,14 @@ cdef class OpenFile:
 
     cdef Py_ssize_t write_bytes(self, const char *buffer, int64_t offset,
                                 int64_t count) noexcept nogil:
-        """pwrite(2) inside the file; 0 where it would go elsewhere."""
+        """pwrite(2) inside the file; 0 if it would extend the file or append."""
         if not self.writes_inside(offset, count):
             return 0
         return pwrite(self.fd, buffer, count, self.origin + offset)
 
     cdef bint write_whole(self, const char *buffer, int64_t offset,
                           int64_t count) noexcept nogil:
-        """The same until all is written; False where it is not."""
+        """The same until all is written; False if it is not."""
         cdef int64_t done = 0
         if self.writes_inside(offset, count):
             write_all(self.fd, buffer, count, self.origin + offset, &done)
@@ -82,19 +88,30 @@ cdef class OpenFile:
         cdef int64_t position = self.origin + offset
         return sendfile(sink, self.fd, &position, length)
 
+    cdef int open_again(self, int flags) noexcept nogil:
+        """A descriptor of the file; -1 with errno, which is EBADF where ours only reads."""
+        if self.reads_only and flags & O_ACCMODE != O_RDONLY:
+            (&errno)[0] = EBADF
+            return -1
+        return reopen(self.fd, flags)
+
+    cdef int open_to_read(self, int flags) noexcept nogil:
+        """A descriptor with an offset, flags and readahead of its own; -1 for none."""
+        return -1 if self.fd == -1 or self.overlaid else self.open_again(flags)
+
     # -- Errors of writing back
 
     cdef void watch_errors(self) noexcept nogil:
         """Open the file once more, if others may take the errors of writing it back.
 
-        The kernel tells each once for each time the file was opened: to who syncs, and on
-        NFS to who writes next. One descriptor a mapping, kept from the start, would be too
-        many. Without /proc there is none, nor where three quarters of the descriptors that
-        the process may have are in use: the lowest that is free tells.
+        The kernel reports each error once for each time that the file was opened: to the
+        next sync, and on NFS to the next write. A second descriptor for every mapping would
+        be too many. Without /proc there is none. Nor is there one when the process uses
+        three quarters of the descriptors that it may have: the number of the new one tells.
         """
         if self.error_fd != -1 or self.fd == -1 or not self.saves:
             return
-        self.error_fd = reopen_to_read(self.fd)
+        self.error_fd = reopen(self.fd, O_RDONLY)
         if self.error_fd > sysconf(_SC_OPEN_MAX) * 3 // 4:
             self.forget_errors()
 
@@ -104,7 +121,7 @@ cdef class OpenFile:
             self.error_fd = -1
 
     cdef int first_sync_failure(self, int code) noexcept nogil:
-        """That there has been, which may be this one; 0 for none."""
+        """The errno value of the first failed sync, which may be this one; 0 for none."""
         if code > 0 and self.sync_failure == 0:
             self.sync_failure = code
         return self.sync_failure
@@ -113,12 +130,12 @@ cdef class OpenFile:
         self.sync_failure = 0
 
     cdef int sync_watched(self, int code) noexcept nogil:
-        """The error that somebody else may have taken, unless there is one already."""
+        """Return `code`, or else an error that others have taken from the first one."""
         cdef int other = sync_file(self.error_fd) if self.error_fd != -1 else 0
         return code or other
 
     cdef int sync(self, int64_t start, int64_t count, bint wait) noexcept nogil:
-        """What msync(2) cannot do: start writing, and write an empty file's size."""
+        """Do what msync(2) cannot: start writing, and write an empty file's size."""
         if wait:
             return sync_file(self.fd)
         if count == 0:
@@ -127,7 +144,7 @@ cdef class OpenFile:
 
     cdef int drop_page_cache(self, int64_t offset, int64_t length,
                              bint write) noexcept nogil:
-        """Empty the page cache of a range of the file; returns why it cannot be written."""
+        """Empty the page cache of a range; returns the errno value of writing it first."""
         cdef int code = 0
         if self.fd != -1 and length > 0:
             if write:
@@ -150,7 +167,7 @@ cdef class OpenFile:
         return code
 
     cdef int look_for(self, int whence, int64_t offset, int64_t *found) noexcept nogil:
-        """Where data or a hole begins. The descriptor's offset stays: others share it."""
+        """Find where data or a hole begins. The descriptor's offset stays, for others."""
         cdef int64_t before = lseek(self.fd, 0, SEEK_CUR)
         found[0] = lseek(self.fd, self.origin + offset, whence)
         cdef int code = errno if found[0] == -1 else 0
@@ -164,19 +181,18 @@ cdef class OpenFile:
     # -- Overlayfs
 
     cdef void learn_overlay(self) noexcept nogil:
-        """Whether a writer may have the file copied up from a lower layer of an overlayfs.
+        """Find out whether overlayfs may copy the file up from a lower layer.
 
-        Then system calls go to the copy, and what was mapped stays the original, by this
-        descriptor for ever. Only the time of change tells.
+        That happens when a process writes to it. Then system calls go to the copy, and this
+        descriptor maps the original for ever. Only the time of change shows it.
         """
         cdef file_system system
-        self.overlaid = (fcntl(self.fd, F_GETFL) & O_ACCMODE == O_RDONLY
-                         and fstatfs(self.fd, &system) == 0
+        self.overlaid = (self.reads_only and fstatfs(self.fd, &system) == 0
                          and system.f_type == OVERLAYFS_SUPER_MAGIC)
         self.changed = self.time_of_change()
 
     cdef int64_t time_of_change(self) noexcept nogil:
-        """When the file was changed, and perhaps copied up, as far as is known."""
+        """When the file was changed, and perhaps copied up, as far as this can tell."""
         cdef file_stat status
         if not self.overlaid or fstat(self.fd, &status):
             return self.changed
@@ -186,8 +202,8 @@ cdef class OpenFile:
         self.changed = time
 
     cdef int descriptor_to_map(self) noexcept nogil:
-        """That of the file as it is now; `let_go_of` it after mapping."""
-        cdef int fd = reopen_to_read(self.fd) if self.overlaid else -1
+        """A descriptor of the file as it is now; `let_go_of` it after mapping."""
+        cdef int fd = reopen(self.fd, O_RDONLY) if self.overlaid else -1
         return self.fd if fd == -1 else fd
 
     cdef void let_go_of(self, int fd) noexcept nogil:
