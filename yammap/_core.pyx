@@ -55,34 +55,46 @@ from cpython.buffer cimport PyBUF_FORMAT, PyBUF_ND, PyBUF_SIMPLE, PyBUF_STRIDES,
     PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_FromStringAndSize
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
-from cpython.exc cimport PyErr_CheckSignals
+from cpython.exc cimport PyErr_CheckSignals, PyErr_Clear
 from cpython.memoryview cimport PyMemoryView_FromObject
+from cpython.number cimport PyNumber_Index
 from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
+from cpython.weakref cimport PyWeakref_NewRef
 from libc.errno cimport EACCES, EAGAIN, EBADF, EBUSY, EFAULT, EFBIG, EINTR, EINVAL, \
     EISDIR, ENODEV, ENOENT, ENOMEM, ENOSPC, EOPNOTSUPP, EPERM, errno
+from libc.limits cimport INT_MAX, INT_MIN
 from libc.stdint cimport INT64_MAX, int64_t, uint64_t, uintptr_t
-from libc.string cimport memcpy, strerror
+from libc.string cimport memchr, memcpy, strerror
 
 from ._linux.calls cimport *
 
-import operator
 import os
 import threading
 import warnings
 from io import UnsupportedOperation
 
-from ._errors import BusError, Fault, NotContiguous, ShortRead
-from ._linux.calls import HARMLESS
+from ._errors import BusError, Fault, NotContiguous, ShortRead, cause_of
+from ._linux.calls import ADVICE, HARMLESS
 from ._linux.limits import limit_behind
 
-__all__ = ["Mapping", "Positioned", "birth"]
+__all__ = [
+    "LENGTH",
+    "FixedLength",
+    "Kept",
+    "LineReader",
+    "Mapping",
+    "birth",
+    "map_descriptor",
+]
 
 
 cdef extern from "Python.h":
     void Py_XINCREF(PyObject *object)
     void Py_XDECREF(PyObject *object)
+    Py_ssize_t PyLong_AsSsize_t(object value) except? -1
     long long PyLong_AsLongLongAndOverflow(object value, int *overflow) except? -1
     bint PyIndex_Check(object value)
+    int get_buffer "PyObject_GetBuffer"(object data, Py_buffer *buffer, int flags) noexcept
     Py_ssize_t PyNumber_AsSsize_t(object value, void *error) except? -1
     int PySlice_Unpack(object key, Py_ssize_t *start, Py_ssize_t *stop,
                        Py_ssize_t *step) except -1
@@ -95,8 +107,21 @@ cdef extern from "Python.h":
         PyObject *tp_dict
         void *tp_new
         void *tp_vectorcall
+        void *tp_iternext
     int PyDict_DelItemString(PyObject *dictionary, const char *key) except -1
+    int PyDict_SetItemString(PyObject *dictionary, const char *key, object value) except -1
     void PyType_Modified(PyTypeObject *type)
+
+
+cdef extern from *:
+    """
+    /* As `model`, which is one, of a slot of another type. */
+    static PyObject *new_slot_wrapper(PyTypeObject *type, PyObject *model, void *slot)
+    {
+        return PyDescr_NewWrapper(type, ((PyWrapperDescrObject *)model)->d_base, slot);
+    }
+    """
+    object new_slot_wrapper(PyTypeObject *type, object model, void *slot)
 
 
 # On Python before 3.13 the mutex is allocated with the object, which Cython does not check.
@@ -117,8 +142,8 @@ include "_sigbus/sigbus.pxi"
 include "_memory/pages.pxi"
 include "_memory/region.pxi"
 include "_memory/reports.pxi"
-include "_memory/copying.pxi"
 include "_memory/searching.pxi"
+include "_memory/copying.pxi"
 include "_memory/generations.pxi"
 include "_memory/memory.pxi"
 include "_memory/guarding.pxi"
@@ -193,6 +218,7 @@ cdef class Mapping:
     cdef Memory memory          # where the bytes are
     cdef Extent extent          # where the file ends
     cdef list last_faults       # of a closed mapping
+    cdef object kept_by_batches     # descriptors by which they read the file, or None
     cdef cython.pymutex mutex   # whoever changes the size or uses the descriptor has it
 
     _closed_text = "the mapping of {!r} is closed"      # what errors say then
@@ -211,22 +237,8 @@ cdef class Mapping:
     def __init__(self, fd, name, *, private=False, readonly=False, offset=0, length=None,
                  reserve=None, preallocate=True, on_fault="raise", keep_fd=True,
                  engine="mmap", ahead=0):
-        cdef int descriptor = -1 if isinstance(fd, Descriptor) else fd
-        if self.started:
-            raise RuntimeError("a mapping is initialised only once")
-        self.started = True     # before any argument's own code runs
-        if isinstance(fd, Descriptor):
-            descriptor = (<Descriptor> fd).take()
-        self.extent.own(descriptor)
-        try:
-            self.memory.rename(name)
-            set_up(self, private, readonly, offset, length, reserve, preallocate)
-            set_up_ahead(self, as_offset(ahead, "ahead"), keep_fd and engine != "pread")
-            learn_length(self, -1 if length is None else as_offset(length, "length"))
-            set_up_memory(self, on_fault, keep_fd, engine)
-        except BaseException:
-            self.close()
-            raise
+        begin(self, fd, name, private, readonly, offset, length, reserve, preallocate,
+              on_fault, keep_fd, engine, ahead)
 
     def __dealloc__(self):
         if self.listed:
@@ -251,7 +263,7 @@ cdef class Mapping:
     @property
     def name(self):
         """object: what the file was opened by: a path, or a descriptor."""
-        return self.memory.name
+        return self.memory.present_name()
 
     @property
     def origin(self):
@@ -332,7 +344,7 @@ cdef class Mapping:
         get_target(buffer, &target)
         length = target.len
         try:
-            count = transfer(self, <char *> target.buf, start, length, False, 0)
+            count = fill(self, <char *> target.buf, start, length)
         finally:
             PyBuffer_Release(&target)
         if count < length:
@@ -379,7 +391,7 @@ cdef class Mapping:
         return result if count == length else result[:count]
 
     def write_at(self, data, offset):
-        """Write all of `data` at `offset`, growing the file where it must.
+        """Write all of `data` at `offset`; the file grows if it must.
 
         The file's size becomes ``max(size, offset + len(data))``. Bytes between the old
         end and `offset` are zeros.
@@ -423,14 +435,15 @@ cdef class Mapping:
         get_source(data, &source)
         length = source.len
         try:
-            require_positional(self)
-            store(self, <char *> source.buf, start, length)
+            if not overwrite_hot(self, <char *> source.buf, start, length):
+                require_positional(self)
+                store(self, <char *> source.buf, start, length)
         finally:
             PyBuffer_Release(&source)
         return length
 
     def append(self, data):
-        """Write all of `data` at the end, growing the file.
+        """Write all of `data` at the end of the file.
 
         With `ahead` this is a copy into memory that the file has already. Otherwise, in
         append mode, it is one write(2) to a descriptor with ``O_APPEND``. Many
@@ -500,6 +513,7 @@ cdef class Mapping:
     def __getitem__(self, key):
         cdef Py_ssize_t index, first, last, step, start, stop, count
         cdef unsigned char byte
+        cdef char *target
         if PyIndex_Check(key):
             index = PyNumber_AsSsize_t(key, <void *> IndexError)
             while transfer(self, <char *> &byte, offset_of(self, index), 1, False, 0) == 0:
@@ -510,21 +524,14 @@ cdef class Mapping:
             start, stop = first, last
             count = PySlice_AdjustIndices(self.memory.length, &start, &stop, step)
             result = PyBytes_FromStringAndSize(NULL, count)
-            if transfer_slice(self, PyBytes_AS_STRING(result), start, step, count, False):
+            target = PyBytes_AS_STRING(result)
+            if step == 1 and copy_hot(self, target, start, count, False, False):
+                return result
+            if transfer_slice(self, target, start, step, count, False):
                 return result
 
     def __setitem__(self, key, value):
-        cdef Py_ssize_t index
-        cdef unsigned char byte
-        if PyIndex_Check(key):
-            index = PyNumber_AsSsize_t(key, <void *> IndexError)
-            require_mutable(self)
-            offset_of(self, index)      # a wrong index is said before a wrong value
-            byte = as_byte(value)
-            while transfer(self, <char *> &byte, offset_of(self, index), 1, True, 0) == 0:
-                pass
-        else:
-            set_slice(self, key, value)
+        set_item(self, key, value)
 
     def __delitem__(self, key):
         raise TypeError("mmap doesn't support item deletion: resize() takes bytes away")
@@ -569,8 +576,8 @@ cdef class Mapping:
     def rfind(self, sub, start=0, end=None):
         """Return the position of the last `sub` that lies in ``[start, end)``.
 
-        It is looked for from the end on, and no more of the file is read than a few times
-        the way to it.
+        The search goes from the end towards the start. It reads at most a few times as many
+        bytes as lie behind the match.
 
         Parameters
         ----------
@@ -674,9 +681,9 @@ cdef class Mapping:
     def resize(self, size):
         """Set the file's size, so that the mapping has `size` bytes.
 
-        Growing leaves what another process has appended beyond that, unseen yet;
-        shrinking cuts the file, unseen bytes included. Growing never moves a byte: live
-        views stay valid. New bytes are zeros.
+        Growing never moves a byte, so live views stay valid. New bytes are zeros, and what
+        another process has appended behind `size` stays. Shrinking cuts the file there,
+        with all that other processes have appended.
 
         Parameters
         ----------
@@ -696,12 +703,11 @@ cdef class Mapping:
 
         Notes
         -----
-        Whoever holds the mapping object itself instead of an export of it, as
-        ``np.ndarray(buffer=m)`` does, is not known to be there. Its memory past the new
-        end stays readable, as zeros, and is cut off from the file. So each shrinking
-        after an export of the mapping itself (``memoryview(m)``, ``hashlib.sha256(m)``)
-        keeps a range of addresses until the object is freed, of the 65530 a process may
-        have; `view` exports without that.
+        An array such as ``np.ndarray(buffer=m)`` keeps the mapping object and no export of
+        it, so yammap cannot count it. Its memory past the new end then shows zeros, and no
+        longer the file. So after an export of the mapping itself (``memoryview(m)``,
+        ``hashlib.sha256(m)``), each shrinking keeps a range of addresses until the object
+        is freed, of the 65530 that a process may have. An export by `view` does not.
 
         Examples
         --------
@@ -713,11 +719,13 @@ cdef class Mapping:
         (200, 100)
         >>> m.resize(50)
         Traceback (most recent call last):
-        BufferError: 'memfd:yammap' cannot become smaller: 1 of its views is alive
+        BufferError: 'memfd:yammap' cannot become smaller: 1 of its views is alive: drop it
         """
         cdef int64_t length = as_offset(size, "size")
         require_growable(self)
         warn_unless_guarded()
+        if length < self.memory.length:
+            self.memory.ask_keepers()
         if length >= self.memory.length or not shrink(self, length):
             extend(self, NULL, length, 0)
 
@@ -789,13 +797,13 @@ cdef class Mapping:
         change_blocks(self, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, length)
 
     def refresh(self):
-        """Take over the size that the file has now, changed perhaps by somebody else.
+        """Take the size that the file has now, which another process may have changed.
 
-        Of a file that another mapping runs ahead (`ahead`) it is the size of the data.
+        If another mapping appends to the file with `ahead`, it is the size of the data.
 
-        A file on an overlayfs (of a container) that was mapped for reading is another file
-        once a writer has had it copied up from its layer. Reading shows the original until
-        this is called, and views made before go on to.
+        On an overlayfs (of a container), the first writer of a file makes a copy of it. A
+        mapping for reading shows the original until `refresh` is called. Views that were
+        made before always show the original.
 
         Returns
         -------
@@ -866,10 +874,11 @@ cdef class Mapping:
 
         Parameters
         ----------
-        advice : int
-            One of the ``MADV_*`` constants. Those that throw data away are refused;
-            ``MADV_DONTNEED`` does so only for copy-on-write mappings. ``MADV_DONTFORK``
-            is for the whole mapping: a forked child has zeros there, and a closed mapping.
+        advice : int or str
+            One of the ``MADV_*`` constants, or its name, as ``"random"``. Those that throw
+            data away are refused; ``MADV_DONTNEED`` does so only for copy-on-write
+            mappings. ``MADV_DONTFORK`` is for the whole mapping: a forked child has zeros
+            there, and a closed mapping.
         offset : int, default 0
             Position of the first byte, in bytes; any alignment.
         length : int, optional
@@ -902,18 +911,19 @@ cdef class Mapping:
         >>> import yammap
         >>> m = yammap.anonymous(10_000)
         >>> m.madvise(yammap.MADV_RANDOM)
+        >>> m.madvise("sequential", 0, 4096)
         >>> m.madvise(yammap.MADV_REMOVE)
         Traceback (most recent call last):
         ValueError: advice 9 is unknown, or destroys data
         """
-        advise(self, as_code(advice, "advice"), offset, length)
+        advise(self, as_advice(advice), offset, length)
 
     def discard(self, offset=0, length=None):
-        """Throw away what was changed in a copy-on-write mapping.
+        """Drop the changes of a copy-on-write mapping.
 
-        The range has the file's bytes again, and all others keep theirs: whole pages are
-        given back (madvise(2), ``MADV_DONTNEED``), and where a page is only partly in the
-        range, its part is read from the file. Views see it at once.
+        The range shows the file's bytes again, also in views; changes outside of it stay.
+        Whole pages are given back (madvise(2), ``MADV_DONTNEED``), and parts of pages are
+        read from the file.
 
         Parameters
         ----------
@@ -958,8 +968,8 @@ cdef class Mapping:
     def lock(self, offset=0, length=None):
         """Keep a range in memory, as mlock(2).
 
-        That holds for the pages the range has now, not for those it will grow by, and until
-        `unlock`, or until the mapping and all its views are gone.
+        This applies to the pages that the range has now, not to those that it grows by. It
+        ends with `unlock`, or when the mapping and all its views are gone.
 
         Parameters
         ----------
@@ -1105,9 +1115,6 @@ cdef class Mapping:
         # to its export only where this exists, and so can be counted.
         pass
 
-    def _hold(self, bint writing):
-        return pin(self, writing)
-
     def fileno(self):
         """Return the descriptor of the file, which the mapping keeps open.
 
@@ -1234,10 +1241,9 @@ cdef class Mapping:
     def guard(self):
         """Return a context that raises on leaving if a view touched a bad page.
 
-        Each method does so, too; this is for work on views alone, whose result is not to
-        be used before that is known: compute it in the block, and use it behind. What is
-        used in the block already may have been made of replaced pages. `yammap.guard` is
-        for arrays without their mapping.
+        Use it for work on views, during which no method of the mapping would raise. Compute
+        the result inside the block, and use it after the block. Inside, it may have been
+        made of replaced pages. `yammap.guard` is for arrays without their mapping.
 
         Returns
         -------
@@ -1251,7 +1257,7 @@ cdef class Mapping:
         >>> m = yammap.anonymous(8000)
         >>> with m.guard():
         ...     total = int(m.array("f8").sum())
-        >>> total       # behind the block: no page was missing
+        >>> total       # after the block: no page was missing
         0
         """
         return new_guard(self, self.memory, None)
@@ -1259,9 +1265,9 @@ cdef class Mapping:
     # -- Letting go
 
     def close(self, *, bint revoke=False):
-        """Let go of the file and the memory. Closing twice does nothing.
+        """Close the file and give up the memory. Closing twice does nothing.
 
-        Views and copies in flight keep their memory until they are gone.
+        Views, and copies in other threads, keep the memory until they are gone.
 
         Parameters
         ----------
@@ -1285,8 +1291,11 @@ cdef class Mapping:
         >>> a
         array([0, 0, 0, 0], dtype=uint8)
         """
+        self.memory.ask_keepers()
         cdef list regions = self.memory.regions()
         cdef int code = close_mapping(self, revoke)
+        with cython.critical_section(self):
+            self.kept_by_batches = None
         if regions:
             faults = faults_in(regions)
             with cython.critical_section(self):
@@ -1297,12 +1306,71 @@ cdef class Mapping:
 
 # -- The copy that all reads and writes share
 
-cdef Py_ssize_t transfer(Mapping m, char *buffer, int64_t offset, int64_t length,
-                         bint writing, int64_t done) except -1:
+cdef inline bint copy_hot(Mapping m, char *buffer, int64_t offset, int64_t length,
+                          bint writing, bint callers) except -1:
+    """Copy with the GIL among pages touched in this tick; False where that is not so.
+
+    A buffer that is the caller's may be a view of another file, and has to be hot as well.
+    """
+    cdef Snapshot s
+    cdef Region region
+    cdef char *memory
+    cdef uint64_t now
+    if length > MOST_HOT:
+        return False
+    if not HAS_GIL:
+        return copy_pinned(m, buffer, offset, length, writing, callers)
+    region = m.memory.enter(&s)
+    if clip(offset, length, s.length) < length:
+        return False
+    now = tick()
+    memory = region.at(offset)
+    if not is_hot(region, memory, length, writing, now) or not fault_in_force(now):
+        return False
+    if callers and not is_buffer_hot(buffer, length, not writing, now):
+        return False
+    return (copy(memory, buffer, length, writing, now) == NULL
+            and m.memory.is_undisturbed(&s))
+
+
+cdef bint find_line(Mapping m, int64_t offset, Line *line) except -1:
+    """As `copy_hot`, a line of at most MOST_HOT bytes, in its page or that and the next."""
+    cdef Snapshot s
+    cdef Region region = m.memory.enter(&s)
+    cdef char *memory = region.at(offset)
+    cdef int64_t left = clip(offset, MOST_HOT, s.length)
+    cdef int64_t page = PAGE - <int64_t> (<uintptr_t> memory % PAGE)
+    cdef uint64_t now = tick()
+    if not fault_in_force(now):
+        return False
+    if (copy_hot_line(region, memory, min(page, left), now, line)
+            or page < left and copy_hot_line(region, memory, left, now, line)):
+        return m.memory.is_undisturbed(&s)
+    return False
+
+
+cdef inline Py_ssize_t transfer(Mapping m, char *buffer, int64_t offset, int64_t length,
+                                bint writing, int64_t done) except -1:
     """Copy between `buffer` and the bytes there are; returns how many there were.
 
     The first `done` bytes have been copied before.
     """
+    if done == 0 and copy_hot(m, buffer, offset, length, writing, writing):
+        return length
+    return transfer_cold(m, buffer, offset, length, writing, done)
+
+
+cdef inline Py_ssize_t fill(Mapping m, char *buffer, int64_t offset,
+                            int64_t length) except -1:
+    """Copy into a caller's buffer; returns how many bytes there were."""
+    if copy_hot(m, buffer, offset, length, False, True):
+        return length
+    return transfer_cold(m, buffer, offset, length, False, 0)
+
+
+cdef Py_ssize_t transfer_cold(Mapping m, char *buffer, int64_t offset, int64_t length,
+                              bint writing, int64_t done) except -1:
+    """As `transfer`, without the GIL."""
     cdef Snapshot s
     cdef Region region
     cdef char *memory
@@ -1313,14 +1381,13 @@ cdef Py_ssize_t transfer(Mapping m, char *buffer, int64_t offset, int64_t length
         region = m.memory.enter(&s)
         memory = region.at(min(offset + done, s.length))
         count = clip(offset + done, length - done, s.length)
-        if not m.memory.mapped:
-            fault, copied = buffer, 0       # as if all of it had
-        elif not writing and is_hot(region, memory, count, now):
-            copied = copy_far(memory, buffer + done, count, writing, now, &fault)
-        else:
+        if m.memory.mapped:
             with nogil:
                 copied = copy_far(memory, buffer + done, count, writing, now, &fault)
-            set_hot(region, memory, count, now)
+            set_hot(region, memory, copied, writing, now)
+            set_buffer_hot(buffer + done, copied, not writing, now)
+        else:
+            fault, copied = buffer, 0       # as if all of it had
         if m.memory.must_retry(region, &s):
             continue
         done += copied
@@ -1410,4 +1477,7 @@ include "_mapping/syncing.pxi"
 include "_mapping/paging.pxi"
 include "_mapping/forking.pxi"
 include "_mapping/positions.pxi"
+include "_mapping/lines.pxi"
+include "_mapping/fixed_length.pxi"
 include "_mapping/pinning.pxi"
+include "_mapping/receivers.pxi"

@@ -1,11 +1,27 @@
-"""The exceptions of yammap, and the faults they report. Imports nothing of ours.
+"""The exceptions of yammap, the faults they report, and the words for their causes.
 
-The text of a `BusError` is made where it is raised (_memory/reports.pxi).
+Imports nothing of ours. `_memory/reports.pxi` raises a `BusError`, and makes its text.
 """
 
+import errno
+import os
 from typing import NamedTuple
 
 __all__ = ["BusError", "Fault", "NotContiguous", "ShortRead"]
+
+
+def cause_of(code: int, shrank: str | None) -> str:
+    """Return the cause of a bus error in words.
+
+    ``EFAULT`` says only that there is no page. So `shrank` says how the file was cut, in
+    the sizes the caller knows: an extent knows the former one, a handler of signals does
+    not. None says that the file is not known to be shorter than it was.
+    """
+    if code != errno.EFAULT:
+        return os.strerror(code)
+    if shrank is None:
+        return "the kernel cannot supply the page"
+    return f"the file shrank{shrank}"
 
 
 class Fault(NamedTuple):
@@ -45,11 +61,12 @@ class BusError(OSError):
 
     A copying method raises it at once, and has changed nothing else. When a thread touches
     such a page of a *view*, an array or memoryview, yammap replaces the page and raises the
-    exception as early as Python can: in that thread, by its next call or loop edge
-    (``on_fault="raise"``), and by every later method of the mapping until `Mmap.heal`.
-    Python makes that call before it raises, so the call may use what the replaced page
-    held: ``b = a + 1; out.write(b)`` can write zeros that no file ever had, and raise
-    afterwards. The call may also come after the ``try`` that should catch the exception.
+    exception as early as Python can: in that thread, when its next call returns or its loop
+    goes round (``on_fault="raise"``), and by every later method of the mapping until
+    `Mmap.heal`. Python makes that call before it raises, so the call may use what the
+    replaced page held: ``b = a + 1; out.write(b)`` can write zeros that no file ever had,
+    and raise afterwards. The call may also come after the ``try`` that should catch the
+    exception.
     The exception is certain to have come when `Mmap.guard` is left: compute inside that
     block, and use the result after it.
 

@@ -71,7 +71,7 @@ ACTS = {
     "refresh": lambda m: m.refresh(),
     "cut": lambda m: os.truncate(m.fileno(), 10),
     "move": lambda m: m.seek(3),
-    "lend": lambda m: memoryview(m).release(),
+    "export": lambda m: memoryview(m).release(),
     "collect": lambda m: gc.collect(0),
 }
 
@@ -297,6 +297,7 @@ FILES = [
 ]
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # calls as they were
 @FUZZ
 @given(
     call=st.sampled_from(OPENERS),

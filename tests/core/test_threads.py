@@ -2,10 +2,11 @@
 
 import contextlib
 import os
+import subprocess
 import sys
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -45,20 +46,11 @@ def together(*functions, done=None):
         raise failures[0]
 
 
-class Yielding(yammap.Mmap):
-    """Lets other threads in between reading at the position and moving it."""
-
-    def pread(self, size, offset):
-        data = super().pread(size, offset)
-        time.sleep(0)
-        return data
-
-
-def test_reads_take_turns_at_the_position(path):
+def test_reads_take_turns_at_the_position(path, eager_switching):
     records = [i.to_bytes(4, "big") for i in range(5_000)]
     path.write_bytes(b"".join(records))
     seen = []
-    with Yielding(os.open(path, os.O_RDONLY), path) as m:
+    with yammap.open(path) as m:
 
         def read():
             while record := m.read(4):
@@ -128,7 +120,7 @@ def test_growth_under_readers_and_views(path):
 def test_31_close_during_copies(path):
     size = 8 << 20
     for _ in range(30):
-        m = yammap.create(path, size)
+        m = yammap.create(path, size, exist_ok=True)
         m.write_at(b"x" * size, 0)
 
         def read(m=m):
@@ -363,3 +355,16 @@ def test_faults_and_sync_while_another_thread_closes(path, eager_switching):
             closing = pool.submit(m.close)
             closing.result(), using.result()
             assert m.faults() == []
+
+
+def test_close_against_everything():
+    """A crash, or an exception that says nothing of the mapping, ends the program."""
+    program = Path(__file__).parents[1] / "programs/close_races.py"
+    done = subprocess.run(
+        [sys.executable, "-P", "-X", "faulthandler", program, "--rounds", "300"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.startswith("Mmap")

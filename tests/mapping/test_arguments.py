@@ -4,11 +4,69 @@ import errno
 import mmap
 import os
 
+import numpy as np
 import pytest
 
 import yammap
 
 PAGE = mmap.PAGESIZE
+
+
+@pytest.mark.parametrize(
+    ("wrong", "text"),
+    [
+        ("f", "'f': pass the path to yammap.open('f', mode)"),
+        (None, "None: pass a descriptor"),
+    ],
+)
+def test_a_mapping_is_made_of_a_descriptor(wrong, text):
+    with pytest.raises(TypeError) as error:
+        yammap.Mmap(wrong, "r")
+    assert str(error.value) == (
+        f"a mapping is made of a descriptor, which it then owns, and not of {text}"
+    )
+
+
+def test_a_mapping_is_not_made_of_a_file_object():
+    with open(os.devnull, "rb") as file, pytest.raises(TypeError) as error:
+        yammap.Mmap(file, "r")
+    assert str(error.value).endswith(f"{file!r}: pass os.dup(file.fileno())")
+
+
+@pytest.mark.parametrize("name", ["random", "normal", "dontneed", "willneed"])
+def test_advice_has_names(m, name):
+    m.madvise(name)
+    m.madvise(name, 10, 20)
+
+
+def test_an_unknown_name_of_advice(m):
+    with pytest.raises(ValueError) as error:  # noqa: PT011
+        m.madvise("randomly")
+    text = str(error.value)
+    assert text.startswith("advice 'randomly' is unknown: write one of 'cold', 'collapse'")
+    assert "'random', 'remove', 'sequential'" in text
+    with pytest.raises(ValueError, match="unknown, or destroys data"):
+        m.madvise("remove")
+
+
+@pytest.mark.parametrize("call", ["append", "write"])
+@pytest.mark.parametrize(
+    ("data", "kind", "why"),
+    [
+        (np.zeros(10)[::2], ValueError, "ndarray is not C-contiguous"),
+        (
+            memoryview(bytes(10))[::2],
+            BufferError,
+            "memoryview: underlying buffer is not C-contiguous",
+        ),
+    ],
+)
+def test_data_in_pieces_says_how_to_join_them(m, call, data, kind, why):
+    with pytest.raises(kind) as error:
+        getattr(m, call)(data)
+    assert str(error.value) == (
+        f"a C-contiguous buffer is needed ({why}): pass numpy.ascontiguousarray(data)"
+    )
 
 
 BAD_OFFSETS = [

@@ -39,7 +39,7 @@ def test_a_fork_renews_every_lock_whatever_one_mapping_does(child):
 
 
 def test_a_fork_while_a_mapping_is_freed(child):
-    """Its attributes are gone before it is, and may fork."""
+    """Its attributes are gone before it is, and may fork: both processes free it."""
     child("""
         import os, yammap
         from yammap._linux.calls import Descriptor
@@ -47,12 +47,11 @@ def test_a_fork_while_a_mapping_is_freed(child):
         class Mapped(yammap.Mmap):
             pass
 
+        pids, ends = [], []
+
         class Forking:
             def __del__(self):
-                pid = os.fork()
-                if pid == 0:
-                    os._exit(0)
-                os.waitpid(pid, 0)
+                pids.append(os.fork())
 
         with open("file", "wb") as file:
             file.write(bytes(4096))
@@ -60,6 +59,10 @@ def test_a_fork_while_a_mapping_is_freed(child):
             m = Mapped(Descriptor(os.open, "file", os.O_RDWR), "file")
             m.forking = Forking()
             del m
+            if pids[-1] == 0:
+                os._exit(0)
+            ends.append(os.waitpid(pids[-1], 0)[1])
+        assert ends == [0] * 20, ends
         """)
 
 

@@ -58,31 +58,6 @@ def test_madvise_that_the_kernel_refuses(m):
     assert (error.value.errno, error.value.filename) == (errno.EINVAL, m.name)
 
 
-def vma_flags(address):
-    """The VmFlags line of the mapping at an address."""
-    inside = False
-    with open("/proc/self/smaps") as smaps:
-        for line in smaps:
-            first, _, rest = line.partition("-")
-            if rest and not line.startswith(" ") and ":" not in first:
-                inside = int(first, 16) <= address < int(rest.split()[0], 16)
-            elif inside and line.startswith("VmFlags:"):
-                return line.split()[1:]
-    raise AssertionError("no such mapping")
-
-
-def address_of(m):
-    return m.array().__array_interface__["data"][0]
-
-
-def test_advice_holds_for_what_the_mapping_grows_by(path):
-    with yammap.open(path, "w+", size=PAGE, reserve=PAGE, advice=yammap.MADV_RANDOM) as m:
-        assert "rr" in vma_flags(address_of(m))
-        m.resize(64 << 20)
-        assert "rr" in vma_flags(address_of(m))
-        assert "rr" in vma_flags(address_of(m) + (64 << 20) - 1)
-
-
 def test_populate(path):
     path.write_bytes(b"x" * (64 * PAGE))
     with yammap.open(path, populate=True) as m:

@@ -252,13 +252,6 @@ def test_read_byte_and_write_byte(path):
         assert m.tell() == 5
 
 
-def test_flush_takes_a_range(m):
-    m.flush()
-    m.flush(10, 20)
-    with pytest.raises(ValueError, match="not all in"):
-        m.flush(10, 91)
-
-
 # -- What it stays besides
 
 

@@ -1,11 +1,12 @@
-# What each operation asks first, and the one place where an errno value becomes an OSError.
+# What each operation checks first, and the one place that turns an errno value into an
+# OSError.
 #
 # A BusError is no failed call: _memory/reports.pxi raises it.
 #
 # The reasons are in docs/design/mapping.md.
 
 cdef Region select(Mapping m, object offset, object length, int64_t *start, int64_t *count):
-    """The region, and in it the validated bytes of a method's arguments."""
+    """Return the region; set `start` and `count` to the validated range of a method."""
     cdef Snapshot s
     convert(m, offset, length, start, count)
     cdef Region region = m.memory.enter(&s)
@@ -15,7 +16,7 @@ cdef Region select(Mapping m, object offset, object length, int64_t *start, int6
 
 cdef int convert(Mapping m, object offset, object length, int64_t *start,
                  int64_t *count) except -1:
-    """The numbers of a range; a length of -1 is all to the end."""
+    """Convert the numbers of a range; a length of -1 means all to the end."""
     start[0] = as_offset(offset, "offset")
     count[0] = -1 if length is None else as_offset(length, "length")
     return 0
@@ -44,7 +45,7 @@ cdef int check(Mapping m, int code, bint locking=False) except -1:
 
 
 cdef int check_call(Mapping m, int code, str call) except -1:
-    """As `check`, and name the call if it was refused as such."""
+    """As `check`, and name the call if the kernel or a sandbox refuses it."""
     if is_refused(code):
         raise OSError(code, f"{call} is refused: {strerror(code).decode()}", m.name)
     return check(m, code)
@@ -53,7 +54,8 @@ cdef int check_call(Mapping m, int code, str call) except -1:
 cdef int require(Mapping m, int prot) except -1:
     m.memory.require_open()
     if prot & ~m.memory.prot:
-        raise UnsupportedOperation(f"{m.name!r} is mapped read-only")
+        raise UnsupportedOperation(f"{m.name!r} is mapped read-only: open it with mode "
+                                   "'r+' to write")
     return 0
 
 
@@ -85,10 +87,9 @@ cdef int require_memory(Mapping m) except -1:
 
 
 cdef int require_growable(Mapping m) except -1:
-    if not m.extent.appending:
-        require(m, PROT_WRITE)
-    fault_in_force(tick())      # puts our handler back, and is free most times
-    require_descriptor(m)
+    require(m, 0 if m.extent.appending else PROT_WRITE)
+    fault_in_force(tick())      # puts our handler back; mostly this is free
+    refuse_without_descriptor(m)
     if not m.memory.grows:
         raise ValueError(f"this mapping of {m.name!r} has a fixed size of "
                          f"{m.memory.length} bytes: it is copy-on-write or a window")

@@ -1,15 +1,15 @@
-# All mappings there are, for what a fork asks of each.
+# The list of all mappings, and what a fork does with each.
 #
 # The reasons are in docs/design/mapping.md.
 
-# Linked by addresses. A weak dictionary would need memory, and run Python code, in the
-# child of a fork: what fails there would leave locks as they are.
+# Linked by addresses. A weak dictionary would need memory and run Python code in the child
+# of a fork: a failure there would leave locks as they are.
 cdef void *mappings = NULL
 cdef cython.pymutex mappings_mutex
 
 
 cdef void enlist(Mapping m) noexcept:
-    """Be found by a fork. The head changes last, and so is never half a list."""
+    """Add a mapping to the list; the head changes last, so no fork meets half a list."""
     global mappings
     with mappings_mutex:
         m.next_mapping = mappings
@@ -21,6 +21,7 @@ cdef void enlist(Mapping m) noexcept:
 
 cdef void delist(Mapping m) noexcept:
     global mappings
+    m.listed = False        # before a wait, in which another thread may fork
     with mappings_mutex:
         if m.next_mapping != NULL:
             (<Mapping> m.next_mapping).previous_mapping = m.previous_mapping
@@ -31,7 +32,7 @@ cdef void delist(Mapping m) noexcept:
 
 
 cdef void renew_locks(Mapping m) noexcept:
-    """In a forked child: free the mutex if a thread held it that is not here."""
+    """In a forked child: release the mutex if a thread held it that the child lacks."""
     if m.mutex.locked():
         m.mutex.release()
     m.extent.leave_ahead_to_parent()
@@ -39,13 +40,14 @@ cdef void renew_locks(Mapping m) noexcept:
 
 
 def after_fork_in_child():
-    """A thread that held a lock at the fork is not there to release it in the child.
+    """Renew all locks: a thread that held one at the fork cannot release it in the child.
 
-    First all locks are renewed, which cannot fail. What can, comes after that, for every
-    mapping whatever happens to the others; the first exception is raised at the end.
+    Renewing the locks cannot fail, so it comes first. What can fail comes after that, and
+    for every mapping, whatever happens to the others; the first exception is raised last.
     """
     cdef void *next_one = mappings
     cdef Mapping mapping
+    pin_forget_others()
     if mappings_mutex.locked():
         mappings_mutex.release()
     while next_one != NULL:
@@ -62,34 +64,38 @@ def after_fork_in_child():
 
 
 cdef list live_mappings():
-    """All but those that are being freed: a reference to one would free it twice.
+    """All mappings but those that are being freed: a reference would free them twice.
 
-    (Without a GIL that would take PyUnstable_TryIncRef() of Python 3.14.)
+    One has no references until it is taken off the list, and then one of its own. (Without
+    a GIL that moment takes PyUnstable_TryIncRef() of Python 3.14.)
     """
     cdef list found = []    # made before the mutex is held: the collector may run here
     cdef void *next_one
     with mappings_mutex:
         next_one = mappings
         while next_one != NULL:
-            if Py_REFCNT(<PyObject *> next_one) > 0:
+            if Py_REFCNT(<PyObject *> next_one) > 0 and (<Mapping> next_one).listed:
                 found.append(<Mapping> next_one)
             next_one = (<Mapping> next_one).next_mapping
     return found
 
 
-cdef int watch_errors(Mapping m) except -1:
+cdef void watch_errors(Mapping m) noexcept:
     with m.mutex:           # a thread may be closing the descriptor
         m.extent.watch_errors()
-    return 0
 
 
 def watch_before_fork():
-    """What the child syncs, it takes the errors of: by the descriptor that it shares."""
+    """Let the parent keep its errors: a child that syncs takes those of the shared file.
+
+    The mutex of the list is not held while this waits for that of a mapping. A thread that
+    frees another one would wait for it, half-way, at the fork; or hold the first, for good.
+    """
     cdef Mapping mapping
     for mapping in live_mappings():
         watch_errors(mapping)
 
 
-# No hook holds the mutex across a fork: one of another module may run after it, and free a
-# mapping. The list can be followed from its head whatever a thread was about to do to it.
+# No hook holds the mutex across a fork: a hook of another module may run after it, and free
+# a mapping. A child can follow the list from its head, whatever a thread was doing to it.
 os.register_at_fork(before=watch_before_fork, after_in_child=after_fork_in_child)

@@ -1,14 +1,17 @@
 # How a mapping gets another size: address space first, then the file, then the length.
 #
-# Whatever changes the size holds the mutex, and has stopped the appends that do without it.
-# `extend` is for a write past the end and for `resize`, and `extend_at_end` for an append.
-# What they do to the file is `Extent.lengthen`. Appends that run ahead of the data are in
-# running_ahead.pxi.
+# A function that changes the size holds the mutex, and has stopped the appends that take
+# none. `extend` is for a write past the end and for `resize`, and `extend_at_end` for an
+# append. Both lengthen the file by `Extent.lengthen`. Appends that run ahead of the data
+# are in running_ahead.pxi.
 #
 # The reasons are in docs/design/mapping.md.
 
 cdef int ensure_room(Mapping m, int64_t length, Region next_region) noexcept nogil:
-    """Have address space for `length` bytes, mapped into `next_region` if need be."""
+    """Have address space for `length` bytes; map the file into `next_region` if needed.
+
+    The caller holds the mutex.
+    """
     cdef int code = m.memory.make_room(length)
     if code != NO_REGION or next_region is None:
         return code
@@ -16,14 +19,17 @@ cdef int ensure_room(Mapping m, int64_t length, Region next_region) noexcept nog
 
 
 cdef int publish(Mapping m, Region next_region, int64_t length) except -1:
-    """Make `length` the size, in `next_region` if anything was mapped there."""
+    """Make `length` the size, in `next_region` if the file is mapped there.
+
+    The caller holds the mutex.
+    """
     cdef bint was_empty = m.extent.remember_size(length, m.memory.length)
     return m.memory.publish(next_region, length, was_empty)
 
 
 cdef Py_ssize_t extend(Mapping m, const char *source, int64_t offset,
                        int64_t length) except -1:
-    """Write what of the range lies past the end; returns how much lies before."""
+    """Write the part of the range past the end; returns how many bytes lie before it."""
     cdef Region next_region = m.memory.new_region()
     cdef int64_t inside
     cdef int code = CLOSED
@@ -56,7 +62,7 @@ cdef int64_t extend_at_end(Mapping m, const char *source, int64_t length) except
     if m.extent.step and run_ahead(m, source, -1, length, &start):
         return start
     if m.extent.appending:
-        next_region = m.memory.new_region()     # after the write it is too late to make one
+        next_region = m.memory.new_region()     # after the write it would be too late
     while code == NO_REGION:
         code = extend_exactly(m, source, length, &start, next_region)
         if code == NO_REGION:
@@ -90,8 +96,8 @@ cdef int extend_exactly(Mapping m, const char *source, int64_t length, int64_t *
 
 cdef int append_record(Mapping m, const char *source, int64_t length, int64_t *start,
                        int64_t *end, Region next_region) noexcept nogil:
-    """Once the record is in the file nothing may fail: where the file's new end cannot be
-    mapped, it is left to `refresh` to say so.
+    """Append with O_APPEND. Once the record is in the file, nothing may fail: if the new
+    end cannot be mapped, `refresh` says so later. The caller holds the mutex.
     """
     cdef int code = m.extent.append_record(source, length, m.memory.length, start, end)
     if code == 0 and end[0] > m.memory.length and ensure_room(m, end[0], next_region):
@@ -100,7 +106,7 @@ cdef int append_record(Mapping m, const char *source, int64_t length, int64_t *s
 
 
 cdef bint shrink(Mapping m, int64_t length) except -1:
-    """Cut the file; False when another thread has done so, and it must grow now."""
+    """Cut the file; False if another thread has cut it further, and it must grow now."""
     cdef Region next_region = m.memory.new_region()
     cdef Py_ssize_t exports = 0
     cdef int code = CLOSED
@@ -114,8 +120,9 @@ cdef bint shrink(Mapping m, int64_t length) except -1:
             if code == 0:
                 code = cut(m, length, next_region, &exports)
     if exports:
-        raise BufferError(f"{m.name!r} cannot become smaller: {exports} of its "
-                          f"views {'is' if exports == 1 else 'are'} alive")
+        one = exports == 1
+        raise BufferError(f"{m.name!r} cannot become smaller: {exports} of its views "
+                          f"{'is alive: drop it' if one else 'are alive: drop them'}")
     check(m, code)
     return True
 
@@ -123,8 +130,8 @@ cdef bint shrink(Mapping m, int64_t length) except -1:
 cdef int cut(Mapping m, int64_t length, Region next_region, Py_ssize_t *exports) except -1:
     """Shorten the file, unless there are `exports`; returns an errno value.
 
-    A region that has uncounted holders is left to them first, since it will have no file
-    behind its tail.
+    If the region has uncounted holders, the mapping first gets another one and leaves this
+    one to them, since its tail will have no file behind it. The caller holds the mutex.
     """
     cdef Region former = m.memory.region
     cdef Py_ssize_t old = m.memory.length
@@ -145,7 +152,7 @@ cdef int cut(Mapping m, int64_t length, Region next_region, Py_ssize_t *exports)
 
 
 cdef int64_t take_over_size(Mapping m) except -1:
-    """Publish the size that the file has now; map anew what may be another file."""
+    """Publish the size that the file has now; map a file anew that may be another one."""
     cdef Region next_region = m.memory.new_region()
     cdef int64_t end = 0, changed = 0
     cdef int code = CLOSED

@@ -5,42 +5,143 @@
 #
 # The reasons are in docs/design/mapping.md.
 
-cdef int set_up(Mapping m, bint private, bint readonly, offset, length, reserve,
-                bint preallocate) except -1:
+cdef int begin(Mapping m, fd, name, private, readonly, offset, length, reserve,
+               preallocate, on_fault, keep_fd, engine, ahead) except -1:
+    cdef Descriptor own = fd if isinstance(fd, Descriptor) else None
+    cdef int descriptor = -1 if own is not None else as_descriptor(fd)
+    cdef bint started
+    with cython.critical_section(m):
+        started, m.started = m.started, True    # before any argument's own code runs
+    if started:
+        raise RuntimeError("a mapping is initialised only once")
+    m.extent.own(descriptor if own is None else own.take())
+    try:
+        m.memory.rename(name)
+        set_up(m, own, private, readonly, offset, length, reserve, preallocate)
+        set_up_end(m, own, length, as_offset(ahead, "ahead"),
+                   keep_fd and engine != "pread")
+        set_up_memory(m, on_fault, keep_fd, engine)
+    except BaseException:
+        m.close()
+        raise
+    return 0
+
+
+def map_descriptor(Mapping m not None, fd, name, *, private=False, readonly=False, offset=0,
+                   length=None, reserve=None, preallocate=True, on_fault="raise",
+                   keep_fd=True, engine="mmap", ahead=0):
+    """As `Mapping.__init__`, which takes twice as long, since Python calls it by a dict."""
+    begin(m, fd, name, private, readonly, offset, length, reserve, preallocate, on_fault,
+          keep_fd, engine, ahead)
+
+
+cdef int set_up(Mapping m, Descriptor own, bint private, bint readonly, offset, length,
+                reserve, bint preallocate) except -1:
     cdef int64_t room = -1
     m.extent.begin_at(as_offset(offset, "offset"))
     if reserve is not None:
         room = min(as_offset(reserve, "reserve"), MOST_SIZE)
     m.memory.set_growth(length is None and not private, room)
-    return learn_access(m, private, readonly, preallocate)
+    return learn_access(m, own, private, readonly, preallocate)
 
 
-cdef int learn_access(Mapping m, bint private, bint readonly,
+cdef int learn_access(Mapping m, Descriptor own, bint private, bint readonly,
                       bint preallocate) except -1:
-    cdef int status = fcntl(m.extent.fd, F_GETFL)
+    cdef int status = -1 if own is None else own.flags
     cdef bint writable, appending
-    check(m, code_of(status))
+    if status == -1:
+        status = fcntl(m.extent.fd, F_GETFL)
+        check(m, code_of(status))
     if status & O_ACCMODE == O_WRONLY:
         raise ValueError(f"{m.name!r} is open for writing only, and a mapping must "
                          f"read: use O_RDWR")
     writable = status & O_ACCMODE != O_RDONLY and not readonly
     appending = writable and status & O_APPEND and not private
-    m.extent.set_access(writable and not private, appending, preallocate)
+    m.extent.set_access(status & O_ACCMODE == O_RDONLY, writable and not private,
+                        appending, preallocate)
     m.memory.set_access(private, private or (writable and not appending))
     return 0
 
 
-cdef int learn_length(Mapping m, int64_t length) except -1:
+cdef int set_up_end(Mapping m, Descriptor own, length, int64_t ahead,
+                    bint possible) except -1:
+    """Learn where the data ends, and begin to run `ahead` of it if the caller wants that.
+
+    One call asks for the size. The marker of a file that runs ahead is looked for after it:
+    without one, the size was that of the data. A mapping that runs ahead asks for the size
+    under the lock.
+    """
     cdef file_stat status
-    cdef int64_t size
-    check(m, m.extent.status(&status))
+    cdef bint writable = m.memory.grows and m.extent.saves
+    cdef int refused = 0
+    if ahead and (not possible or not writable or m.extent.appending):
+        raise ValueError(f"ahead={ahead} needs a mapped file that can be written anywhere "
+                         f"and grow: open {m.name!r} with mode 'r+', 'w+' or 'x+', and "
+                         "leave out length= and engine=")
+    if ahead:
+        with nogil:     # it waits for who trims what a crash has left
+            refused = m.extent.lock_ahead()
+        check_end(m, EBUSY if refused == EBUSY else 0)
+    if ahead or own is None or not own.tell(&status):
+        check(m, m.extent.status(&status))
+    refuse_other_files(m, &status)
+    learn_length(m, -1 if length is None else as_offset(length, "length"), &status,
+                 writable and is_exact(m, &status))
+    if ahead:
+        refused = refused or m.extent.run_ahead_by(min(ahead, MOST_RESERVE))
+    return stay_exact(m, refused)
+
+
+cdef int refuse_other_files(Mapping m, file_stat *status) except -1:
     if S_ISDIR(status.st_mode):
         check(m, EISDIR)
     if not S_ISREG(status.st_mode):
         raise OSError(ENODEV, "only regular files can be mapped, and this is not one",
                       m.name)
-    refuse_huge_pages(m, status.st_blksize)
-    check(m, ahead_end(m.extent.fd, &status.st_size))
+    return refuse_huge_pages(m, status.st_blksize)
+
+
+cdef int refuse_huge_pages(Mapping m, long block) except -1:
+    """Refuse files of hugetlbfs: write(2) fails, and they end at a huge page only."""
+    cdef file_system system
+    if block > PAGE and fstatfs(m.extent.fd, &system) == 0 and (
+            system.f_type == HUGETLBFS_MAGIC):
+        raise OSError(EOPNOTSUPP, f"files of hugetlbfs, in pages of {block} bytes, are "
+                      "not supported: a tmpfs mounted with huge=advise and "
+                      "MADV_HUGEPAGE give huge pages", m.name)
+    return 0
+
+
+cdef bint is_exact(Mapping m, file_stat *status) except -1:
+    """Whether no mapping runs the file ahead; trim it if a crash left it ahead."""
+    cdef int code = 0
+    cdef bint marked
+    with nogil:
+        marked = m.extent.is_marked()
+        if marked:
+            code = m.extent.recover()
+    check_end(m, code)      # else a later opening would cut off what is appended
+    if marked:
+        check(m, m.extent.status(status))
+    return not marked
+
+
+cdef int check_end(Mapping m, int code) except -1:
+    """Say why the end of the file is not its own, unless the code is 0."""
+    if code == EBUSY:
+        raise OSError(EBUSY, "another mapping appends to the file with ahead=, and only "
+                      "one can: wait until it is closed, or open all of them with mode "
+                      "'a+' and without ahead=", m.name)
+    if code == ENOENT:
+        raise OSError(ENOENT, "a crash has left the file longer than its data, and "
+                      "trimming it needs /proc, which is not mounted", m.name)
+    return check(m, code)
+
+
+cdef int learn_length(Mapping m, int64_t length, file_stat *status,
+                      bint unmarked) except -1:
+    cdef int64_t size
+    check(m, ahead_end(m.extent.fd, &status.st_size, unmarked))
     m.extent.remember_file_size(status.st_size)
     size = status.st_size - m.extent.origin
     if size < 0:
@@ -53,44 +154,8 @@ cdef int learn_length(Mapping m, int64_t length) except -1:
     return check(m, EFBIG if m.memory.length > MOST_SIZE else 0)
 
 
-cdef int refuse_huge_pages(Mapping m, long block) except -1:
-    """Of hugetlbfs, whose files cannot be written and end at a huge page only."""
-    cdef file_system system
-    if block > PAGE and fstatfs(m.extent.fd, &system) == 0 and (
-            system.f_type == HUGETLBFS_MAGIC):
-        raise OSError(EOPNOTSUPP, f"files of hugetlbfs, in pages of {block} bytes, are "
-                      "not supported: a tmpfs mounted with huge=advise and "
-                      "MADV_HUGEPAGE give huge pages", m.name)
-    return 0
-
-
-cdef int set_up_ahead(Mapping m, int64_t ahead, bint possible) except -1:
-    """Be the one who appends ahead, and end what one before us could not."""
-    cdef int code = 0, refused = 0
-    cdef bint writable = m.memory.grows and m.extent.saves
-    if ahead and (not possible or not writable or m.extent.appending):
-        raise ValueError(f"ahead={ahead} is for a mapping in memory that may write "
-                         f"anywhere and grow, which that of {m.name!r} is not")
-    if ahead:
-        with nogil:     # it waits for who trims what a crash has left
-            code = refused = m.extent.lock_ahead()
-    if writable and code != EBUSY:
-        with nogil:
-            code = m.extent.recover()
-    if code == EBUSY:
-        raise OSError(EBUSY, "another mapping appends ahead of the file's end: one "
-                      "alone can", m.name)
-    if code == ENOENT:
-        raise OSError(ENOENT, "its end was left ahead of its data, and /proc, which is "
-                      "not mounted, is needed to trim it", m.name)
-    check(m, code)       # what was appended to it would be cut off later
-    if ahead:
-        refused = refused or m.extent.run_ahead_by(min(ahead, MOST_RESERVE))
-    return stay_exact(m, refused)
-
-
 cdef int stay_exact(Mapping m, int code) except -1:
-    """Tell that the file will not run ahead, unless the code is 0."""
+    """Unless the code is 0, stop running ahead, and warn of it."""
     if code:
         m.extent.stop_ahead(m.memory.length)
         warnings.warn(f"{m.name!r} cannot run ahead of its data, so each append to "
@@ -125,8 +190,8 @@ cdef int map_first(Mapping m, engine) except -1:
         code = map_file(m, region, m.memory.length)
     if code in (ENODEV, EPERM, EACCES) and engine != "auto":
         reason = strerror(code).decode()
-        raise OSError(code, f"mmap(2) is refused: {reason} (sealed, or a filesystem "
-                      f"without it? engine='auto' does without)", m.name)
+        raise OSError(code, f"mmap(2) is refused: {reason} (the file is sealed, or its "
+                      f"filesystem has no mmap; engine='auto' works without it)", m.name)
     if code and engine == "auto":
         m.memory.do_without_mapping()
         code = 0
@@ -151,6 +216,8 @@ cdef int drop_descriptor(Mapping m) except -1:
     """Let go of the file's descriptor; the size is fixed from now on."""
     cdef int code = CLOSED
     require_memory(m)
+    with cython.critical_section(m):
+        m.kept_by_batches = None
     with m.mutex:
         if m.memory.is_open():
             m.memory.let_go_of_file(False)
@@ -161,12 +228,13 @@ cdef int drop_descriptor(Mapping m) except -1:
 
 
 cdef int close_mapping(Mapping m, bint revoke) except -1:
-    """Views and copies in flight keep their regions. Returns an errno value."""
+    """Close the file; views and copies in flight keep their regions. Returns an errno."""
     cdef int code = 0, ahead_code = 0, revoke_code = 0
     with m.mutex:
         m.memory.stop_appends()
-        with nogil:
-            ahead_code = m.extent.stop_ahead(m.memory.length)
+        if m.extent.is_ahead() or m.extent.runs_ahead():
+            with nogil:
+                ahead_code = m.extent.stop_ahead(m.memory.length)
         m.memory.close()
         revoke_code = m.memory.let_go_of_file(revoke)
         m.memory.forget_older_regions(True)
@@ -181,23 +249,28 @@ cdef int close_mapping(Mapping m, bint revoke) except -1:
 
 
 def birth(int fd):
-    """When a file was made, in us, and in which filesystem; 0 where nothing tells.
+    """Return when a file was made, in microseconds, and its filesystem; 0 if unknown.
 
-    With the inode they know a file again, whatever is written to it: so there is no time on
-    overlayfs, where the first write makes it that of the copy, and none finer than what
-    ntfs3 and UDF write down. The filesystem's number is told
-    where it is drawn at each mount, and nobody else can have that file: in memory.
+    And whether its inode lasts: some filesystems make up another one when a file is looked
+    up anew.
+
+    Together with the inode they identify a file, whatever is written to it. So there is no
+    time on overlayfs, where the first write changes it to that of the copy, and it is no
+    finer than ntfs3 and UDF store it. The filesystem's number is given for tmpfs only,
+    where each mount draws another one: the files of others outlive a mount.
     """
     cdef extended_stat status
     cdef file_system system
     cdef uint64_t filesystem = 0
     cdef int64_t time = 0
     if fstatfs(fd, &system) == -1:
-        return 0, 0
+        return 0, 0, True
     if system.f_type == TMPFS_MAGIC:
         memcpy(&filesystem, &system.f_fsid, sizeof(filesystem))
     if system.f_type != OVERLAYFS_SUPER_MAGIC and syscall(
             SYS_statx, fd, b"", AT_EMPTY_PATH, STATX_BTIME, &status) == 0:
         if status.mask & STATX_BTIME:
             time = status.btime.tv_sec * 1_000_000 + status.btime.tv_nsec // 1000
-    return time, filesystem
+    return time, filesystem, system.f_type not in (
+        MSDOS_SUPER_MAGIC, EXFAT_SUPER_MAGIC, FUSE_SUPER_MAGIC, SMB_SUPER_MAGIC,
+        CIFS_SUPER_MAGIC, SMB2_SUPER_MAGIC)

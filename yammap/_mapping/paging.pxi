@@ -1,4 +1,4 @@
-# Pages of a mapping: advice, what is in memory, what is to be, what is not.
+# Pages of a mapping: advice, bringing pages into memory, asking for them, dropping them.
 #
 # The reasons are in docs/design/mapping.md.
 
@@ -14,7 +14,8 @@ cdef int advise(Mapping m, int advice, object offset, object length) except -1:
         return advise_file(m, advice, start, count)
     if advice == MADV_DONTFORK or advice == MADV_DOFORK:
         return advise_fork(m, advice, start == 0 and count == m.memory.length)
-    if advice in LASTING + LASTING_FOR_PAGES and start == 0 and length is None:
+    if ((is_lasting(advice) or is_lasting_for_pages(advice))
+            and start == 0 and length is None):
         return advise_whole(m, advice)
     if pages.length:
         with nogil:
@@ -24,10 +25,10 @@ cdef int advise(Mapping m, int advice, object offset, object length) except -1:
 
 
 cdef int advise_whole(Mapping m, int advice) except -1:
-    """Of the reserve, too.
+    """Advise the reserve, too.
 
-    Under the mutex, since a truncation unmaps a part of the reserve, and the addresses
-    may then be somebody else's.
+    Under the mutex, since a truncation unmaps a part of the reserve, and other memory may
+    be mapped there then.
     """
     cdef int code = CLOSED
     with m.mutex:
@@ -65,9 +66,9 @@ cdef int advise_fork(Mapping m, int advice, bint whole) except -1:
 
 
 cdef int hint(Mapping m, object offset, object length) except -1:
-    """Have a range read from the disk, without waiting for it.
+    """Have the kernel read a range from the disk, without waiting for it.
 
-    In pieces: of a longer range the kernel reads only as much as its readahead is.
+    In pieces: of a longer range the kernel reads only as much as its readahead.
     """
     cdef int64_t start, count
     cdef Region region = select(m, offset, length, &start, &count)
@@ -81,11 +82,11 @@ cdef int hint(Mapping m, object offset, object length) except -1:
 
 
 cdef int drop(Mapping m, object offset, object length, bint write) except -1:
-    """Let go of the whole pages in a range: of memory, and of the page cache.
+    """Drop the whole pages in a range from memory and from the page cache.
 
-    No byte is lost. What stays is dirty, locked, mapped by others, or part of a large
-    folio that is not all in the range. With `write`, dirty pages are written before,
-    those of other mappings and descriptors too, which msync(2) of ours may not do.
+    No byte is lost. Pages stay that are dirty, locked, mapped by others, or part of a large
+    folio that is not all in the range. With `write`, the kernel writes dirty pages first,
+    also those of other mappings and descriptors, which our msync(2) may not write.
     """
     cdef int64_t start, count
     cdef int64_t lead = m.extent.origin % PAGE, first, last
@@ -110,9 +111,9 @@ cdef int drop(Mapping m, object offset, object length, bint write) except -1:
 cdef Py_ssize_t send(Mapping m, int64_t offset, int64_t length, int sink) except -1:
     """Send bytes to the descriptor `sink`, which brings them into the page cache.
 
-    Returns how many were sent: 0 where they cannot be read so, and a copy of them
-    tells why. POSIX_FADV_WILLNEED would not be faster, and its pages would be small
-    ones: only what is read in sequence comes in folios that fill a huge page.
+    Returns how many were sent; 0 if sendfile(2) cannot read them, and a copy tells why.
+    POSIX_FADV_WILLNEED would not be faster, and would make small pages: only reading in
+    sequence makes folios that fill a huge page.
     """
     cdef Py_ssize_t sent = 0
     with m.mutex:
@@ -123,7 +124,7 @@ cdef Py_ssize_t send(Mapping m, int64_t offset, int64_t length, int sink) except
 
 
 cdef object residency(Mapping m, object offset, object length):
-    """One byte a page: 1 when it is in memory, as mincore(2) tells, else 0."""
+    """Return one byte a page: 1 if it is in memory, as mincore(2) says, else 0."""
     cdef int64_t start, count
     cdef Region region = select(m, offset, length, &start, &count)
     cdef PageRange pages = region.pages(start, count)
@@ -141,7 +142,7 @@ cdef object residency(Mapping m, object offset, object length):
 
 
 cdef object count_cached(Mapping m, object offset, object length):
-    """How many pages of a range are in the page cache, as cachestat(2) tells."""
+    """How many pages of a range are in the page cache, as cachestat(2) says."""
     cdef int64_t start, count
     cdef uint64_t cached = 0
     cdef int code = CLOSED
@@ -158,7 +159,7 @@ cdef object count_cached(Mapping m, object offset, object length):
 
 
 cdef int populate(Mapping m, int64_t offset, int64_t length, bint write) except -1:
-    """Have page table entries for a range; where a page is missing, raise a BusError."""
+    """Make page table entries for a range; raise a BusError if a page is missing."""
     cdef Snapshot s
     cdef int64_t count = length
     cdef Region region = m.memory.enter(&s)
@@ -168,12 +169,10 @@ cdef int populate(Mapping m, int64_t offset, int64_t length, bint write) except 
     require_memory(m)
     if write:
         require(m, PROT_WRITE)
-    if count == 0:
-        return 0
     with nogil:
         code = code_of(madvise(pages.start, pages.length,
                                MADV_POPULATE_WRITE if write else MADV_POPULATE_READ))
-    # Linux before 5.14 knows no such advice, nor do sandboxes.
+    # Linux before 5.14 lacks this advice, and sandboxes refuse it.
     if code == EFAULT or code == EINVAL or is_refused(code):
         code = find_fault(m, region, &s, pages, offset, write)
     return check(m, code)
@@ -181,7 +180,7 @@ cdef int populate(Mapping m, int64_t offset, int64_t length, bint write) except 
 
 cdef int find_fault(Mapping m, Region region, Snapshot *s, PageRange pages, int64_t start,
                     bint write) except -1:
-    """Touch pages until one faults, which madvise(2) does not tell; or all of them."""
+    """Touch pages until one faults: madvise(2) does not say which page it was."""
     cdef fault_range ranges[2]
     cdef const void *fault
     cdef int64_t end = -1
@@ -266,6 +265,12 @@ cdef class Paged(Mapping):
         select(self, offset, length, &start, &count)
         return start, count
 
+    def _require_memory(self, *, bint write=False):
+        """Raise where there are no pages to use, or none to write to."""
+        require_memory(self)
+        if write:
+            require(self, PROT_WRITE)
+
     def _hint(self, offset, length):
         hint(self, offset, length)
 
@@ -280,6 +285,36 @@ cdef class Paged(Mapping):
 
     def _cachestat(self, offset, length):
         return count_cached(self, offset, length)
+
+    def _open_again(self, int flags):
+        """Open the file once more, by a descriptor that nobody can close meanwhile."""
+        cdef int fd = -1, code = CLOSED
+        require_descriptor(self)
+        with self.mutex:
+            if self.memory.is_open():
+                with nogil:
+                    fd = self.extent.open_again(flags)
+                    code = code_of(fd)
+        check(self, code)
+        return fd
+
+    def _write_by_call(self, data, offset):
+        """Write inside the file by one system call, which a kill does not cut in two."""
+        cdef Py_buffer source
+        cdef int64_t start = as_offset(offset, "offset")
+        cdef Py_ssize_t count = 0
+        cdef int code = CLOSED
+        require_descriptor(self)
+        get_source(data, &source)
+        with self.mutex:
+            if self.memory.is_open():
+                with nogil:
+                    count = self.extent.write_bytes(<char *> source.buf, start, source.len)
+                    code = code_of(count)
+                    if count < source.len:
+                        code = code or EBADF    # it would go to the end by now
+        PyBuffer_Release(&source)
+        check(self, code)
 
     def _populate(self, int64_t offset, int64_t length, bint write):
         populate(self, offset, length, write)

@@ -1,8 +1,29 @@
-# What other extension modules may use of a mapping (_core.pxd).
+# What others may hold of a mapping: extension modules (_core.pxd), arrays, and a thread
+# that copies where there is no GIL.
 #
 # The reasons are in docs/design/mapping.md.
 
+cdef bint copy_pinned(Mapping m, char *buffer, int64_t offset, int64_t length,
+                      bint writing, bint callers) noexcept nogil:
+    """As `copy_hot`, and threads that share the mapping change no word that they share."""
+    cdef Snapshot s
+    cdef const void *region = m.memory.pin(&s)
+    cdef uint64_t now = tick()
+    cdef char *memory
+    cdef bint copied = False
+    if region == NULL:
+        return False
+    memory = data_of(region) + offset
+    if (clip(offset, length, s.length) == length and fault_in_force(now)
+            and were_touched(serial_of(region), memory, length, writing, now)
+            and (not callers or is_buffer_hot(buffer, length, not writing, now))):
+        copied = copy(memory, buffer, length, writing, now) == NULL
+    pin_drop()
+    return copied and m.memory.is_undisturbed(&s)
+
+
 @cython.final
+@cython.freelist(8)
 @cython.auto_pickle(False)
 cdef class PinnedMemory:
     cdef int renew(self) except -1:
@@ -12,11 +33,20 @@ cdef class PinnedMemory:
         self.data = region.at(0)
         self.length, self.truncations = s.length, s.truncations
         self.patch_total = s.patch_total
+        self.tick = tick()
         return 0
 
     cdef bint is_guarded(self) noexcept nogil:
-        """Whether the memory may be touched, by `call`; else there is `transfer`."""
-        return (<Mapping> self.mapping).memory.is_guarded()
+        """Whether `call` may touch the memory; else use `copy`."""
+        return (<Mapping> self.mapping).memory.mapped and fault_in_force(self.tick)
+
+    cdef bint is_hot(self, int64_t offset, int64_t length) noexcept nogil:
+        """Whether reading these bytes keeps the GIL, as far as hot pages go."""
+        return length == 0 or is_hot(<Region> self.region, self.data + offset, length,
+                                     False, self.tick)
+
+    cdef void set_hot(self, int64_t offset, int64_t length) noexcept nogil:
+        set_hot(<Region> self.region, self.data + offset, length, False, self.tick)
 
     cdef const void *call(self, void (*function)(void *) noexcept nogil, void *argument,
                           const fault_range *ranges) noexcept nogil:
@@ -28,22 +58,117 @@ cdef class PinnedMemory:
         s.patch_total = self.patch_total
         return (<Mapping> self.mapping).memory.must_retry(<Region> self.region, &s)
 
-    cdef Py_ssize_t transfer(self, char *buffer, int64_t offset, int64_t length,
-                             bint writing) except -1:
+    cdef Py_ssize_t copy(self, char *buffer, int64_t offset, int64_t length,
+                         bint writing) except -1:
         return transfer(<Mapping> self.mapping, buffer, offset, length, writing, 0)
 
+    cdef bint is_file_memory(self) noexcept:
+        """Whether the memory shows the file, and nothing that the file has not."""
+        return not (<Mapping> self.mapping).memory.is_private()
 
-cdef PinnedMemory pin(Mapping m, bint writing):
-    """The memory as it is for `PinnedMemory.renew`, for copies made elsewhere."""
+    cdef bint is_writable(self) noexcept:
+        return (<Mapping> self.mapping).memory.is_writable()
+
+    cdef int64_t origin(self) noexcept nogil:
+        return (<Mapping> self.mapping).extent.origin
+
+    cdef int open_to_read(self, int flags) except -2:
+        return open_to_read(<Mapping> self.mapping, flags)
+
+    cdef object kept(self):
+        cdef Mapping m = <Mapping> self.mapping
+        with cython.critical_section(m):
+            return m.kept_by_batches
+
+    cdef object keep(self, object made):
+        """Keep what was made, unless another thread was faster; returns what is used."""
+        cdef Mapping m = <Mapping> self.mapping
+        with cython.critical_section(m):
+            if m.kept_by_batches is not None:
+                return m.kept_by_batches
+            if m.memory.is_open():      # else `close` has let go of it
+                m.kept_by_batches = made
+        return made
+
+
+cdef int open_to_read(Mapping m, int flags) except -2:
+    """Open the file once more; -1 where there is no descriptor, or no /proc.
+
+    Nor is it opened where another file may come to lie behind the descriptor.
+    """
+    cdef int fd
+    with m.mutex:
+        with nogil:
+            fd = m.extent.open_to_read(flags)
+    return fd
+
+
+cdef PinnedMemory pin(mapping, bint writing):
+    """Give copies made elsewhere a door to the memory, which `renew` opens."""
     cdef PinnedMemory pinned = PinnedMemory.__new__(PinnedMemory)
     if writing:
-        require_positional(m)
-    pinned.mapping = m
+        require_positional(mapping)
+    pinned.mapping = <Mapping?> mapping
     return pinned
 
 
+@cython.final
+@cython.auto_pickle(False)
+cdef class Kept:
+    """A view of a mapping that is kept for the next call, until the mapping needs it back.
+
+    Parameters
+    ----------
+    mapping : Mapping
+        Whose memory the view shows. What is made of it after this is kept by `view`.
+
+    Raises
+    ------
+    BusError
+        When the mapping has faults.
+    ValueError
+        When the mapping is closed.
+    """
+    cdef object __weakref__
+    cdef Memory memory
+    cdef Region region          # None: let go
+    cdef Py_ssize_t truncations
+    cdef object kept
+
+    def __cinit__(self, Mapping mapping not None):
+        cdef Snapshot s
+        self.memory = mapping.memory
+        self.region = self.memory.enter(&s)
+        self.truncations = s.truncations
+        self.memory.add_keeper(self)
+
+    @property
+    def view(self):
+        """object: the view; None where the mapping is in another region, or was cut.
+
+        Raises as every method of the mapping does, when it is closed or has faults.
+        """
+        cdef Snapshot s
+        cdef Region region = self.memory.enter(&s)
+        with cython.critical_section(self):
+            if region is self.region and s.truncations == self.truncations:
+                return self.kept
+        return None
+
+    @view.setter
+    def view(self, made):
+        with cython.critical_section(self):
+            if self.region is not None:     # it was let go while the view was made
+                self.kept = made
+
+    def let_go(self):
+        """Keep nothing: the mapping is about to be cut or closed."""
+        with cython.critical_section(self):
+            self.kept = self.region = None
+
+
 cdef int make_private(type kind) except -1:
-    """Let nobody make such an object by hand: it would hold nothing, and be used."""
+    """Let no caller make such an object: it would hold nothing, and be used."""
     cdef PyTypeObject *c_type = <PyTypeObject *> kind
     c_type.tp_new = c_type.tp_vectorcall = NULL
     PyDict_DelItemString(c_type.tp_dict, "__new__")

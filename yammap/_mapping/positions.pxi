@@ -2,6 +2,50 @@
 #
 # The reasons are in docs/design/file.md.
 
+@cython.final
+@cython.auto_pickle(False)
+cdef class Turn:
+    """A lock for operations at a position that may give up the GIL in between.
+
+    One that keeps the GIL takes no turn, as long as no other thread has or wants one. The
+    lock is reentrant, since a signal handler may use the file that its thread is using.
+    """
+    cdef object lock                    # None until the first turn is taken
+    cdef readonly Py_ssize_t takers     # threads that have the turn or wait for it
+
+    def __enter__(self):
+        cdef bint first
+        with cython.critical_section(self):
+            self.takers += 1
+            first = self.lock is None
+        try:
+            if first:
+                self.make_lock()
+            self.lock.acquire()
+        except BaseException:   # a signal handler's, while the thread waited
+            self.leave()
+            raise
+
+    def __exit__(self, kind, error, traceback):
+        self.lock.release()
+        self.leave()
+
+    cdef int make_lock(self) except -1:
+        """Make the lock, which stays, unless another thread has done so meanwhile.
+
+        It is made first: its making may run a signal handler, and other threads.
+        """
+        made = threading.RLock()
+        with cython.critical_section(self):
+            if self.lock is None:
+                self.lock = made
+        return 0
+
+    cdef void leave(self) noexcept:
+        with cython.critical_section(self):
+            self.takers -= 1
+
+
 @cython.auto_pickle(False)
 cdef class Positioned(Paged):
     """A mapping with a position, at which files read and write.
@@ -11,25 +55,40 @@ cdef class Positioned(Paged):
     position is what the file has there now, as read(2) and write(2) have it, though others
     may have cut it or written behind its end.
     """
-    cdef readonly object _serial        # a lock: the kernel, too, serialises offsets
+    cdef readonly Turn _turn            # the kernel, too, lets offsets change in turn
     cdef readonly int64_t _position
     cdef readonly bint _descriptor_is_out       # so its offset is the position
+    cdef public object _unsynced_directory      # of Durable, whose slot would begin unset
+
+    cdef readonly Memory _memory    # what arrays are made over
 
     def __cinit__(self):
-        # Reentrant, since a signal handler may use the file its own thread is using.
-        self._serial = threading.RLock()
+        self._memory = self.memory
+        self._turn = Turn.__new__(Turn)
+
+    def __del__(self):
+        """Close it, as `io.IOBase` does: a subclass may have a `close` of its own.
+
+        There is no `ResourceWarning`: arrays keep a mapping alive after its last name, so
+        a program may rightly never close it.
+        """
+        if self.memory.is_open():
+            try:
+                self.close()
+            except BusError:    # the touching thread got it
+                pass
 
     def _after_fork(self):
-        self._serial = threading.RLock()
+        self._turn = Turn.__new__(Turn)
         Mapping._after_fork(self)
 
     def fileno(self):
         """Return the descriptor of the file, which the mapping keeps open.
 
-        From then on the position is the offset of the descriptor, as that of a file is. So
-        a reader or writer of the descriptor goes on where `read` and `write` were, and they
-        go on behind it. What it has added to the file is seen by the next `seek`,
-        `truncate` or `refresh`. In append mode `append` moves it to the end, too.
+        From then on the position is the offset of the descriptor, as for other files. Code
+        that reads or writes by the descriptor goes on where `read` and `write` stopped, and
+        they go on where it stopped. The next `seek`, `truncate` or `refresh` sees what it
+        has added to the file. In append mode, `append` moves the offset to the end, too.
 
         Returns
         -------
@@ -55,7 +114,7 @@ cdef class Positioned(Paged):
         (9, b'by the mapping, around it, and by it')
         >>> m.close()
         """
-        with self._serial:
+        with self._turn:
             require_descriptor(self)
             watch_errors(self)      # which os.fsync(fd) takes
             if self.extent.origin or self.memory.is_private() or self.extent.runs_ahead():
@@ -119,6 +178,27 @@ cdef class Positioned(Paged):
             self._position = self.seek_descriptor(0, SEEK_CUR)
         return 0
 
+    cdef inline bint takes_no_turn(self) noexcept:
+        """Whether an operation that keeps the GIL may do without a turn.
+
+        One that has to look for patches may not keep it: that may run the collector.
+        """
+        return (HAS_GIL and self._turn.takers == 0 and not self._descriptor_is_out
+                and self.memory.has_no_new_patch())
+
+    cdef inline bint move_hot(self, char *buffer, int64_t length, bint writing,
+                              bint callers) except -1:
+        """Copy at the position, and move it, all with the GIL; False where it must go.
+
+        At the end of the mapping the file is asked, so that is not for here.
+        """
+        cdef int64_t start = self._position
+        if (not self.takes_no_turn() or length >= self.memory.length - start
+                or not copy_hot(self, buffer, start, length, writing, callers)):
+            return False
+        self._position = start + length
+        return True
+
     cdef int move_to(self, int64_t position) except -1:
         self._position = position
         if self._descriptor_is_out:
@@ -131,9 +211,12 @@ cdef class Positioned(Paged):
         That of a window, of a copy on write and without a descriptor is fixed.
         """
         cdef Py_ssize_t before = self.memory.length
-        if self.memory.grows and not self.windowed and self.is_outdated():
+        if self.follows_file() and self.is_outdated():
             Mapping.refresh(self)
         return self.memory.length != before
+
+    cdef inline bint follows_file(self) noexcept:
+        return self.memory.grows and not self.windowed
 
     cdef bint is_outdated(self) except -1:
         cdef bint outdated = False
@@ -167,7 +250,7 @@ cdef class Positioned(Paged):
         return self._position
 
     def seek(self, offset, whence=0, /):
-        """Move the position, even past the end: there `read` finds nothing yet.
+        """Move the position. It may lie past the end, where `read` returns nothing.
 
         Parameters
         ----------
@@ -200,24 +283,21 @@ cdef class Positioned(Paged):
         90
         """
         cdef int what = as_code(whence, "whence")
-        offset = operator.index(offset)
-        with self._serial:
+        offset = PyNumber_Index(offset)
+        if self.takes_no_turn() and (what == SEEK_SET or what == SEEK_CUR):
+            return self.seek_here(offset, what)
+        with self._turn:
             self.follow()
-            position = self.sought(offset, what)
-            if position < 0:
-                reason = f"position {position} is before the start of {self.name!r}"
-                raise UnsupportedOperation(EINVAL, reason)
-            self.move_to(as_offset(position, "position"))
-            return position
+            return self.seek_here(offset, what)
 
-    def _seek_within(self, offset, int whence):
-        """Move the position, and not beyond the end."""
-        with self._serial:
-            position = self.sought(offset, whence)
-            if not 0 <= position <= self.memory.length:
-                raise ValueError("seek out of range")
-            self.move_to(position)
-            return position
+    cdef object seek_here(self, object offset, int whence):
+        cdef int overflow
+        position = self.sought(offset, whence)
+        if PyLong_AsLongLongAndOverflow(position, &overflow) < 0 and overflow <= 0:
+            reason = f"position {position} is before the start of {self.name!r}"
+            raise UnsupportedOperation(EINVAL, reason)
+        self.move_to(as_offset(position, "position"))
+        return position
 
     cdef object sought(self, object offset, int whence):
         self.memory.require_open()
@@ -246,12 +326,14 @@ cdef class Positioned(Paged):
         Returns
         -------
         bytes
-            The bytes; empty at the end.
+            The bytes; empty at the end. A file that grew or was cut gives what it has now,
+            as other file objects do.
 
         Raises
         ------
         BusError
-            When the file was cut short or cannot be read. The position stays.
+            When the file cannot be read, or a mapping of fixed size finds it cut short.
+            The position stays.
         ValueError
             When the mapping is closed.
 
@@ -261,15 +343,23 @@ cdef class Positioned(Paged):
         >>> len(yammap.anonymous(10).read(4))
         4
         """
-        cdef int64_t count = as_size(size)
-        with self._serial:
+        return self.read_some(as_size(size))
+
+    cdef bytes read_some(self, int64_t count):
+        """Read up to `count` bytes from the position (-1: all), and move it."""
+        cdef bytes data
+        if 0 < count <= MOST_HOT:
+            data = PyBytes_FromStringAndSize(NULL, count)
+            if self.move_hot(PyBytes_AS_STRING(data), count, False, False):
+                return data
+        with self._turn:
             self.follow()
             return self.read_here(self._position, count)
 
     cdef bytes read_here(self, int64_t start, int64_t size):
         cdef int64_t length = self.at_hand(start, size)
         cdef bytes data = PyBytes_FromStringAndSize(NULL, length)
-        cdef int64_t count = self.fetch(PyBytes_AS_STRING(data), start, length)
+        cdef int64_t count = self.fetch(PyBytes_AS_STRING(data), start, length, False)
         if count < length:
             data = data[:count]
         self.move_to(start + count)
@@ -286,17 +376,20 @@ cdef class Positioned(Paged):
             self.catch_up()
         return clip(start, size, self.memory.length)
 
-    cdef Py_ssize_t fetch(self, char *target, int64_t start, int64_t count) except -1:
+    cdef Py_ssize_t fetch(self, char *target, int64_t start, int64_t count,
+                          bint callers) except -1:
         """Copy what there is, also of a file that was cut: only a fault may tell."""
         while True:
             try:
+                if callers:
+                    return fill(self, target, start, count)
                 return transfer(self, target, start, count, False, 0)
             except BusError:
                 if not self.catch_up():
                     raise
 
     def readinto(self, buffer, /):
-        """Read into `buffer` as much as there is, and move the position.
+        """Read as many bytes into `buffer` as there are, and move the position.
 
         Parameters
         ----------
@@ -324,84 +417,62 @@ cdef class Positioned(Paged):
         3
         """
         cdef Py_buffer target
-        cdef int64_t start
         cdef Py_ssize_t count
         get_target(buffer, &target)
+        count = target.len
         try:
-            with self._serial:
-                self.follow()
-                start = self._position
-                count = self.at_hand(start, target.len)
-                count = self.fetch(<char *> target.buf, start, count)
-                self.move_to(start + count)
+            if not self.move_hot(<char *> target.buf, count, False, True):
+                with self._turn:
+                    self.follow()
+                    count = self.readinto_here(<char *> target.buf, count)
         finally:
             PyBuffer_Release(&target)
         return count
 
-    def readline(self, size=-1, /):
-        """Read up to and with the next ``b"\\n"``, at most `size` bytes.
+    cdef Py_ssize_t readinto_here(self, char *target, int64_t length) except -1:
+        cdef int64_t start = self._position
+        cdef int64_t count = self.fetch(target, start, self.at_hand(start, length), True)
+        self.move_to(start + count)
+        return count
 
-        Parameters
-        ----------
-        size : int or None, default -1
-            Most bytes to read; no limit when negative or None.
+    def read_byte(self):
+        """Read one byte at the position, and move it.
 
         Returns
         -------
-        bytes
-            The line; empty at the end.
+        int
+            The byte.
 
         Raises
         ------
         BusError
             When the file was cut short or cannot be read. The position stays.
         ValueError
-            When the mapping is closed.
-
-        Notes
-        -----
-        To go through many lines, `io.BufferedReader` over the mapping is faster.
+            When the position is at the end, or the mapping is closed.
 
         Examples
         --------
         >>> import yammap
-        >>> with yammap.open("two.txt", "w+") as m:
-        ...     m.write(b"first\\nsecond")
-        ...     m.seek(0)
-        ...     m.readline()
-        12
+        >>> yammap.anonymous(3).read_byte()
         0
-        b'first\\n'
         """
-        cdef int64_t start, count = as_size(size)
-        with self._serial:
-            self.follow()
-            start = self._position      # handlers run in the search, and may move it
-            return self.read_here(start, self.length_of_line(start, count))
+        cdef unsigned char byte
+        if not self.fetch_byte(&byte):
+            raise ValueError(f"no byte to read: {self.name!r} ends at {self.size()}")
+        return byte
 
-    cdef int64_t length_of_line(self, int64_t start, int64_t size) except -1:
-        """Where the line ends that begins at `start`, at most `size` bytes (-1: any)."""
-        cdef Py_buffer newline
-        cdef int64_t length, found = -1
-        newline.buf, newline.len = b"\n", 1
-        size = INT64_MAX if size == -1 else size
-        while found == -1:
-            self.memory.require_open()
-            length = clip(start, size, self.memory.length)
-            try:
-                found = search_from(self, &newline, start, start + length, False)
-            except BusError:
-                if not self.catch_up():
-                    raise
-                continue
-            if found == -1 and (length == size or not self.catch_up()):
-                return length
-        return found + 1 - start
+    cdef bint fetch_byte(self, unsigned char *byte) except -1:
+        """Read a byte; False at the end."""
+        if self.move_hot(<char *> byte, 1, False, False):
+            return True
+        with self._turn:
+            self.follow()
+            return self.readinto_here(<char *> byte, 1) == 1
 
     # -- Writing
 
     def write(self, data, /):
-        """Write all of `data` at the position, and move it; the file grows as it must.
+        """Write all of `data` at the position, and move it; the file grows if it must.
 
         In append mode the bytes go to the end, whatever the position was.
 
@@ -440,31 +511,64 @@ cdef class Positioned(Paged):
         get_source(data, &source)
         length = source.len
         try:
-            with self._serial:
-                self.follow()
-                if self.extent.appending:
-                    self.write_at_end(<const char *> source.buf, length)
-                else:
-                    self.write_here(<char *> source.buf, length)
+            self.put(<char *> source.buf, length)
         finally:
             PyBuffer_Release(&source)
         return length
 
-    def _write_within(self, data, str what):
-        """Write all of `data` at the position, if it does not reach beyond the end."""
-        cdef Py_buffer source
-        cdef Py_ssize_t length
-        get_source(data, &source)
-        length = source.len
-        try:
-            with self._serial:
-                self.memory.require_open()
-                if length > self.memory.length - self._position:
-                    raise ValueError(f"{what} out of range")
-                self.write_here(<char *> source.buf, length)
-        finally:
-            PyBuffer_Release(&source)
-        return length
+    def write_byte(self, byte, /):
+        """Write one byte at the position, and move it; the file grows if it must.
+
+        Parameters
+        ----------
+        byte : int
+            From 0 to 255.
+
+        Raises
+        ------
+        BusError
+            When the file was cut short, or the disk is full or bad.
+        OSError
+            When the file cannot grow.
+        io.UnsupportedOperation
+            When the mapping is read-only.
+        TypeError
+            When `byte` is no integer.
+        ValueError
+            When `byte` is out of range, a mapping of fixed size would have to grow, or the
+            mapping is closed.
+
+        Examples
+        --------
+        >>> import yammap
+        >>> m = yammap.anonymous(0)
+        >>> m.write_byte(65)
+        >>> m[:]
+        b'A'
+        """
+        cdef unsigned char value = as_byte(byte)
+        self.put(<char *> &value, 1)
+
+    cdef int put(self, char *source, int64_t length) except -1:
+        if self.put_hot(source, length):
+            return 0
+        with self._turn:
+            self.follow()
+            if self.extent.appending:
+                return self.write_at_end(source, length)
+            return self.write_here(source, length)
+
+    cdef bint put_hot(self, char *source, int64_t length) except -1:
+        """Write into hot pages with the GIL; False where that is not all there is to do."""
+        cdef int64_t start = self._position
+        if self.extent.appending or not self.memory.is_writable():
+            return False
+        if not self.follows_file():
+            return self.move_hot(source, length, True, True)
+        if not self.takes_no_turn() or not store_hot(self, source, start, length):
+            return False
+        self._position = start + length
+        return True
 
     cdef int write_at_end(self, const char *source, int64_t length) except -1:
         """As write(2) with O_APPEND, which stays where it is for nothing."""
@@ -520,7 +624,7 @@ cdef class Positioned(Paged):
         >>> m.truncate(0), m.size()
         (0, 0)
         """
-        with self._serial:
+        with self._turn:
             self.follow()
             if size is None:
                 size = self._position

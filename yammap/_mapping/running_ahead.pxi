@@ -1,18 +1,18 @@
-# Appends that are a copy into memory which the file has already, as it runs ahead.
+# Appends that are a copy into memory: the file runs ahead, so it has that memory already.
 #
 # Appends by system call are in growing.pxi (`extend_at_end`).
 #
 # The reasons are in docs/design/mapping.md.
 
 cdef int64_t append_hot(Mapping m, const char *source, int64_t length) noexcept:
-    """Store a small record into pages that were made for it; -1 where it must wait.
+    """Store a small record into pages that were made for it; -1 if it must wait.
 
-    With the GIL, which would cost as much again to give up. The pages are in memory and
-    written to all the time. Where one of them has been written to the disk meanwhile,
-    the store waits for the filesystem to let it change again.
+    This keeps the GIL: releasing it would double the cost. The pages are in memory and
+    written to all the time. If the kernel has written one to the disk meanwhile, the store
+    waits until the filesystem lets it change again.
 
-    Without the mutex, which would cost as much as the copy: who holds that and is about
-    to change the size stops appends first, in a critical section as this is one.
+    This takes no mutex, which would cost as much as the copy: a thread that holds the mutex
+    to change the size stops appends first, in a critical section, as this one is.
     """
     cdef int64_t start
     if length > PAGE or not fault_in_force(tick()):
@@ -27,9 +27,9 @@ cdef int64_t append_hot(Mapping m, const char *source, int64_t length) noexcept:
 
 
 cdef bint put(Mapping m, const char *source, int64_t length) noexcept nogil:
-    """Store a record behind the end, and then the end; False when a page was not there.
+    """Store a record behind the end, and then the end; False if a page is missing.
 
-    The caller publishes it.
+    The caller holds the mutex, or is in the section, and publishes the record.
     """
     cdef fault_range ranges[2]
     cdef ahead_record record
@@ -48,11 +48,11 @@ cdef bint put(Mapping m, const char *source, int64_t length) noexcept nogil:
 
 cdef bint run_ahead(Mapping m, const char *source, int64_t offset, int64_t length,
                     int64_t *start) except -1:
-    """Store what of the range at `offset` (-1: the end) lies past the end.
+    """Store the part of the range at `offset` (-1: the end) that lies past the end.
 
-    Puts where the end was into `start`. False where the file must grow exactly: it has
-    no range that goes on from its end, or cannot run ahead, since the disk is full or a
-    page is missing. Then that grows by system call, or says why not.
+    Sets `start` to where the end was. False if the file must grow exactly: the range does
+    not go on from its end, or the file cannot run ahead, since the disk is full or a page
+    is missing. Then the caller grows the file by system call, or says why it cannot.
     """
     cdef Region next_region = m.memory.new_region()
     cdef int64_t inside, end, file_end = 0, changed = 0
@@ -72,7 +72,7 @@ cdef bint run_ahead(Mapping m, const char *source, int64_t offset, int64_t lengt
         refused = is_refused(code)
         if refused:
             with nogil:
-                m.extent.stop_ahead(m.memory.length)    # for it never will be otherwise
+                m.extent.stop_ahead(m.memory.length)    # it will be refused every time
         if code == 0:
             publish(m, next_region, start[0])
             stored = store_ahead(m, source + inside, length - inside)
@@ -89,7 +89,10 @@ cdef bint run_ahead(Mapping m, const char *source, int64_t offset, int64_t lengt
 
 
 cdef bint store_ahead(Mapping m, const char *source, int64_t length) noexcept:
-    """Make pages, store a record into them, and let small ones follow without the mutex."""
+    """Make pages, store a record, and let small ones follow without the mutex.
+
+    The caller holds the mutex.
+    """
     cdef int64_t end = m.memory.length + length, start
     cdef bint stored
     with nogil:
@@ -102,9 +105,9 @@ cdef bint store_ahead(Mapping m, const char *source, int64_t length) noexcept:
 
 
 cdef int step(Mapping m, int64_t end, Region next_region) noexcept nogil:
-    """Have the file long enough for data up to `end` and the trailer behind it.
+    """Make the file long enough for data up to `end` and the trailer behind it.
 
-    A nearly full disk gets a small step.
+    On a nearly full disk the step is small. The caller holds the mutex.
     """
     cdef int64_t least = m.extent.size_ahead(end)
     cdef int64_t size = least + round_up(m.extent.step)

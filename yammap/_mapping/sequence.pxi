@@ -7,6 +7,22 @@
 cdef int64_t PIECE = 1 << 24
 
 
+cdef int set_item(Mapping m, object key, object value) except -1:
+    cdef Py_ssize_t index
+    cdef unsigned char byte
+    if not PyIndex_Check(key):
+        return set_slice(m, key, value)
+    index = PyNumber_AsSsize_t(key, <void *> IndexError)
+    require_mutable(m)
+    offset_of(m, index)     # a wrong index is said before a wrong value
+    byte = as_byte(value)
+    if copy_hot(m, <char *> &byte, offset_of(m, index), 1, True, False):
+        return 0        # the byte is no caller's buffer
+    while transfer(m, <char *> &byte, offset_of(m, index), 1, True, 0) == 0:
+        pass
+    return 0
+
+
 cdef int set_slice(Mapping m, object key, object value) except -1:
     cdef Py_ssize_t first, last, step, start, stop, count
     cdef Py_buffer source
@@ -20,6 +36,8 @@ cdef int set_slice(Mapping m, object key, object value) except -1:
             if source.len != count:
                 raise IndexError(f"mmap slice assignment is wrong size: {source.len} "
                                  f"bytes for {count} of {m.name!r}")
+            if step == 1 and copy_hot(m, <char *> source.buf, start, count, True, True):
+                return 0
             if transfer_slice(m, <char *> source.buf, start, step, count, True):
                 return 0
     finally:
@@ -28,6 +46,8 @@ cdef int set_slice(Mapping m, object key, object value) except -1:
 
 cdef int require_mutable(Mapping m) except -1:
     """With the error of `mmap` and `memoryview`, where methods say it as files do."""
+    if m.memory.is_open() and m.memory.is_writable():
+        return 0        # what else there is to refuse, the copy finds
     m.memory.require_open()
     if not m.memory.is_writable():
         raise TypeError(f"mmap can't modify a readonly memory map: {m.name!r}")
@@ -63,11 +83,12 @@ cdef bint transfer_strided(Mapping m, char *buffer, Py_ssize_t start, Py_ssize_t
     """
     cdef Snapshot s
     cdef Region region = m.memory.enter(&s)
-    cdef Py_ssize_t i, last = start + (count - 1) * step
+    cdef Py_ssize_t i, last
     cdef const void *fault
     cdef Strided what
     if count == 0:
         return True
+    last = start + (count - 1) * step
     if max(start, last) >= s.length:
         return False
     what.ranges[0] = fault_range(region.at(min(start, last)), abs(last - start) + 1)
@@ -75,8 +96,7 @@ cdef bint transfer_strided(Mapping m, char *buffer, Py_ssize_t start, Py_ssize_t
     what.memory, what.buffer = region.at(start), buffer
     what.step, what.count, what.writing = step, count, writing
     if m.memory.is_guarded():
-        with nogil:
-            fault = fault_call(copy_strided, &what, what.ranges)
+        fault = call_on(region, copy_strided, &what, what.ranges, writing)
         if m.memory.must_retry(region, &s):
             return False
         if fault == NULL:
@@ -104,7 +124,8 @@ cdef int64_t search_from(Mapping m, Py_buffer *needle, int64_t start, int64_t en
     """Search piece by piece, which overlap by the needle, with signals in between."""
     cdef Snapshot s
     cdef Region region
-    cdef int64_t overlap = max(needle.len - 1, 0), most = max(PIECE, 2 * needle.len)
+    cdef int64_t overlap = max(needle.len - 1, 0)
+    cdef int64_t large = max(PIECE, 2 * needle.len), most = max(MOST_HOT, 2 * needle.len)
     cdef int64_t first, last, at, length
     cdef Search what
     cdef const void *fault
@@ -120,10 +141,10 @@ cdef int64_t search_from(Mapping m, Py_buffer *needle, int64_t start, int64_t en
         if not m.memory.is_guarded():
             return search_copies(m, &what, first, last)
         length = min(last - first, most)
+        most = large        # the first piece is small, and may be hot
         at = last - length if backwards else first
         what.ranges[0] = fault_range(region.at(at), length)
-        with nogil:
-            fault = fault_call(search, &what, what.ranges)
+        fault = call_on(region, search, &what, what.ranges, False)
         if m.memory.must_retry(region, &s):
             continue
         if fault != NULL:

@@ -1,4 +1,4 @@
-# Writing bytes to the disk, and the failures of that, which stay.
+# Syncing bytes to the disk. A sync that failed stays failed.
 #
 # The reasons are in docs/design/mapping.md.
 
@@ -15,22 +15,24 @@ cdef int sync_mapping(Mapping m, object offset, object length, bint wait) except
     if wait and count and m.memory.mapped:
         with nogil:
             code = sync_pages(pages)
+        region.renew()      # the next store to a page waits for the filesystem
     elif m.extent.fd != -1 or not wait:
         code = sync_file_of(m, start, count, wait)
     else:
-        code = 0    # nothing in the mapping, and no descriptor
+        code = 0    # an empty mapping without a descriptor
     if wait and m.extent.error_fd != -1:
         with m.mutex:
             if m.memory.is_open():
                 with nogil:
                     code = m.extent.sync_watched(code)
-    m.memory.look_for_patches()     # a copy in their place was not written
+    if not m.memory.has_no_new_patch():
+        m.memory.look_for_patches()     # the kernel did not write a patch
     raise_sync_failure(m, code)
     return require_file(m, start, count)
 
 
 cdef int sync_file_of(Mapping m, int64_t start, int64_t count, bint wait) except? -1:
-    """By the descriptor; returns an errno value."""
+    """Sync by the descriptor; returns an errno value."""
     cdef int code = CLOSED
     require_descriptor(m)
     with m.mutex:
@@ -51,7 +53,7 @@ cdef int make_exact_now(Mapping m) except -1:
 
 
 cdef int require_file(Mapping m, int64_t start, int64_t count) except -1:
-    """Raise where the file has no such bytes any more: they were not written either."""
+    """Raise if the file has become shorter: bytes past its end were not written."""
     cdef int64_t end
     with m.mutex:
         end = m.extent.end_now()
@@ -61,7 +63,7 @@ cdef int require_file(Mapping m, int64_t start, int64_t count) except -1:
 
 
 cdef int raise_sync_failure(Mapping m, int code) except -1:
-    """Raise the first failure of a sync there has been, which may be this one."""
+    """Raise the first failure of a sync, which may be this one."""
     cdef int first = m.extent.first_sync_failure(code)
     if first:
         reason = strerror(first).decode()
@@ -71,7 +73,7 @@ cdef int raise_sync_failure(Mapping m, int code) except -1:
 
 
 cdef int rewrite_pages(Mapping m, object offset, object length) except -1:
-    """Mark pages as changed, and sync; a success for all of them ends a failure."""
+    """Mark pages as changed, and sync; after a success for all, syncing works again."""
     cdef int64_t start, count
     cdef Region region = select(m, offset, length, &start, &count)
     cdef PageRange pages = region.pages(start, count)

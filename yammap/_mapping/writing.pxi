@@ -15,11 +15,21 @@ cdef int store(Mapping m, char *source, int64_t offset, int64_t length) except -
             return 0
 
 
+cdef inline bint overwrite_hot(Mapping m, char *source, int64_t offset,
+                               int64_t length) except -1:
+    """Write to hot pages inside the mapping; False where more is to be asked first."""
+    return (m.memory.is_writable() and not m.extent.appending
+            and copy_hot(m, source, offset, length, True, True))
+
+
 cdef bint store_inside(Mapping m, char *source, int64_t offset, int64_t length) except -1:
     """Write piece by piece, each the faster way; False when a truncation overtook it."""
     cdef Snapshot s
-    cdef Region region = m.memory.enter(&s)
+    cdef Region region
     cdef int64_t done = 0, end
+    if copy_hot(m, source, offset, length, True, True):
+        return True
+    region = m.memory.enter(&s)
     if not m.memory.mapped:
         return transfer(m, source, offset, length, True, 0) == length
     while done < length:
@@ -32,6 +42,33 @@ cdef bint store_inside(Mapping m, char *source, int64_t offset, int64_t length) 
             return False
         done = end
     return True
+
+
+cdef bint store_hot(Mapping m, char *source, int64_t offset, int64_t length) except -1:
+    """As `copy_hot`, where others may have cut the file: what is behind a cut is no write.
+
+    A file that still has its last page was not cut before that; inside the last page, only
+    a system call tells. So the last page has to be hot as well, and is touched for the next
+    time if it is not: before anything is stored, since that gives up the GIL.
+    """
+    cdef Snapshot s
+    cdef Region region = m.memory.enter(&s)
+    cdef int64_t last = s.length - 1
+    cdef uint64_t now
+    cdef char byte
+    if length > MOST_HOT or clip(offset, length + PAGE, last) < length + PAGE:
+        return False
+    now = tick()
+    if not (is_hot(region, region.at(offset), length, True, now)
+            and is_buffer_hot(source, length, False, now) and fault_in_force(now)):
+        return False
+    if not is_hot(region, region.at(last), 1, False, now):
+        with nogil:
+            warm_up(region, region.pages(last, 1))
+        return False
+    return (copy(region.at(offset), source, length, True, now) == NULL
+            and copy(region.at(last), &byte, 1, False, now) == NULL
+            and m.memory.is_undisturbed(&s))
 
 
 cdef int64_t end_of_hot(Mapping m, Region region, const char *source, int64_t offset,

@@ -39,19 +39,6 @@ def test_read_at_the_end_is_short(m):
     assert buffer == b"\xfc\xfd\xfe\xff------"
 
 
-@pytest.mark.parametrize("offset", [16384, 16385, 1 << 40, 2**63 - 1])
-def test_reads_past_the_end(m, offset):
-    assert m.pread(10, offset) == b""
-    assert m.read_at(bytearray(), offset) == 0
-    with pytest.raises(yammap.ShortRead) as error:
-        m.read_at(bytearray(1), offset)
-    assert error.value.count == 0
-
-
-def test_pread_of_more_than_there_is_allocates_only_what_there_is(m):
-    assert len(m.pread(2**62, 4)) == 16380
-
-
 def test_read_at_takes_any_writable_buffer(m):
     whole = bytearray(8)
     m.read_at(memoryview(whole)[2:6], 1)
@@ -84,14 +71,6 @@ def test_refresh_sees_growth_and_shrinking(m, path):
         m.resize(10)
         assert reader.refresh() == 10
         assert reader.read() == bytes(view)
-
-
-def test_sync_reaches_the_file(m, path):
-    m.view()[100:103] = b"abc"
-    m.sync(100, 3)
-    m.sync(wait=False)
-    m.flush()
-    assert path.read_bytes()[99:104] == b"cabcg"
 
 
 def test_copy_on_write_stays_in_memory(path):
