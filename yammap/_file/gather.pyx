@@ -1,365 +1,210 @@
 """Many records in one call, without the GIL.
 
-Records lie anywhere in the mapping and one after the other in the buffer. Two loops copy
-them. The hot one asks the processor for records ahead of the copy. The cold one asks the
-kernel: of two windows of records, one is on its way from the disk while the other is
-copied, so that the disk has many requests at a time, where page faults give it one.
-
-Which of them it is to be costs nothing while all is in memory. A few records are looked up
-at first. From then on a hot block that took long asks whether pages were waited for, and a
-cold window that took no longer than memory takes goes back. Asking mincore(2) of each
-record would be exact, and as slow as copying it; and of a file that is somebody else's it
-does not tell.
+Records lie anywhere in the mapping and one after the other in the buffer. The functions at
+the end take what callers pass into a `Batch`, in the order in which errors are to come. It
+holds the mapping and the buffers while the loops of plan.pxi copy.
 """
 
 cimport cython
-from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, \
-    PyObject_GetBuffer
+from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_STRIDES, PyBUF_WRITABLE, \
+    PyBuffer_IsContiguous, PyBuffer_Release, PyObject_GetBuffer
 from cpython.exc cimport PyErr_CheckSignals
-from libc.stdint cimport int64_t, uint64_t, uintptr_t
+from libc.errno cimport EINVAL
+from libc.stdint cimport INT64_MAX, int64_t, uint64_t, uintptr_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcpy
+from posix.unistd cimport getpid
 
-from .._core cimport PinnedMemory, fault_range
+from .._core cimport PinnedMemory, fault_range, make_private, pin
 from .._linux.calls cimport *
 
+import os
+
+import numpy as np
+
 from .._errors import BusError
+from .._linux.memory_room import room_for_files
+from .ndarrays import as_integers, require_writeable
+from .threads import copy_in_threads
 
-__all__ = ["Batch"]
-
-
-cdef extern from "_file/record.h" nogil:
-    void copy_record(char *target, const char *source, size_t length)
-    void prefetch_record(uintptr_t address, size_t length)
-    int64_t rough_nanoseconds()
-
-
-cdef int64_t PAGE = sysconf(_SC_PAGESIZE)
-
-# Records ahead that the processor is asked for. It takes some 100 ns to fetch one, and has
-# room for about as many.
-cdef int64_t PREFETCHED = 16
-
-# The hot loop looks at the time after so much: until then, cold pages come one by one.
-cdef int64_t BLOCK_BYTES = 1 << 17
-cdef int64_t BLOCK_RECORDS = 1 << 12
-
-# A disk queue holds about as many requests as a window has records.
-cdef int64_t WINDOW_RECORDS = 256
-cdef int64_t WINDOW_BYTES = 1 << 23
-
-# Pages that the kernel reads for one hint at least, by default (VM_READAHEAD_PAGES).
-cdef uintptr_t READAHEAD = (1 << 17) // PAGE
-
-# Nanoseconds for a record, beside one for each two bytes. A block that takes longer may
-# have waited for pages; a window that does not was in memory.
-cdef int64_t SLOW_RECORD = 200
-cdef int64_t FAST_RECORD = 700
-
-# This many records are looked up at first.
-cdef int64_t SAMPLES = 8
-
-# Signals are looked for so often.
-cdef int64_t STRETCH = 100_000_000
+__all__ = [
+    "begin_block",
+    "begin_gather",
+    "begin_gather_files",
+    "begin_gather_ragged",
+    "begin_take",
+    "can_bypass_cache",
+    "choose",
+    "gather",
+    "gather_files",
+    "gather_ragged",
+    "new_choice",
+    "scatter",
+    "statistics",
+    "take_rows",
+]
 
 
-cdef struct Plan:
-    fault_range ranges[2]       # the mapping's bytes, and the buffer's
-    char *data
-    char *buffer
-    const int64_t *index        # of each record
-    const int64_t *starts       # of each in the buffer, and the end; NULL: all are alike
-    int64_t rows                # an index is below it, in size,
-    int64_t wrap                # and one below zero counts from here
-    int64_t base, step          # record 0, and from one index to the next, in bytes
-    int64_t length
-    int64_t count, done
-    int64_t hinted              # the first record that the kernel was not asked for
-    int64_t deadline
-    int64_t faults              # major ones of this thread
-    bint writing, cold
+include "cold_pages.pxi"
+include "plan.pxi"
+include "arguments.pxi"
+include "pieces.pxi"
+include "queue.pxi"
+include "tracers.pxi"
+include "choice.pxi"
+include "file_to_read.pxi"
+include "channels.pxi"
+include "reading.pxi"
 
 
-cdef inline int64_t start_of(const Plan *r, int64_t i) noexcept nogil:
-    return i * r.length if r.starts == NULL else r.starts[i]
-
-
-cdef inline int64_t length_of(const Plan *r, int64_t i) noexcept nogil:
-    return r.length if r.starts == NULL else r.starts[i + 1] - r.starts[i]
-
-
-cdef inline int64_t offset_of(const Plan *r, int64_t i) noexcept nogil:
-    """Where record `i` is in the mapping; -1 when it is not.
-
-    Asked again for each copy: the index is the caller's array, which another thread may
-    change meanwhile.
-    """
-    cdef int64_t index = r.index[i], offset
-    if index < 0:
-        index += r.wrap
-    if <uint64_t> index >= <uint64_t> r.rows:
-        return -1
-    offset = r.base + r.step * index
-    if r.starts != NULL and length_of(r, i) > <int64_t> r.ranges[0].length - offset:
-        return -1
-    return offset
-
-
-cdef int64_t first_outside(const Plan *r) noexcept nogil:
-    cdef int64_t i
-    if r.starts == NULL and not any_outside(r):
-        return -1
-    for i in range(r.count):
-        if offset_of(r, i) == -1:
-            return i
-    return -1
-
-
-cdef bint any_outside(const Plan *r) noexcept nogil:
-    """Of records that are alike: without a way out of the loop, the fastest there is."""
-    cdef const int64_t *index = r.index
-    cdef int64_t wrap = r.wrap, i
-    cdef uint64_t rows = r.rows
-    cdef bint outside = False
-    for i in range(r.count):
-        outside |= <uint64_t> (index[i] + (wrap if index[i] < 0 else 0)) >= rows
-    return outside
-
-
-# -- Hot
-
-cdef bint copy_alike(Plan *r, int64_t end) noexcept nogil:
-    """Copy records of one length up to `end`; False when one is not in the mapping.
-
-    All is held in variables, which a store into the buffer cannot change.
-    """
-    cdef const int64_t *index = r.index
-    cdef char *data = r.data + r.base
-    cdef char *buffer = r.buffer
-    cdef int64_t length = r.length, step = r.step, wrap = r.wrap
-    cdef int64_t last = r.count - 1, i, row
-    cdef uint64_t rows = r.rows, stride = step
-    cdef bint writing = r.writing
-    for i in range(r.done, end):
-        r.done = i      # a fault is of this one
-        prefetch_record(<uintptr_t> data + stride * index[min(i + PREFETCHED, last)],
-                        length)
-        row = index[i]
-        if row < 0:
-            row += wrap
-        if <uint64_t> row >= rows:
-            return False
-        if writing:
-            copy_record(data + step * row, buffer + i * length, length)
-        else:
-            copy_record(buffer + i * length, data + step * row, length)
-    r.done = end
-    return True
-
-
-cdef bint copy_ragged(Plan *r, int64_t end) noexcept nogil:
-    cdef int64_t last = r.count - 1, i, offset, length
-    cdef char *buffer
-    for i in range(r.done, end):
-        r.done = i
-        length = length_of(r, i)
-        prefetch_record(<uintptr_t> r.data + r.index[min(i + PREFETCHED, last)], length)
-        offset = offset_of(r, i)
-        if offset == -1:
-            return False
-        buffer = r.buffer + r.starts[i]
-        if r.writing:
-            copy_record(r.data + offset, buffer, length)
-        else:
-            copy_record(buffer, r.data + offset, length)
-    r.done = end
-    return True
-
-
-cdef inline bint copy_until(Plan *r, int64_t end) noexcept nogil:
-    return copy_alike(r, end) if r.starts == NULL else copy_ragged(r, end)
-
-
-cdef int64_t end_of_run(const Plan *r, int64_t i, int64_t records,
-                        int64_t bytes_) noexcept nogil:
-    """Where `records` from `i`, or their `bytes_`, end, whichever is less; one at least."""
-    cdef int64_t end = min(r.count, i + records), limit = start_of(r, i) + bytes_
-    if r.starts == NULL:
-        return end if r.length == 0 else min(end, max(i + 1, limit // r.length))
-    while end > i + 1 and r.starts[end] > limit:
-        end = i + (end - i) // 2
-    return end
-
-
-cdef bint has_waited(Plan *r) noexcept nogil:
-    """Whether this thread has had a page read from the disk since it was asked last."""
-    cdef resource_usage usage
-    cdef int64_t before = r.faults
-    if getrusage(RUSAGE_THREAD, &usage) == -1:
-        return False
-    r.faults = usage.ru_majflt
-    return before != r.faults
-
-
-cdef inline int64_t bytes_since(const Plan *r, int64_t i) noexcept nogil:
-    return start_of(r, r.done) - start_of(r, i)
-
-
-cdef bint copy_block(Plan *r, int64_t *now) noexcept nogil:
-    cdef int64_t start = now[0], first = r.done, slow
-    cdef bint all_inside = copy_until(r, end_of_run(r, first, BLOCK_RECORDS, BLOCK_BYTES))
-    now[0] = rough_nanoseconds()
-    slow = (r.done - first) * SLOW_RECORD + bytes_since(r, first) // 2
-    r.cold = now[0] - start > slow and has_waited(r)
-    return all_inside
-
-
-# -- Cold
-
-cdef int64_t hint(const Plan *r, int64_t i, int64_t hinted) noexcept nogil:
-    """Ask the kernel for record `i`, and return the page up to which it was asked."""
-    cdef int64_t offset = offset_of(r, i)
-    cdef uintptr_t page = <uintptr_t> (r.data + offset) // PAGE
-    cdef uintptr_t end = <uintptr_t> (r.data + offset + length_of(r, i) + PAGE - 1) // PAGE
-    if offset == -1 or end == hinted:       # again the page of the record before
-        return hinted
-    while page < end:
-        madvise(<void *> (page * PAGE), min(end - page, READAHEAD) * PAGE, MADV_WILLNEED)
-        page += READAHEAD
-    return end
-
-
-cdef void hint_until(Plan *r, int64_t end) noexcept nogil:
-    cdef int64_t i, page = 0
-    for i in range(r.hinted, end):
-        page = hint(r, i, page)
-    r.hinted = max(r.hinted, end)
-
-
-cdef int64_t end_of_window(const Plan *r, int64_t i) noexcept nogil:
-    return i if i == r.count else end_of_run(r, i, WINDOW_RECORDS, WINDOW_BYTES)
-
-
-cdef bint copy_window(Plan *r, int64_t *now) noexcept nogil:
-    cdef int64_t start = now[0], first = r.done, fast
-    cdef int64_t end = end_of_window(r, r.done)
-    cdef bint all_inside
-    r.hinted = max(r.hinted, r.done)
-    hint_until(r, end_of_window(r, end))
-    all_inside = copy_until(r, end)
-    now[0] = rough_nanoseconds()
-    fast = (r.done - first) * FAST_RECORD + bytes_since(r, first) // 2
-    r.cold = now[0] - start > fast
-    return all_inside
-
-
-# -- Both
-
-cdef bint is_resident(const Plan *r, int64_t i) noexcept nogil:
-    cdef unsigned char first = 1
-    cdef int64_t offset = offset_of(r, i)
-    if offset != -1 and length_of(r, i) > 0:
-        mincore(<void *> (<uintptr_t> (r.data + offset) // PAGE * PAGE), 1, &first)
-    return first & 1
-
-
-cdef bint looks_cold(const Plan *r) noexcept nogil:
-    cdef int64_t samples = min(SAMPLES, (r.count - r.done + 15) // 16), i
-    for i in range(samples):
-        if not is_resident(r, r.done + i * ((r.count - r.done) // samples)):
-            return True
-    return False
-
-
-cdef void copy_records(void *argument) noexcept nogil:
-    """Copy until the deadline, under the guard: a fault leaves `done` where it was."""
-    cdef Plan *r = <Plan *> argument
-    cdef int64_t now = rough_nanoseconds()
-    cdef bint all_inside = True
-    r.deadline = now + STRETCH
-    has_waited(r)       # from now on
-    while all_inside and r.done < r.count and now < r.deadline:
-        all_inside = copy_window(r, &now) if r.cold else copy_block(r, &now)
+cdef type ndarray = np.ndarray
+cdef object empty = np.empty
+cdef object INT64 = np.dtype(np.int64)
+cdef object BYTE = np.dtype(np.uint8)
 
 
 @cython.final
+@cython.freelist(8)
+@cython.no_gc_clear     # __dealloc__ waits for requests, which write into the buffers
 @cython.auto_pickle(False)
 cdef class Batch:
-    """Records of a mapping that are to be copied between it and a buffer.
+    """Records that are to be copied between a mapping, or many, and a buffer.
 
-    Parameters
-    ----------
-    mapping : Mapping
-        Where the records lie.
-    index : buffer of int64
-        Which records, `count` of them.
-    buffer : buffer
-        C-contiguous; the records one after the other. Writable, unless `writing`.
-    length : int, default 0
-        Of each record, in bytes.
-    starts : buffer of int64, optional
-        Where each record begins in `buffer`, and where the last one ends, in bytes; then
-        each has a length of its own. Not to be changed by anybody from then on.
-    base, step : int, default 0 and 1
-        Position of the record of index 0 in the mapping, and from one to the next, in
-        bytes.
-    rows : int, optional
-        How many records there are, for an index that counts from the end when negative. By
-        default an index is a position, as far as the mapping goes.
-    first : int, default 0
-        The number that errors call the first record by.
-    writing : bool, default False
-        Copy into the mapping.
-
-    Raises
-    ------
-    io.UnsupportedOperation
-        When `writing` to a mapping that is read-only or in append mode.
-    ValueError
-        When the sizes of the buffers do not agree.
+    Its `Plan` is what the loops need, which hold no Python object.
     """
     cdef PinnedMemory pinned
+    cdef Many many              # of them, `pinned` the first; None: there is one
+    cdef Batch whole            # which holds the buffers that this is a part of
     cdef Py_buffer index, buffer, starts
     cdef Plan records
-    cdef int64_t given_rows, first
+    cdef int64_t given_rows     # -1: an index is a position, as far as the mapping goes
+    cdef int64_t first          # the number that errors call the first record by
     cdef bint is_checked, is_stopped
-
-    def __cinit__(self, mapping, index, buffer, *, int64_t length=0, starts=None,
-                  int64_t base=0, int64_t step=1, rows=None, int64_t first=0,
-                  bint writing=False):
-        cdef Plan *r = &self.records
-        self.pinned = mapping._hold(writing)
-        PyObject_GetBuffer(index, &self.index, PyBUF_SIMPLE)
-        PyObject_GetBuffer(buffer, &self.buffer,
-                           PyBUF_SIMPLE if writing else PyBUF_WRITABLE)
-        if starts is not None:
-            PyObject_GetBuffer(starts, &self.starts, PyBUF_SIMPLE)
-        r.count = self.index.len // sizeof(int64_t)
-        r.index = <const int64_t *> self.index.buf
-        r.starts = <const int64_t *> self.starts.buf
-        r.buffer = <char *> self.buffer.buf
-        r.length, r.base, r.step = length, base, step
-        r.writing = writing
-        self.first = first
-        self.given_rows = -1 if rows is None else rows
-        r.wrap = max(0, self.given_rows)
-        self.require_room(starts is not None)
+    cdef bint is_hot            # as of `renew`
+    cdef int cached             # as the caller wants it; -1: whatever is cheaper
+    cdef object result          # what the caller gets
+    cdef Files files            # while it is read by a queue,
+    cdef Queue queue
+    cdef Reading reading
 
     def __dealloc__(self):
+        if self.queue is not None:
+            self.leave_queue()
         PyBuffer_Release(&self.index)
         PyBuffer_Release(&self.buffer)
         PyBuffer_Release(&self.starts)
 
-    cdef int require_room(self, bint ragged) except -1:
-        cdef Plan *r = &self.records
-        cdef int64_t needed = r.count * r.length
-        if ragged:
-            if self.starts.len // <Py_ssize_t> sizeof(int64_t) != r.count + 1:
-                raise ValueError(f"{r.count} records need {r.count + 1} starts, not "
-                                 f"{self.starts.len // sizeof(int64_t)}")
-            needed = r.starts[r.count]
-        if needed != self.buffer.len:
-            raise ValueError(f"{r.count} records take {needed} bytes, and the buffer has "
-                             f"{self.buffer.len}")
+    # -- What it is made of
+
+    cdef int take_index(self, values, str what) except -1:
+        self.records.count = hold_integers(values, what, &self.index)
+        self.records.index = <const int64_t *> self.index.buf
+        self.records.step = 1
+        self.given_rows = -1
         return 0
+
+    cdef int hold(self, mapping, bint writing) except -1:
+        self.records.writing = writing
+        self.pinned = pin(mapping, writing)
+        self.pinned.renew()
+        self.records.may_queue = not writing    # as far as is known without a look
+        return 0
+
+    cdef int require_length(self, int64_t longest, number) except -1:
+        """Refuse a record that is too long before there is memory for it."""
+        if longest > self.pinned.length:
+            raise ValueError(f"a record of {number} bytes is larger than "
+                             f"{self.pinned.mapping.name!r}, which has "
+                             f"{self.pinned.length} bytes")
+        return 0
+
+    cdef object take_lengths(self, values, Lengths *found):
+        """Return where each record begins in the buffer, and where the last one ends."""
+        cdef Py_buffer lengths
+        found.count = hold_integers(values, "lengths", &lengths)
+        try:
+            starts = empty(found.count + 1, INT64)
+            PyObject_GetBuffer(starts, &self.starts, PyBUF_WRITABLE)
+            self.records.starts = <const int64_t *> self.starts.buf
+            add_up_quickly(<const int64_t *> lengths.buf, <int64_t *> self.starts.buf,
+                           found)
+        finally:
+            PyBuffer_Release(&lengths)
+        return starts
+
+    cdef int require_lengths(self, Lengths *found) except -1:
+        cdef int64_t count = self.records.count
+        self.require_length(found.longest, found.longest)
+        if found.count != count:
+            raise ValueError(f"{count} offsets need {count} lengths, not {found.count}")
+        if found.least < 0:
+            raise ValueError(f"lengths must not be negative: {found.least}")
+        if found.total > INT64_MAX // 2:
+            raise ValueError("the records need more memory than there can be: copy fewer a "
+                             "call")
+        return 0
+
+    cdef int take_array(self, array, int flags) except -1:
+        PyObject_GetBuffer(array, &self.buffer, PyBUF_STRIDES | flags)
+        self.records.buffer = <char *> self.buffer.buf
+        self.records.ranges[1] = fault_range(self.buffer.buf, self.buffer.len)
+        return 0
+
+    cdef int take_out(self, out) except -1:
+        if not isinstance(out, ndarray):
+            require_writeable(out)
+        try:
+            return self.take_array(out, PyBUF_WRITABLE)
+        except ValueError:
+            require_writeable(out)
+            raise
+
+    cdef int require_size(self) except -1:
+        cdef Plan *r = &self.records
+        if not fill(r, self.buffer.len):
+            size = r.count * <object> r.length if r.starts == NULL else r.starts[r.count]
+            raise ValueError(f"out must have {size} bytes, not {self.buffer.len}")
+        return 0
+
+    cdef int require_flat(self, array) except -1:
+        dtype = array.dtype
+        if (dtype is not BYTE and dtype.hasobject) \
+                or not PyBuffer_IsContiguous(&self.buffer, b"C"):
+            raise TypeError(f"the array must be C-contiguous and hold no Python objects, "
+                            f"not have strides {array.strides} and dtype {dtype}")
+        return 0
+
+    # -- Copying
+
+    cdef int run(self, threads) except -1:
+        if threads == 1:
+            return self.copy_all()
+        copy_in_threads(self.parts(threads))
+        return 0
+
+    cdef list parts(self, threads):
+        cdef int64_t count = self.records.count, i
+        cdef int64_t parts = max(1, min(not_negative(threads, "threads"), count))
+        return [self.part(i * count // parts, (i + 1) * count // parts)
+                for i in range(parts)]
+
+    cdef Batch part(self, int64_t first, int64_t end):
+        cdef Batch part = Batch.__new__(Batch)
+        cdef Plan *r = &part.records
+        part.whole, part.records = self, self.records
+        if self.many is None:
+            part.hold(self.pinned.mapping, r.writing)
+        else:
+            part.many = self.many.of_part(r, first)
+            part.pinned = part.many.pinned[0]
+        r.count = end - first
+        r.index += first
+        if r.starts == NULL:
+            r.buffer += first * r.length
+        else:
+            r.starts += first
+        part.given_rows, part.first, part.cached = self.given_rows, first, self.cached
+        return part
 
     def check(self):
         """Raise if a record is not in the mapping as it is now.
@@ -367,7 +212,7 @@ cdef class Batch:
         Raises
         ------
         IndexError
-            When an index is not below `rows`.
+            When an index is not below the number of rows.
         ValueError
             When a record does not lie in the mapping, or the mapping is closed.
         """
@@ -377,11 +222,19 @@ cdef class Batch:
     cdef int renew(self) except -1:
         """Hold the mapping as it is now, in which all records lie."""
         cdef Py_ssize_t size = self.pinned.length
-        cdef int64_t i
+        if self.many is not None:
+            self.many.renew()
+            return self.require_inside()
         self.pinned.renew()
         self.take_over()
-        if self.is_checked and size == self.pinned.length:
-            return 0
+        self.is_hot = self.looks_hot()
+        self.is_checked = self.is_checked and size == self.pinned.length
+        if not self.is_checked and not (self.is_hot and spacing(&self.records) == 1):
+            self.require_inside()
+        return 0
+
+    cdef int require_inside(self) except -1:
+        cdef int64_t i
         with nogil:
             i = first_outside(&self.records)
         if i != -1:
@@ -395,7 +248,6 @@ cdef class Batch:
         cdef int64_t size = self.pinned.length
         r.data = self.pinned.data
         r.ranges[0] = fault_range(r.data, size)
-        r.ranges[1] = fault_range(self.buffer.buf, self.buffer.len)
         r.rows = self.given_rows
         if r.rows == -1:
             r.rows = max(0, size - r.length + 1)
@@ -405,14 +257,44 @@ cdef class Batch:
                              f"bytes")
         return 0
 
+    cdef PinnedMemory pinned_of(self, int64_t i):
+        """The mapping that a record is in."""
+        if self.many is None:
+            return self.pinned
+        return self.many.pinned[self.records.which[i]]
+
     cdef int refuse(self, int64_t i) except -1:
         cdef Plan *r = &self.records
+        cdef PinnedMemory pinned = self.pinned_of(i)
+        if self.many is not None:
+            raise ValueError(f"{r.lengths[i]} bytes at offset {r.index[i]} are not in "
+                             f"{pinned.mapping.name!r}, which has {pinned.length} bytes")
         if self.given_rows != -1:
             raise IndexError(f"index {r.index[i]} is out of bounds for axis 0 with size "
                              f"{self.given_rows}")
         raise ValueError(f"record {self.first + i}, {length_of(r, i)} bytes at offset "
                          f"{r.index[i]}, is not in {self.pinned.mapping.name!r}, which has "
                          f"{self.pinned.length} bytes")
+
+    cdef bint looks_hot(self) noexcept nogil:
+        """Whether the records that are looked up are in the mapping and in hot pages."""
+        cdef Plan *r = &self.records
+        cdef int64_t i = 0, step = spacing(r), offset
+        while i < r.count:
+            offset = offset_of(r, i)
+            if offset == -1 or not self.pinned.is_hot(offset, length_of(r, i)):
+                return False
+            i += step
+        return True
+
+    cdef void set_hot(self) noexcept nogil:
+        cdef Plan *r = &self.records
+        cdef int64_t i = 0, step = spacing(r), offset
+        while i < r.count:
+            offset = offset_of(r, i)
+            if offset != -1:
+                self.pinned.set_hot(offset, length_of(r, i))
+            i += step
 
     def copy(self):
         """Copy all records.
@@ -425,32 +307,168 @@ cdef class Batch:
         IndexError, ValueError
             As `check`.
         """
+        self.copy_all()
+
+    cdef int copy_all(self) except -1:
         cdef Plan *r = &self.records
-        cdef int64_t before
-        cdef const void *fault
-        while r.done < r.count and not self.is_stopped:
-            self.renew()
-            before = r.done
-            fault = self.copy_stretch()
-            if self.pinned.must_retry():
-                r.done = before
-            elif fault != NULL or (r.done < r.count and offset_of(r, r.done) == -1):
-                self.copy_slowly(r.done)
-            PyErr_CheckSignals()
+        try:
+            while r.done < r.count and not self.is_stopped:
+                self.renew()
+                if r.cold and r.may_queue:
+                    self.read_stretch()
+                else:
+                    self.copy_or_retry()
+                PyErr_CheckSignals()
+        finally:
+            if self.queue is not None:
+                self.leave_queue()
+        return 0
+
+    cdef int copy_or_retry(self) except -1:
+        cdef Plan *r = &self.records
+        cdef int64_t before = r.done
+        cdef const void *fault = self.copy_stretch()
+        if self.pinned.must_retry() if self.many is None else self.many.must_retry():
+            r.done = before
+        elif fault != NULL or (r.done < r.count and offset_of(r, r.done) == -1):
+            self.copy_slowly(r.done)
+        return 0
 
     def stop(self):
         """Have `copy`, which another thread is in, return soon, with records left."""
         self.is_stopped = True
 
     cdef const void *copy_stretch(self) noexcept:
-        """Copy as long as it goes; returns an address where it could not."""
+        """Copy as long as it goes; returns an address where it could not.
+
+        The GIL stays where giving it up would cost more than the copy, and no page can
+        have to come from a disk. A store may wait for one that is being written back.
+        """
         cdef Plan *r = &self.records
-        cdef const void *fault = r.buffer
-        if self.pinned.is_guarded():
-            with nogil:
-                r.cold = r.cold or (r.done == 0 and looks_cold(r))
-                fault = self.pinned.call(copy_records, r, r.ranges)
+        cdef const void *fault
+        if self.many is not None:
+            return self.copy_stretch_of_many()
+        if not self.pinned.is_guarded():
+            r.cold = True       # a queue copies more than one at a time
+            return r.buffer
+        if self.is_hot and spacing(r) == 1 and size_of(r) <= FEW_BYTES and not r.writing:
+            return self.pinned.call(copy_records, r, r.ranges)
+        with nogil:
+            r.cold = not self.is_hot and (r.cold or (r.done == 0 and looks_cold(r)))
+            fault = self.pinned.call(copy_records, r, r.ranges)
+            if fault == NULL and r.done == r.count and not self.is_hot:
+                self.set_hot()
         return fault
+
+    cdef const void *copy_stretch_of_many(self) noexcept:
+        cdef Plan *r = &self.records
+        cdef bint all_copied
+        with nogil:
+            r.cold = r.cold or (r.done == 0 and looks_cold(r))
+            all_copied = copy_pieces(r, self.pinned)
+        return NULL if all_copied else r.buffer
+
+    # -- Cold records, by a queue
+
+    cdef Batch begin(self, bint is_cold):
+        """Ask for the first records now, if they are cold and a queue can read them."""
+        cdef Plan *r = &self.records
+        if r.count == 0:
+            return self
+        self.renew()
+        if (self.is_hot and not is_cold) or not r.may_queue:
+            return self
+        is_cold |= self.many is None and not self.pinned.is_guarded()
+        with nogil:
+            r.cold = is_cold or looks_cold(r)
+        if r.cold and self.enter_queue():
+            with nogil:
+                read_on(self.queue, &self.reading, 0, self.pinned)
+        return self
+
+    def finish(self):
+        """Copy what is left of all records, and return what the caller gets.
+
+        Raises
+        ------
+        BusError, IndexError, ValueError
+            As `copy`.
+        """
+        self.copy_all()
+        return self.result
+
+    cdef int read_stretch(self) except -1:
+        """Read for a while, unless the kernel allows no queue, or none any more."""
+        cdef Reading *reading = &self.reading
+        cdef int code
+        if self.is_inherited():
+            self.drop_queue()
+        if self.queue is None and not self.enter_queue():
+            self.records.may_queue = False
+            return 0
+        if is_complete(reading) and reading.end <= self.records.done:
+            self.begin_reading()
+        with nogil:
+            code = read_until(self.queue, reading, rough_nanoseconds() + STRETCH,
+                              self.pinned)
+        if code:
+            self.drop_queue()
+            self.records.may_queue = False
+        elif is_complete(reading):
+            self.records.done = reading.end
+            if reading.has_failed:
+                reading.failures += 1
+                self.copy_slowly(reading.end)
+                self.begin_reading()
+        return 0
+
+    cdef bint enter_queue(self) except -1:
+        cdef bint past_cache
+        self.files = Files.__new__(Files)
+        pinned, choice = [self.pinned], None
+        if self.many is not None:
+            pinned, choice = self.many.pinned, self.many.choice
+        if not self.files.begin(pinned, choice):
+            return False
+        past_cache = self.files.go_past_cache(self.cached, &self.records)
+        self.queue = take_queue(past_cache)
+        if self.queue is None and past_cache:
+            past_cache = False
+            self.queue = take_queue(past_cache)
+        if self.queue is None:
+            return False
+        self.reading.channels = self.files.as_channels(past_cache)
+        self.reading.plan, self.reading.past_cache = &self.records, past_cache
+        self.reading.sample = &self.files.choice.sample
+        self.begin_reading()
+        return True
+
+    cdef void begin_reading(self) noexcept:
+        """Begin, or go on behind records that were copied in another way."""
+        self.reading.next, self.reading.end = self.records.done, self.records.count
+        self.reading.start, self.reading.has_failed = 0, False
+
+    cdef int leave_queue(self) except -1:
+        cdef int code = 0
+        if not self.is_inherited():
+            self.files.choice.count(&self.reading, self.queue.kind)
+            with nogil:
+                code = drain(self.queue, &self.reading, self.pinned)
+            if code == 0:
+                give_back(self.queue)
+        self.drop_queue()
+        return 0
+
+    cdef bint is_inherited(self) noexcept:
+        """Whether the parent of this process has it under way, which has forked since."""
+        return self.queue is not None and self.queue.process != getpid()
+
+    cdef void drop_queue(self) noexcept:
+        """Nothing is under way after this: a queue that nobody took back is closed."""
+        self.queue = None
+        self.reading.under_way = 0
+
+    # -- One record
 
     cdef int copy_slowly(self, int64_t i) except -1:
         """Copy one record where memory faults: by system call, or by an exception."""
@@ -459,11 +477,186 @@ cdef class Batch:
         if offset == -1:
             self.refuse(i)
         try:
-            if self.pinned.transfer(r.buffer + start_of(r, i), offset, length,
-                                    r.writing) == length:
+            if self.pinned_of(i).copy(r.buffer + start_of(r, i), offset, length,
+                                      r.writing) == length:
                 r.done = i + 1
         except BusError as error:
             error.record = self.first + i
+            if self.many is not None:
+                error.record = int(self.many.numbers[error.record])
             error.add_note(f"in record {error.record} of the batch")
             raise
         return 0
+
+
+make_private(Batch)
+
+
+# -- What callers pass
+
+cdef Batch gathering(mapping, offsets, length, out, cached):
+    cdef Batch batch = Batch.__new__(Batch)
+    batch.cached = as_wanted(cached)
+    batch.take_index(offsets, "offsets")
+    batch.records.length = not_negative(length, "length")
+    batch.hold(mapping, False)
+    if batch.records.count:
+        batch.require_length(batch.records.length, length)
+    if out is None:
+        out = empty((batch.records.count, length), BYTE)
+    batch.take_out(out)
+    batch.require_size()
+    batch.require_flat(out)
+    batch.result = out
+    return batch
+
+
+cdef Batch gathering_ragged(mapping, offsets, lengths, out, cached):
+    cdef Batch batch = Batch.__new__(Batch)
+    cdef Lengths found
+    batch.cached = as_wanted(cached)
+    batch.take_index(offsets, "offsets")
+    starts = batch.take_lengths(lengths, &found)
+    batch.hold(mapping, False)
+    batch.require_lengths(&found)
+    if out is None:
+        out = empty(batch.records.starts[found.count], BYTE)
+    batch.take_out(out)
+    batch.require_size()
+    batch.require_flat(out)
+    batch.result = out, starts
+    return batch
+
+
+cdef Batch taking(mapping, index, out, place, cached):
+    cdef Batch batch = Batch.__new__(Batch)
+    cdef Plan *r = &batch.records
+    batch.cached = as_wanted(cached)
+    batch.take_index(index, "indices")
+    batch.take_out(out)
+    batch.require_flat(out)
+    r.length = batch.buffer.len // max(1, r.count)
+    batch.require_size()
+    r.wrap, r.base, r.step = place
+    batch.given_rows = r.wrap
+    batch.hold(mapping, False)
+    batch.result = out
+    return batch
+
+
+def gather(mapping, offsets, length, out, threads, cached):
+    """Copy records of one length from the mapping, as `Records.gather`."""
+    cdef Batch batch = gathering(mapping, offsets, length, out, cached)
+    batch.run(threads)
+    return batch.result
+
+
+def gather_ragged(mapping, offsets, lengths, out, threads, cached):
+    """Copy records of many lengths from the mapping, as `Records.gather_ragged`."""
+    cdef Batch batch = gathering_ragged(mapping, offsets, lengths, out, cached)
+    batch.run(threads)
+    return batch.result
+
+
+def take_rows(mapping, index, out, place, threads, cached):
+    """Copy rows of an array, which is at a `Rows`; a negative index counts from its end."""
+    taking(mapping, index, out, place, cached).run(threads)
+
+
+def begin_gather(mapping, offsets, length, out, cached):
+    """Begin what `gather` does; `Batch.finish` returns what it returns."""
+    return gathering(mapping, offsets, length, out, cached).begin(False)
+
+
+def begin_block(mapping, start, length, out):
+    """Begin to read a block past the page cache, whatever is in it."""
+    return gathering(mapping, start, length, out, False).begin(True)
+
+
+def begin_gather_ragged(mapping, offsets, lengths, out, cached):
+    """Begin what `gather_ragged` does; `Batch.finish` returns what it returns."""
+    return gathering_ragged(mapping, offsets, lengths, out, cached).begin(False)
+
+
+def begin_take(mapping, index, out, place, cached):
+    """Begin what `take_rows` does; `Batch.finish` returns `out`."""
+    return taking(mapping, index, out, place, cached).begin(False)
+
+
+cdef Batch gathering_pieces(mappings, pieces, out, choice, cached):
+    cdef Batch batch = Batch.__new__(Batch)
+    cdef Many many = Many.__new__(Many)
+    cdef Plan *r = &batch.records
+    which, offsets, lengths, targets, many.numbers = pieces
+    batch.cached = as_wanted(cached)
+    r.count = hold_integers(offsets, "offsets", &batch.index)
+    r.index = <const int64_t *> batch.index.buf
+    hold_integers(targets, "targets", &batch.starts)
+    r.starts = <const int64_t *> batch.starts.buf
+    batch.take_out(out)
+    many.take(r, which, lengths)
+    many.hold(r, mappings)
+    many.choice = choice
+    batch.many, batch.pinned = many, many.pinned[0]
+    batch.result = out
+    return batch
+
+
+def gather_files(mappings, pieces, out, choice, threads, cached):
+    """Copy pieces of many mappings to their places in a buffer.
+
+    `pieces` are five arrays of int64, in one dimension, as long as each other: of each
+    piece the mapping's number, where it begins there, its bytes, where it begins in the
+    buffer, and the record that errors name. Nobody else writes to them. `choice` is of
+    `new_choice`.
+    """
+    gathering_pieces(mappings, pieces, out, choice, cached).run(threads)
+
+
+def begin_gather_files(mappings, pieces, out, choice, cached):
+    """Begin what `gather_files` does; `Batch.finish` returns `out`."""
+    return gathering_pieces(mappings, pieces, out, choice, cached).begin(False)
+
+
+def choose(mapping, cached):
+    """Let `cached` hold for batches of the mapping that do not say so themselves."""
+    cdef PinnedMemory pinned = pin(mapping, False)
+    pinned.renew()
+    file_to_read(pinned).choice.cached = as_wanted(cached)
+
+
+def can_bypass_cache(mapping):
+    """Whether the mapping's file can be read past the page cache."""
+    cdef PinnedMemory pinned = pin(mapping, False)
+    cdef FileToRead file
+    pinned.renew()
+    if not pinned.is_file_memory():
+        return False
+    file = file_to_read(pinned)
+    return file.begin(pinned) and file.direct_fd != -1
+
+
+def statistics(mapping):
+    """Return what batches read beside the mapping, as `Records.statistics`."""
+    cdef PinnedMemory pinned = pin(mapping, False)
+    pinned.renew()
+    cdef FileToRead file = pinned.kept()
+    if file is None:
+        file = FileToRead.__new__(FileToRead)
+    return file.choice.told()
+
+
+def scatter(mapping, offsets, records):
+    """Copy records of one length into the mapping, as `Records.scatter`."""
+    cdef Batch batch = Batch.__new__(Batch)
+    batch.take_index(offsets, "offsets")
+    if not isinstance(records, ndarray):
+        raise TypeError(f"records must be an ndarray, not {type(records).__name__!r}")
+    batch.take_array(records, PyBUF_SIMPLE)
+    if batch.buffer.ndim == 0 or batch.buffer.shape[0] != batch.records.count:
+        raise ValueError(f"records must have {batch.records.count} rows, one for each "
+                         f"offset, not shape {records.shape}")
+    batch.require_flat(records)
+    batch.records.length = batch.buffer.len // max(1, batch.records.count)
+    batch.hold(mapping, True)
+    batch.run(1)
