@@ -15,17 +15,18 @@ LENGTH = 2 * disk._CHUNK + PAGE + 5
 def other_byte(path, monkeypatch):
     """Have the disk hold another byte at a position than the page cache does."""
     monkeypatch.setattr(os, "O_DIRECT", 0)  # also where the tests' directory has none
-    preadv = os.preadv
+    readv = os.readv
     path.write_bytes(bytes(LENGTH))
 
     def other_byte(position):
-        def read(fd, buffers, offset):
-            count = preadv(fd, buffers, offset)
+        def read(fd, buffers):
+            offset = os.lseek(fd, 0, os.SEEK_CUR)
+            count = readv(fd, buffers)
             if offset <= position < offset + count:
                 buffers[0][position - offset] = 1
             return count
 
-        monkeypatch.setattr(os, "preadv", read)
+        monkeypatch.setattr(os, "readv", read)
 
     return other_byte
 

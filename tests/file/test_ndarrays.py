@@ -1,6 +1,7 @@
 """Arrays over a mapping: dtype, shape, order, writing, and the buffer itself."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -76,7 +77,14 @@ def test_shape_and_order_agree_with_reshape(m, shape, order):
             ValueError,
             r"shape \(25,\) and dtype int32 needs 100 bytes.* are 96: pass",
         ),
+        ("<i4", -2, ValueError, "negative"),
+        ("<i4", 1 << 70, ValueError, "needs"),
+        ("<i4", 1 << 62, ValueError, "needs"),
+        ("O", 1, TypeError, "refers to Python objects"),
+        ("S0", 1, ValueError, "no size"),
+        ("no such", 1, TypeError, "no such"),
         ("<i4", (-1, 5), ValueError, "96 bytes do not divide into rows of 20 bytes"),
+        ("<i4", (-1, 5), ValueError, r"shape=\(4, 5\) leaves out the last 16"),
         ("<i4", (-1, -1), ValueError, "may have one -1"),
         ("<i4", (-2, 3), ValueError, "negative"),
         ("<i4", (-1, 0), ValueError, "do not divide"),
@@ -99,9 +107,41 @@ def test_unknown_order(m, order):
         m.array(order=order)
 
 
-def test_offset_outside(m):
+@pytest.mark.parametrize("shape", [None, 0, 1, (1,)])
+def test_offset_outside(m, shape):
     with pytest.raises(ValueError, match="offset 97 is past the end of"):
-        m.array(offset=97)
+        m.array(shape=shape, offset=97)
+    with pytest.raises(ValueError, match="offset must not be negative"):
+        m.array(shape=shape, offset=-1)
+    with pytest.raises(TypeError):
+        m.array(shape=shape, offset=1.0)
+
+
+@pytest.mark.parametrize("dtype", ["u1", ">i4", "(2,)<i2", "i2,u2", "V6", "M8[s]"])
+@pytest.mark.parametrize("offset", [0, 1, np.int64(8)])
+@pytest.mark.parametrize("count", [0, 1, 5])
+def test_a_number_of_elements_is_a_shape(m, dtype, offset, count):
+    found, expected = (m.array(dtype, shape, offset) for shape in (count, (count,)))
+    assert (found.dtype, found.shape, found.flags) == (
+        expected.dtype,
+        expected.shape,
+        expected.flags,
+    )
+    assert found.tobytes() == expected.tobytes()
+
+
+@pytest.mark.parametrize("shape", [3, (3,)])
+def test_an_array_is_counted_and_keeps_no_more_than_the_memory(m, path, shape):
+    array = m.array("<i4", shape, 4)
+    with pytest.raises(BufferError, match="1 of its views is alive"):
+        m.resize(0)
+    m.close()
+    assert array.tolist() == [1, 2, 3]
+    assert str(path) in Path("/proc/self/maps").read_text()
+    del array
+    assert str(path) not in Path("/proc/self/maps").read_text()
+    with pytest.raises(ValueError, match="is closed"):
+        m.array("<i4", shape)
 
 
 def test_structured(m):

@@ -2,10 +2,12 @@
 
 import errno
 import io
+import mmap
 import os
 import socket
 import weakref
 
+import numpy as np
 import pytest
 
 import yammap
@@ -71,12 +73,6 @@ def test_kinds_of_paths(path, kind):
     assert path.read_bytes() == b"x"
 
 
-@pytest.mark.parametrize("bad", [None, 1.5, ["list"]])
-def test_not_paths(bad):
-    with pytest.raises(TypeError):
-        yammap.open(bad)
-
-
 def test_permissions(path):
     before = os.umask(0o027)
     try:
@@ -129,9 +125,9 @@ def test_create_sets_the_size_exactly(path):
         m.write_at(b"abc", 9_997)
         assert m.size() == 10_000
     assert os.stat(path).st_blocks * 512 >= 10_000
-    with yammap.create(path, 9_999) as m:
+    with yammap.create(path, 9_999, exist_ok=True) as m:
         assert m.pread(10, 9_997) == b"ab"
-    with yammap.create(path, 0) as m:
+    with yammap.create(path, 0, os.O_RDWR) as m:
         assert m.size() == 0
     assert os.stat(path).st_size == 0
 
@@ -139,9 +135,9 @@ def test_create_sets_the_size_exactly(path):
 def test_create_fills_the_holes_of_a_file_that_exists(path):
     with open(path, "wb") as file:
         file.truncate(1 << 20)
-    yammap.create(path, 1 << 20, preallocate=False).close()
+    yammap.create(path, 1 << 20, exist_ok=True, preallocate=False).close()
     assert os.stat(path).st_blocks == 0
-    yammap.create(path, 1 << 20).close()
+    yammap.create(path, 1 << 20, exist_ok=True).close()
     assert os.stat(path).st_blocks * 512 >= 1 << 20
 
 
@@ -165,6 +161,183 @@ def test_create_refuses(path, size, kind):
         yammap.create(path, size)
 
 
+def test_create_leaves_a_file_that_exists(path):
+    path.write_bytes(b"precious")
+    with pytest.raises(FileExistsError) as error:
+        yammap.create(path, 5)
+    assert str(error.value) == (
+        "[Errno 17] File exists: to cut or lengthen it to 5 bytes, pass exist_ok=True, or "
+        f"flags= without os.O_EXCL: {str(path)!r}"
+    )
+    assert path.read_bytes() == b"precious"
+    with yammap.create(path, 5, os.O_RDWR | os.O_CREAT | os.O_EXCL, exist_ok=True) as m:
+        assert m.read() == b"preci"
+
+
+# -- What to write instead
+
+
+MODES = "mode must be one of 'r', 'r+', 'w+', 'x+', 'a+', 'c', not "
+
+
+@pytest.mark.parametrize(
+    ("mode", "text"),
+    [
+        ("wb", "'wb': a mapping must also read, so write 'w+'"),
+        ("a", "'a': a mapping must also read, so write 'a+'"),
+        ("rw", "'rw': a mapping must also read, so write 'r+'"),
+        ("rt+", "'rt+': a mapping is of bytes, so write 'r+' and wrap it in "
+         "io.TextIOWrapper"),
+        ("<u2", "'<u2': a dtype is for yammap.open_array(path, dtype, mode)"),
+        (np.uint8, "<class 'numpy.uint8'>: a dtype is for yammap.open_array(path, dtype, "
+         "mode)"),
+        (np.dtype("f4"), "dtype('float32'): a dtype is for yammap.open_array(path, dtype, "
+         "mode)"),
+        ((3, 4), "(3, 4): if that is the shape, write shape=(3, 4)"),
+        ("", "''"),
+        ("U", "'U'"),
+        (None, "None"),
+    ],
+)  # fmt: skip
+def test_a_mode_that_is_none_says_which_is_meant(path, mode, text):
+    with pytest.raises(ValueError) as error:  # noqa: PT011
+        yammap.open(path, mode)
+    assert str(error.value) == MODES + text
+    with pytest.raises(ValueError) as error:  # noqa: PT011
+        yammap.open_array(path, "u1", mode)
+    assert str(error.value) == MODES + text
+    assert not path.exists()
+
+
+class Opened:
+    def __repr__(self):
+        return "<a file>"
+
+    def fileno(self):
+        return 0
+
+
+class Bytes(io.BytesIO):
+    def __repr__(self):
+        return "<BytesIO>"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "text"),
+    [
+        (None, "None: for memory without a file write yammap.anonymous(size)"),
+        (Bytes(), "<BytesIO>: its bytes are in memory already, use getbuffer()"),
+        (Opened(), "<a file>: pass its fileno() to yammap.open"),
+        (1.5, "1.5"),
+        (["list"], "['list']"),
+    ],
+)
+@pytest.mark.parametrize(
+    "call",
+    [
+        yammap.open,
+        yammap.open_file,
+        lambda path: yammap.create(path, 10),
+        lambda path: yammap.atomic_create(path, 10).__enter__(),
+    ],
+)
+def test_what_is_no_path_says_what_to_do_with_it(call, wrong, text):
+    with pytest.raises(TypeError) as error:
+        call(wrong)
+    assert str(error.value) == f"path must be str, bytes or path-like, not {text}"
+
+
+def test_a_descriptor_is_for_open():
+    with pytest.raises(TypeError) as error:
+        yammap.open_file(5)
+    assert str(error.value) == (
+        "path must be str, bytes or path-like, not 5: yammap.open(descriptor, mode) maps "
+        "an open file"
+    )
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda path, size: yammap.open(path, "w+", size=size),
+        yammap.create,
+        lambda path, size: yammap.atomic_create(path, size).__enter__(),
+        lambda path, size: yammap.anonymous(size),
+    ],
+)
+def test_a_size_is_a_number_of_bytes(path, call):
+    with pytest.raises(TypeError) as error:
+        call(path, "10")
+    assert str(error.value) == "size must be an int, a number of bytes, not '10'"
+    assert not path.exists()
+
+
+def test_arguments_in_the_order_of_memmap(path):
+    path.write_bytes(bytes(24))
+    with pytest.raises(TypeError) as error:
+        yammap.open(path, "<u2", "r+")
+    assert str(error.value) == (
+        "open() got too many arguments without a name: for an array write "
+        "open_array(path, dtype, mode, shape=...)"
+    )
+    with (
+        pytest.warns(DeprecationWarning, match=r"shape=0, offset=\(3, 4\)"),
+        pytest.raises(TypeError) as error,
+    ):
+        yammap.open_array(path, "<u2", "r", 0, (3, 4))
+    assert str(error.value) == (
+        "offset must be an int, not (3, 4): np.memmap takes the offset before the shape; "
+        "here write shape=(3, 4)"
+    )
+    with pytest.raises(ValueError) as error:  # noqa: PT011
+        yammap.MappedArray(path, "<u2", "r", 0, (3, 4))
+    assert str(error.value) == (
+        "mode must be one of 'r', 'r+', 'c', not (3, 4): write shape= and mode= by name"
+    )
+    with pytest.raises(ValueError, match="makes a new file"):
+        yammap.MappedArray(path, "<u2", 3, mode="w+")
+    with pytest.raises(TypeError, match="dtype: for an array write"):
+        yammap.open(path, dtype="<u2")
+    with pytest.raises(TypeError) as error:
+        yammap.MappedArray(path, "<u2", "r", 0)
+    assert str(error.value) == (
+        "shape must be an int or a tuple of ints, not 'r': if that is the mode, write "
+        "mode='r'"
+    )
+
+
+@pytest.mark.parametrize(
+    ("advice", "bad"),
+    [("random", False), ("willneed", False), (None, False), ("remove", True), ("x", True)],
+)
+def test_advice_by_name(path, advice, bad):
+    path.write_bytes(bytes(24))
+    if not bad:
+        yammap.open(path, advice=advice).close()
+        return
+    with pytest.raises(ValueError) as error:  # noqa: PT011
+        yammap.open(path, advice=advice)
+    assert str(error.value) == (
+        f"advice {advice!r} is unknown or discards data: pass a hint such as 'random', or "
+        "call discard() or punch_hole() later"
+    )
+
+
+@pytest.mark.parametrize(
+    ("mode", "options", "shown"),
+    [
+        ("r", {}, "mode='rb' size=10"),
+        ("c", {}, "mode='c' size=10"),
+        ("r+", {"offset": 3, "length": 5}, "mode='rb+' size=5 offset=3"),
+        ("a+", {"engine": "pread"}, "mode='ab+' size=10 engine='pread'"),
+    ],
+)
+def test_the_repr_shows_mode_window_and_engine(path, mode, options, shown):
+    path.write_bytes(bytes(10))
+    with yammap.open(path, mode, **options) as m:
+        assert repr(m) == f"<Mmap name={str(path)!r} {shown}>"
+
+
 # -- anonymous
 
 
@@ -177,12 +350,28 @@ def test_anonymous():
         assert m.size() == 1005
 
 
+def test_memory_may_be_there_from_the_start():
+    size = 5 * mmap.PAGESIZE + 1
+    with yammap.anonymous(size, populate=True) as m:
+        assert m.resident().all()
+    with yammap.anonymous(size) as m:
+        assert not m.resident().any()
+
+
 def test_memory_has_a_size():
     with pytest.raises(TypeError):
         yammap.anonymous(None)
 
 
 # -- From a descriptor
+
+
+@pytest.mark.parametrize("fd", [-1, -100, -(2**31), 2**31, -(2**80)])
+@pytest.mark.parametrize("mode", ["r", "r+", "w+"])
+def test_a_number_that_is_no_descriptor(fd, mode):
+    with pytest.raises(OSError, match="Bad file descriptor") as told:
+        yammap.open(fd, mode)
+    assert told.value.errno == errno.EBADF
 
 
 def test_descriptor_stays_the_callers(path):

@@ -1,13 +1,9 @@
 """Many records at once: gather and scatter against NumPy doing it one by one."""
 
-import contextlib
 import io
 import os
-import resource
 import signal
 import threading
-import time
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -15,14 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import yammap
-from yammap._file import records
-from yammap._file.gather import Batch
+from yammap._file import ndarrays
 
 PAGE = os.sysconf("SC_PAGESIZE")
 SIZE = 20 * PAGE + 123
 
 INTEGERS = [np.dtype(kind + str(size)) for kind in "iu" for size in (1, 2, 4, 8)]
-LENGTHS = [*range(70), 100, 1000, PAGE, PAGE + 1, 300_000]
 
 
 @pytest.fixture(scope="module")
@@ -43,16 +37,6 @@ def one_by_one(data, offsets, lengths):
 
 
 # -- gather
-
-
-@pytest.mark.parametrize("length", LENGTHS)
-def test_gather_of_every_length(length):
-    data = np.random.default_rng(length).integers(0, 256, length + 1000, np.uint8)
-    m = yammap.anonymous(data.nbytes)
-    m.write_at(data, 0)
-    offsets = np.random.default_rng(1).integers(0, 1001, 100)
-    expected = np.stack([data[o : o + length] for o in offsets])
-    assert np.array_equal(m.gather(offsets, length), expected)
 
 
 @pytest.mark.parametrize("dtype", INTEGERS)
@@ -168,7 +152,7 @@ def test_an_unaligned_index(mapped, data):
     """As a table of offsets in a file often is; loading from it is for memcpy() only."""
     index = np.frombuffer(b"?" + np.arange(100).tobytes(), np.int64, offset=1)
     assert np.array_equal(mapped.gather(index, 1).ravel(), data[:100])
-    assert records.as_integers(index, "offsets").flags.aligned
+    assert ndarrays.as_integers(index, "offsets").flags.aligned
 
 
 @pytest.fixture
@@ -197,27 +181,6 @@ def test_ctrl_c_ends_a_gather(path):
             m.gather(np.zeros(len(out), np.int64), 1, out)
         thread.join()
     assert not out[-1]
-
-
-def test_ctrl_c_ends_all_threads(path, monkeypatch):
-    """It comes while they are waited for, by the only thread that sees signals."""
-    path.write_bytes(b"x")
-    out = np.zeros(4, np.uint8)
-    parts = []
-
-    class Pool(ThreadPoolExecutor):
-        def map(self, function, batches):
-            parts.extend(batches)
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr("concurrent.futures.ThreadPoolExecutor", Pool)
-    with yammap.open(path) as m:
-        with pytest.raises(KeyboardInterrupt):
-            m.gather([0, 0, 0, 0], 1, out, threads=2)
-        for part in parts:
-            part.copy()
-    assert len(parts) == 2
-    assert not out.any()
 
 
 @pytest.mark.parametrize("length", [SIZE + 1, 2**50, 2**62])
@@ -264,85 +227,7 @@ def test_gather_of_every_kind_of_mapping(path, data, options):
         assert np.array_equal(m.gather_ragged(offsets, [100] * 3)[0], expected.reshape(-1))
 
 
-def test_cold_records_are_asked_for_before_they_are_copied(path):
-    """Then the disk has many requests at a time, and no access waits for a page fault."""
-    count, stride = 500, 16 * PAGE
-    with yammap.create(path, count * stride) as m:
-        m.array()[:] = 5
-        m.sync()
-        m.madvise(yammap.MADV_RANDOM)  # or a few faults would read all of it ahead
-        assert m.evict() == 0 or not m.resident()[::16].any()
-        before = resource.getrusage(resource.RUSAGE_THREAD).ru_majflt
-        records = m.gather(np.arange(count) * stride, 100)
-        after = resource.getrusage(resource.RUSAGE_THREAD).ru_majflt
-        assert (records == 5).all()
-        assert after - before < count // 10
-        assert m.resident()[::16].all()
-
-
 # -- threads, growth and truncation
-
-
-def test_gather_while_the_mapping_grows_and_shrinks(path, eager_switching):
-    """Records are whole or refused, never zeros of a file that was cut in between."""
-    full = b"x" * (2 * PAGE)
-    offsets = np.arange(20_000) % 1000 + PAGE + 200
-    done = threading.Event()
-    with yammap.open(path, "w+") as m:
-        m.write(full)
-
-        def cut():
-            while not done.is_set():
-                m.resize(PAGE + 100)  # the rest of that page becomes zeros
-                m.write_at(full, 0)
-                time.sleep(0)  # let the other thread begin while all is there
-
-        thread = threading.Thread(target=cut)
-        thread.start()
-        try:
-            for _ in range(300):
-                with contextlib.suppress(ValueError):  # outside, as it was just then
-                    assert (m.gather(offsets, 100) == ord("x")).all()
-        finally:
-            done.set()
-            thread.join()
-
-
-def test_an_index_that_changes_meanwhile_reads_nothing_outside(mapped):
-    """Another thread writes offsets beyond the mapping into the array while it is used."""
-    offsets = np.zeros(200_000, np.int64)
-    stop = threading.Event()
-
-    def disturb():
-        while not stop.is_set():
-            offsets[1000:] = 1 << 60
-            offsets[1000:] = 0
-
-    thread = threading.Thread(target=disturb)
-    thread.start()
-    outcomes = set()
-    try:
-        for _ in range(100):
-            try:
-                mapped.gather(offsets, 16)
-                outcomes.add("copied")
-            except ValueError:
-                outcomes.add("refused")
-    finally:
-        stop.set()
-        thread.join()
-    assert outcomes <= {"copied", "refused"}
-
-
-@pytest.mark.parametrize("bad", [1 << 62, -1 << 63])
-def test_an_index_that_changes_after_the_check(mapped, bad):
-    """The position of a record ahead, which is fetched unchecked, is beyond all numbers."""
-    index, out = np.zeros(40, np.int64), np.zeros((40, 16), np.uint8)
-    batch = Batch(mapped, index, out, length=16, step=16, rows=10)
-    batch.check()
-    index[20:] = bad
-    with pytest.raises(IndexError, match=str(bad)):
-        batch.copy()
 
 
 # -- scatter

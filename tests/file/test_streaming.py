@@ -32,21 +32,20 @@ def mapped(path, data):
     offset=st.integers(0, SIZE),
     length=st.none() | st.integers(0, SIZE),
     prefetch=st.sampled_from([0, 1, PAGE, 1 << 20]),
-    drop=st.booleans(),
+    cached=st.sampled_from([None, True, False]),
 )
 def test_chunks_are_the_range(
-    tmp_path_factory, data, chunk, offset, length, prefetch, drop
+    tmp_path_factory, data, chunk, offset, length, prefetch, cached
 ):
     path = tmp_path_factory.mktemp("stream") / "file"
     path.write_bytes(data)
     if length is not None:
         length = min(length, SIZE - offset)
     with yammap.open(path) as m:
-        pieces = list(
-            m.stream(
-                chunk, offset=offset, length=length, prefetch=prefetch, drop_behind=drop
-            )
+        chunks = m.stream(
+            chunk, offset=offset, length=length, prefetch=prefetch, cached=cached
         )
+        pieces = [bytes(piece) for piece in chunks]
         end = SIZE if length is None else offset + length
         assert b"".join(pieces) == data[offset:end].tobytes()
         assert all(len(piece) == chunk for piece in pieces[:-1])

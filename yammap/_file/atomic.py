@@ -6,7 +6,6 @@ import contextlib
 import errno
 import fcntl
 import hashlib  # here: a process that has dropped its rights may not find it later
-import operator
 import os
 import stat
 from functools import partial
@@ -14,22 +13,25 @@ from typing import TYPE_CHECKING, Unpack
 
 from .._linux.calls import Descriptor
 from .disk import sync_directory
-from .opening import Options, check_options, map_fd
+from .mmap_file import Mmap
+from .opening import Options, check_number, check_options, map_fd, require_path
+from .signatures import formerly, shows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from .mmap_file import Mmap
     from .opening import Path
 
 __all__ = ["atomic_create"]
 
 
+@formerly(("perm",), first="name", hint="write its options by name")
+@shows(Options, Mmap.__init__)
 @contextlib.contextmanager
 def atomic_create(
-    name: Path, size: int, perm: int | None = None, **options: Unpack[Options]
+    path: Path, size: int, *, perm: int | None = None, **options: Unpack[Options]
 ) -> Iterator[Mmap]:
-    """Make a file that nobody sees before it is complete, and a power cut cannot halve.
+    """Make a file that appears when it is complete and on the disk, or not at all.
 
     At the end of the block yammap syncs the bytes, gives the file its name, replacing a
     file of that name, and syncs the directory. When the block or a step before the last
@@ -38,7 +40,7 @@ def atomic_create(
 
     Parameters
     ----------
-    name : path-like
+    path : path-like
         Path of the file. A symbolic link stays: the file it leads to is replaced, just as
         `open` would overwrite that file.
     size : int
@@ -47,8 +49,10 @@ def atomic_create(
         Permission bits of the file, less the process's umask. By default the file takes
         those of the file it replaces, and its owner and group where the process may set
         them; a file that replaces none gets 0o666, less the umask.
-    **options
-        As for `create`; `keep_fd` cannot be false.
+    reserve, preallocate, populate, advice, on_fault : optional
+        As for `Mmap`.
+    keep_fd, engine, ahead, cached : optional
+        As for `Mmap`; `keep_fd` cannot be false.
 
     Yields
     ------
@@ -60,7 +64,7 @@ def atomic_create(
     BusError
         When a view touched a page that the kernel could not supply.
     OSError
-        When the file cannot be made, synced or named, or `name` names a directory or a
+        When the file cannot be made, synced or named, or `path` names a directory or a
         device.
     ValueError
         When `size` is negative, or `keep_fd` false.
@@ -90,16 +94,18 @@ def atomic_create(
     ...     m.read()
     b'whole'
     """
-    check_options(operator.index(size), options, Options, new=True)
+    require_path(path)
+    check_number("size", size)
+    check_options(None, options, Options, new=True)
     if not options.get("keep_fd", True):
         raise ValueError(
             "atomic_create names the file by its descriptor: leave out keep_fd=False"
         )
-    draft = _Draft(*_destination(os.fsdecode(name)))
+    draft = _Draft(*_destination(os.fsdecode(path)))
     try:
         with _errors_name(draft.path):
             draft.open(perm)
-            m = map_fd(Descriptor(os.dup, draft.fd), os.fspath(name), size, {**options})
+            m = map_fd(Descriptor(os.dup, draft.fd), os.fspath(path), size, {**options})
         with m:
             yield m
             m.sync()

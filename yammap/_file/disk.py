@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import mmap
 import os
+from typing import TYPE_CHECKING
 
-from .._core import Mapping
 from .._linux.calls import Descriptor
+
+if TYPE_CHECKING:
+    from .._core import Paged
 
 __all__ = ["differs_on_disk", "sync_directory"]
 
@@ -20,7 +23,7 @@ def sync_directory(path: str) -> None:
         os.fsync(fd)
 
 
-def differs_on_disk(m: Mapping, offset: int, length: int) -> bool:
+def differs_on_disk(m: Paged, offset: int, length: int) -> bool:
     """Tell whether the disk holds other bytes than the mapping, as far as one can see.
 
     This reads with ``O_DIRECT``, which bypasses the page cache. Where the filesystem cannot
@@ -28,7 +31,7 @@ def differs_on_disk(m: Mapping, offset: int, length: int) -> bool:
     """
     flags = os.O_RDONLY | os.O_DIRECT | os.O_CLOEXEC
     try:
-        opened = Descriptor(os.open, f"/proc/self/fd/{Mapping.fileno(m)}", flags)
+        opened = Descriptor(m._open_again, flags)
     except OSError:
         return False
     with opened as fd:
@@ -37,9 +40,10 @@ def differs_on_disk(m: Mapping, offset: int, length: int) -> bool:
         return any(_chunk_differs(m, fd, at, end) for at in range(start, end, _CHUNK))
 
 
-def _chunk_differs(m: Mapping, fd: int, start: int, end: int) -> bool:
+def _chunk_differs(m: Paged, fd: int, start: int, end: int) -> bool:
     with mmap.mmap(-1, _CHUNK) as buffer:  # O_DIRECT needs whole pages
-        count = os.preadv(fd, [buffer], start)
+        os.lseek(fd, start, os.SEEK_SET)
+        count = os.readv(fd, [buffer])  # not preadv2(2), which sandboxes may refuse
         first = max(start, m.origin)
         last = min(start + count, end)
         return buffer[first - start : last - start] != m.pread(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import errno
 import operator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from .._core import Mapping
 from .disk import differs_on_disk, sync_directory
 from .records import Records
 
@@ -18,11 +19,7 @@ __all__ = ["Durable"]
 class Durable(Records):
     """The part of `Mmap` that knows what is on the disk."""
 
-    __slots__ = ("_unsynced_directory",)
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        self._unsynced_directory: str | None = None
-        super().__init__(*arguments, **options)
+    __slots__ = ()
 
     def _note_unsynced_directory(self, path: str) -> None:
         """Let the first sync write the directory of a file that may be new."""
@@ -62,7 +59,7 @@ class Durable(Records):
         *,
         wait: bool = True,
     ) -> None:
-        """Write changed bytes to the disk; the first time, the name of a new file as well.
+        """Write changed bytes to the disk and, the first time, the name of a new file.
 
         A new file is on the disk only when its directory is. So when opening may have made
         the file, the first sync of the mapping syncs the directory too.
@@ -90,10 +87,11 @@ class Durable(Records):
         >>> with yammap.create("new.bin", 10) as m:
         ...     m.sync()
         """
-        super().sync(offset, length, wait=wait)
-        if wait and self._unsynced_directory is not None:
+        Mapping.sync(self, offset, length, wait=wait)
+        directory = self._unsynced_directory if wait else None  # another thread may sync
+        if directory is not None:
             try:
-                sync_directory(self._unsynced_directory)
+                sync_directory(directory)
             except OSError as error:
                 self._raise_sync_failure(error.errno or errno.EIO)
             self._unsynced_directory = None

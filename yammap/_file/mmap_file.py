@@ -5,11 +5,24 @@ from __future__ import annotations
 import contextlib
 import io
 import operator
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, SupportsIndex
+from html import escape
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Literal,
+    NoReturn,
+    SupportsIndex,
+    TypeVar,
+    overload,
+)
 
 import numpy as np
+from numpy import frombuffer
 
+from .._core import map_descriptor
 from .._errors import BusError
+from .gather import choose
+from .html import html_of, spelled_size
 from .ndarrays import array_of
 from .range_lock import Lockable
 
@@ -22,9 +35,12 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from .._linux.calls import Descriptor
+    from .._linux.flags import AdviceName
     from .ndarrays import Shape
 
     _Buffer = Buffer | NDArray[Any]
+
+_Scalar = TypeVar("_Scalar", bound=np.generic)
 
 __all__ = ["Mmap"]
 
@@ -63,8 +79,8 @@ class Mmap(Lockable):
     populate : bool, default False
         Load all of it into memory and the page tables, see `populate`; with the engine
         ``"pread"``, into the page cache, see `warm`.
-    advice : int, optional
-        A ``MADV_*`` constant for the whole mapping.
+    advice : int or str, optional
+        A ``MADV_*`` constant for the whole mapping, or its name, as ``"random"``.
     on_fault : {"raise", "poison"}, default "raise"
         What a bus error in an array or view does. Every later method raises it; with
         ``"raise"``, the thread that touched the page gets a `BusError` at once as well.
@@ -77,6 +93,9 @@ class Mmap(Lockable):
         Bytes by which appending makes the file longer at a time, so that `append` is a copy
         in memory and no system call. Until `sync` or `close` other programs see zeros at
         the end. 0 keeps the file's size exact.
+    cached : bool, optional
+        Whether records that batches read from the disk stay in the page cache, where a call
+        does not say so itself, see `gather`.
 
     Raises
     ------
@@ -109,7 +128,8 @@ class Mmap(Lockable):
     [b'first line\n', b'second line\n']
     """
 
-    __slots__ = ()
+    __slots__ = ("_exporter",)  # `_memory`, as `array` finds it faster; from its first call
+    _exporter: Any
 
     def __init__(
         self,
@@ -123,13 +143,15 @@ class Mmap(Lockable):
         reserve: int | None = None,
         preallocate: bool = True,
         populate: bool = False,
-        advice: int | None = None,
+        advice: int | AdviceName | None = None,
         on_fault: Literal["raise", "poison"] = "raise",
         keep_fd: bool = True,
         engine: Literal["mmap", "auto", "pread"] = "mmap",
         ahead: SupportsIndex = 0,
+        cached: bool | None = None,
     ) -> None:
-        super().__init__(
+        map_descriptor(
+            self,
             fd,
             name,
             private=private,
@@ -143,27 +165,21 @@ class Mmap(Lockable):
             engine=engine,
             ahead=ahead,
         )
+        self._prepare(populate, advice, cached)
+
+    def _prepare(
+        self, populate: bool, advice: int | AdviceName | None, cached: bool | None
+    ) -> None:
         try:
-            self._prepare(populate, advice)
+            if cached is not None:
+                choose(self, cached)
+            if advice is not None:
+                self.madvise(advice)
+            if populate:
+                self.populate() if self.engine == "mmap" else self.warm()
         except BaseException:
             self.close()
             raise
-
-    def _prepare(self, populate: bool, advice: int | None) -> None:
-        if advice is not None:
-            self.madvise(advice)
-        if populate:
-            self.populate() if self.engine == "mmap" else self.warm()
-
-    def __del__(self) -> None:
-        """Close it, as `io.IOBase` does: a subclass may have a `close` of its own.
-
-        There is no `ResourceWarning`: arrays keep a mapping alive after its last name, so
-        a program may rightly never close it.
-        """
-        if not self.closed:
-            with contextlib.suppress(BusError):  # the touching thread got it
-                self.close()
 
     # -- Which kind of file this is
 
@@ -286,9 +302,33 @@ class Mmap(Lockable):
         kind = type(self).__name__
         if self.closed:
             return f"<{kind} name={self.name!r} closed>"
+        parts = [f"{kind} name={self.name!r} mode={self._shown_mode!r}"]
         if faults := self.faults():
-            return f"<{kind} name={self.name!r} mode={self.mode!r} faults={faults}>"
-        return f"<{kind} name={self.name!r} mode={self.mode!r} size={len(self)}>"
+            parts.append(f"faults={faults}")
+        else:
+            parts.append(f"size={len(self)}")
+        if self.origin:
+            parts.append(f"offset={self.origin}")
+        if self.engine != "mmap":
+            parts.append(f"engine={self.engine!r}")
+        return f"<{' '.join(parts)}>"
+
+    def _repr_html_(self) -> str:
+        """Show it in a notebook, without touching a page."""
+        if self.closed or self.faults():
+            return f"<code>{escape(repr(self))}</code>"
+        facts = {
+            "file": self.name,
+            "mode": self._shown_mode,
+            "size": f"{spelled_size(len(self))} ({len(self):,} bytes)",
+            "offset": f"{self.origin:,}",
+            "engine": self.engine,
+        }
+        return html_of(type(self).__name__, facts, self, range(len(self)))
+
+    @property
+    def _shown_mode(self) -> str:
+        return "c" if self.private else self.mode
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(f"cannot pickle {self!r}: pickle its path, or a yammap.MappedArray")
@@ -335,81 +375,6 @@ class Mmap(Lockable):
         """
         return self.read()
 
-    def readlines(self, hint: int | None = -1, /) -> list[bytes]:
-        r"""Read lines from the position on.
-
-        Parameters
-        ----------
-        hint : int or None, default -1
-            Stop after the line with which more than this many bytes have been read; no
-            limit when negative, 0 or None.
-
-        Returns
-        -------
-        list of bytes
-            The lines, each with its ``b"\n"``.
-
-        Raises
-        ------
-        BusError
-            When the file was cut short or cannot be read.
-        ValueError
-            When the mapping is closed.
-
-        Examples
-        --------
-        >>> import yammap
-        >>> with yammap.open("lines.txt", "w+") as m:
-        ...     m.writelines([b"one\n", b"two"])
-        ...     m.seek(0)
-        ...     m.readlines()
-        0
-        [b'one\n', b'two']
-        """
-        lines, total = [], 0
-        for line in self:
-            lines.append(line)
-            total += len(line)
-            if hint is not None and 0 < hint < total:
-                break
-        return lines
-
-    def __iter__(self) -> Self:
-        len(self)
-        return self
-
-    def __next__(self) -> bytes:
-        line = self.readline()
-        if not line:
-            raise StopIteration
-        return line
-
-    def read_byte(self) -> int:
-        """Read one byte at the position, and move it.
-
-        Returns
-        -------
-        int
-            The byte.
-
-        Raises
-        ------
-        BusError
-            When the file was cut short or cannot be read. The position stays.
-        ValueError
-            When the position is at the end, or the mapping is closed.
-
-        Examples
-        --------
-        >>> import yammap
-        >>> yammap.anonymous(3).read_byte()
-        0
-        """
-        byte = self.read(1)
-        if not byte:
-            raise ValueError(f"no byte to read: {self.name!r} ends at {len(self)}")
-        return byte[0]
-
     def __contains__(self, item: object) -> bool:
         """Tell whether a byte, as an int, or several bytes are there, as `bytes` do."""
         with contextlib.suppress(
@@ -427,38 +392,6 @@ class Mmap(Lockable):
         return True
 
     # -- Writing
-
-    def write_byte(self, byte: SupportsIndex, /) -> None:
-        """Write one byte at the position, and move it; the file grows where needed.
-
-        Parameters
-        ----------
-        byte : int
-            From 0 to 255.
-
-        Raises
-        ------
-        BusError
-            When the file was cut short, or the disk is full or bad.
-        OSError
-            When the file cannot grow.
-        io.UnsupportedOperation
-            When the mapping is read-only.
-        TypeError
-            When `byte` is no integer.
-        ValueError
-            When `byte` is out of range, a mapping of fixed size would have to grow, or the
-            mapping is closed.
-
-        Examples
-        --------
-        >>> import yammap
-        >>> m = yammap.anonymous(0)
-        >>> m.write_byte(65)
-        >>> m[:]
-        b'A'
-        """
-        self.write(bytes([operator.index(byte)]))
 
     def writelines(self, lines: Iterable[_Buffer], /) -> None:
         """Write each of an iterable of buffers.
@@ -491,6 +424,30 @@ class Mmap(Lockable):
 
     # -- Arrays
 
+    @overload
+    def array(
+        self,
+        *,
+        shape: Shape | None = None,
+        offset: int = 0,
+        order: Literal["C", "F"] = "C",
+    ) -> NDArray[np.uint8]: ...
+    @overload
+    def array(
+        self,
+        dtype: type[_Scalar] | np.dtype[_Scalar],
+        shape: Shape | None = None,
+        offset: int = 0,
+        order: Literal["C", "F"] = "C",
+    ) -> NDArray[_Scalar]: ...
+    @overload
+    def array(
+        self,
+        dtype: DTypeLike,
+        shape: Shape | None = None,
+        offset: int = 0,
+        order: Literal["C", "F"] = "C",
+    ) -> NDArray[Any]: ...
     def array(
         self,
         dtype: DTypeLike = np.uint8,
@@ -541,6 +498,23 @@ class Mmap(Lockable):
         >>> m.pread(4, 8)
         b'\x07\x00\x00\x00'
         """
+        if type(shape) is int and shape >= 0 and order == "C":
+            try:
+                array: NDArray[Any] = frombuffer(self._exporter, dtype, shape, offset)
+                return array
+            except AttributeError:
+                self._exporter = self._memory
+            except (OverflowError, TypeError, ValueError):
+                pass  # which are raised again in words that say what to do
+        return self._array(dtype, shape, offset, order)
+
+    def _array(
+        self,
+        dtype: DTypeLike,
+        shape: Shape | None,
+        offset: SupportsIndex,
+        order: Literal["C", "F"],
+    ) -> NDArray[Any]:
         view = self.view(offset)
         try:
             return array_of(view, dtype, shape, order)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, SupportsIndex
 
 import numpy as np
 
-from .._core import Mapping, Positioned
+from .._core import LineReader, Mapping
 from .._linux.flags import Advice
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ _FOLIO = 2 << 20
 _PAUSES = (0.001, 0.01)
 
 
-class Pages(Positioned):
+class Pages(LineReader):
     """The part of `Mmap` that knows the page cache."""
 
     __slots__ = ()
@@ -155,8 +155,7 @@ class Pages(Positioned):
         >>> m.close()
         """
         start, total = self._range(offset, length)
-        if total == 0:
-            self._populate(start, 0, write)  # for what it refuses
+        self._require_memory(write=write)
         with open(os.devnull, "wb", buffering=0) as sink:
             for at in range(start, start + total, _PIECE):
                 piece = min(_PIECE, start + total - at)

@@ -13,7 +13,6 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from .._core import Mapping
 from .._linux.calls import Descriptor
 from .durability import Durable
 
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import SupportsIndex
 
-__all__ = ["FIRST_BEYOND", "Lockable"]
+__all__ = ["FIRST_BEYOND", "Lockable", "exclusive_lock"]
 
 # Every lock ends before this byte, even one to the end of the file. A mapping that appends
 # ahead locks the bytes from here on, which no file has (_extent/ahead.c).
@@ -115,15 +114,24 @@ class Lockable(Durable):
             yield
 
     def _open_for_lock(self, access: int) -> Descriptor:
-        fd = Mapping.fileno(self)
-        if fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE not in (access, os.O_RDWR):
-            raise io.UnsupportedOperation(
-                f"an exclusive lock needs a file opened for writing, and {self.name!r} is "
-                f"open for reading: use mode 'r+', or pass exclusive=False"
-            )
-        own = Descriptor(os.open, f"/proc/self/fd/{fd}", access | os.O_CLOEXEC)
-        len(self)  # raises if another thread closed it, and `fd` may be another file's now
-        return own
+        try:
+            return Descriptor(self._open_again, access)
+        except OSError as error:
+            if error.errno != errno.EBADF:
+                raise
+        raise io.UnsupportedOperation(
+            f"an exclusive lock needs a file opened for writing, and {self.name!r} is "
+            f"open for reading: use mode 'r+', or pass exclusive=False"
+        )
+
+
+@contextlib.contextmanager
+def exclusive_lock(fd: int, byte: int) -> Iterator[None]:
+    """Hold a lock on one byte of an open file, by a file description of its own."""
+    flags = os.O_RDWR | os.O_CLOEXEC
+    with Descriptor(os.open, f"/proc/self/fd/{fd}", flags) as own:
+        _set_lock(own, fcntl.F_OFD_SETLKW, fcntl.F_WRLCK, range(byte, byte + 1))
+        yield
 
 
 @contextlib.contextmanager

@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-import math
 import operator
-import sys
-from collections import deque
-from itertools import pairwise
-from typing import TYPE_CHECKING, Any, SupportsIndex
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .gather import Batch
-from .ndarrays import require_writeable
+from .batches import Batches, buffers_for
+from .gather import (
+    begin_gather,
+    begin_gather_ragged,
+    can_bypass_cache,
+    gather,
+    gather_ragged,
+    scatter,
+    statistics,
+)
 from .pages import Pages
-from .streaming import PREFETCH, accepts_ahead, chunks
+from .streaming import PREFETCH, accepts_old_names, chunks, chunks_past_cache
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Records", "as_integers"]
-
-_MOST = sys.maxsize  # as an offset
+__all__ = ["Records"]
 
 
 class Records(Pages):
@@ -38,6 +40,7 @@ class Records(Pages):
         out: NDArray[Any] | None = None,
         *,
         threads: int = 1,
+        cached: bool | None = None,
     ) -> NDArray[Any]:
         r"""Copy records of one length from anywhere, in one call without the GIL.
 
@@ -54,6 +57,11 @@ class Records(Pages):
             Array for the records: C-contiguous, of ``n * length`` bytes, any dtype.
         threads : int, default 1
             Number of threads; each copies a part of the records.
+        cached : bool, optional
+            Whether records that come from the disk stay in the page cache. False reads past
+            it, where the file allows that. By default they stay as soon as pages are
+            read again, or much of a mapping that memory has room for, and always if such a
+            mapping is writable.
 
         Returns
         -------
@@ -80,12 +88,7 @@ class Records(Pages):
         >>> m.gather([6, 0, 3], 2).tobytes()
         b'ghabde'
         """
-        index = as_integers(offsets, "offsets")
-        length = _not_negative(length, "length")
-        self._require_length(length if len(index) else 0)
-        out = _target(out, (len(index), length))
-        self._copy(index, out, threads, length=length)
-        return out
+        return gather(self, offsets, length, out, threads, cached)
 
     def gather_ragged(
         self,
@@ -94,8 +97,9 @@ class Records(Pages):
         out: NDArray[Any] | None = None,
         *,
         threads: int = 1,
+        cached: bool | None = None,
     ) -> tuple[NDArray[Any], NDArray[np.int64]]:
-        r"""Copy records of many lengths from anywhere, in one call without the GIL.
+        r"""Copy records of different lengths from anywhere, in one call without the GIL.
 
         Parameters
         ----------
@@ -107,6 +111,11 @@ class Records(Pages):
             Array for the records: C-contiguous, of ``sum(lengths)`` bytes, any dtype.
         threads : int, default 1
             Number of threads; each copies a part of the records.
+        cached : bool, optional
+            Whether records that come from the disk stay in the page cache. False reads past
+            it, where the file allows that. By default they stay as soon as pages are
+            read again, or much of a mapping that memory has room for, and always if such a
+            mapping is writable.
 
         Returns
         -------
@@ -138,13 +147,159 @@ class Records(Pages):
         >>> values.tobytes(), starts
         (b'fgha', array([0, 3, 4]))
         """
-        index = as_integers(offsets, "offsets")
-        lengths = as_integers(lengths, "lengths")
-        self._require_length(int(lengths.max(initial=0)))
-        starts = _starts(lengths, len(index))
-        out = _target(out, (int(starts[-1]),))
-        self._copy(index, out, threads, starts=starts)
-        return out, starts
+        return gather_ragged(self, offsets, lengths, out, threads, cached)
+
+    def batches(
+        self,
+        offsets: Iterable[ArrayLike],
+        length: int,
+        *,
+        depth: int = 2,
+        out: Sequence[NDArray[Any]] | None = None,
+        cached: bool | None = None,
+    ) -> Batches[NDArray[Any]]:
+        r"""Copy one batch of records after the other, and read the next ones meanwhile.
+
+        While the caller works on a batch, the disk reads the next ones. No thread is needed
+        for it.
+
+        Parameters
+        ----------
+        offsets : iterable of array_like of int
+            The `offsets` of each batch, as for `gather`.
+        length : int
+            Length of each record, in bytes.
+        depth : int, default 2
+            Number of batches that are read ahead. 0 reads each when it is asked for.
+        out : sequence of numpy.ndarray, optional
+            At least ``depth + 1`` arrays, used in turn: each has room for the records of a
+            batch along its first dimension. A batch is valid until the next one is asked
+            for. By default each batch is a new array.
+        cached : bool, optional
+            Whether records that come from the disk stay in the page cache. False reads past
+            it, where the file allows that. By default they stay as soon as pages are
+            read again, or much of a mapping that memory has room for, and always if such a
+            mapping is writable.
+
+        Returns
+        -------
+        Batches
+            An iterator over what `gather` returns for each batch, in order. It also works
+            in ``async for`` and in a ``with`` block.
+
+        Raises
+        ------
+        BusError, TypeError
+            As `gather`, at the batch that is affected.
+        ValueError
+            As `gather`, at the batch that is affected; at once when `depth` is negative or
+            `out` has too few arrays.
+
+        Examples
+        --------
+        >>> import yammap
+        >>> m = yammap.anonymous(8)
+        >>> m.write_at(b"abcdefgh", 0)
+        8
+        >>> [records.tobytes() for records in m.batches([[6, 0], [3]], 2)]
+        [b'ghab', b'de']
+        """
+        buffers = buffers_for(out, depth)
+
+        def begin(starts: ArrayLike) -> Any:
+            buffer = next(buffers)
+            if buffer is not None:
+                starts = np.asarray(starts)
+                buffer = buffer[: len(starts)]
+            return begin_gather(self, starts, length, buffer, cached)
+
+        return Batches(begin, offsets, depth)
+
+    def batches_ragged(
+        self,
+        offsets: Iterable[ArrayLike],
+        lengths: Iterable[ArrayLike],
+        *,
+        depth: int = 2,
+        out: Sequence[NDArray[Any]] | None = None,
+        cached: bool | None = None,
+    ) -> Batches[tuple[NDArray[Any], NDArray[np.int64]]]:
+        r"""Copy batches of records of many lengths, and read the next ones meanwhile.
+
+        Parameters
+        ----------
+        offsets, lengths : iterable of array_like of int
+            The `offsets` and `lengths` of each batch, as for `gather_ragged`.
+        depth : int, default 2
+            Number of batches that are read ahead.
+        out : sequence of numpy.ndarray, optional
+            At least ``depth + 1`` arrays of uint8 in one dimension, used in turn: each has
+            room for the records of a batch. A batch is valid until the next one is asked
+            for. By default each batch is a new array.
+        cached : bool, optional
+            Whether records that come from the disk stay in the page cache. False reads past
+            it, where the file allows that. By default they stay as soon as pages are
+            read again, or much of a mapping that memory has room for, and always if such a
+            mapping is writable.
+
+        Returns
+        -------
+        Batches
+            An iterator over what `gather_ragged` returns for each batch, in order.
+
+        Raises
+        ------
+        BusError, TypeError
+            As `gather_ragged`, at the batch that is affected.
+        ValueError
+            As `gather_ragged`, at the batch that is affected, or where `offsets` and
+            `lengths` have different numbers of batches; at once when `depth` is negative or
+            `out` has too few arrays.
+
+        Examples
+        --------
+        >>> import yammap
+        >>> m = yammap.anonymous(8)
+        >>> m.write_at(b"abcdefgh", 0)
+        8
+        >>> for values, starts in m.batches_ragged([[5, 0], [2]], [[3, 1], [2]]):
+        ...     print(values.tobytes(), starts)
+        b'fgha' [0 3 4]
+        b'cd' [0 2]
+        """
+        buffers = buffers_for(out, depth)
+
+        def begin(batch: tuple[ArrayLike, ArrayLike]) -> Any:
+            buffer = next(buffers)
+            if buffer is not None:
+                buffer = buffer[: int(np.sum(batch[1]))]
+            return begin_gather_ragged(self, *batch, buffer, cached)
+
+        return Batches(begin, zip(offsets, lengths, strict=True), depth)
+
+    def statistics(self) -> dict[str, str | int]:
+        """Return how batches have read records that were not in memory.
+
+        Returns
+        -------
+        dict
+            ``engine``: the kind of queue that was used last, or ``"mmap"`` where none was;
+            ``reason``: why it read past the page cache, or into it; ``requests`` to the
+            kernel; ``bytes_read`` by them; ``fallbacks``: records that had to be copied in
+            another way, because the request failed.
+
+        Raises
+        ------
+        ValueError
+            When the mapping is closed.
+
+        Examples
+        --------
+        >>> import yammap
+        >>> yammap.anonymous(8).statistics()["requests"]
+        0
+        """
+        return statistics(self)
 
     def scatter(self, offsets: ArrayLike, records: NDArray[Any]) -> None:
         r"""Copy records of one length to anywhere, in one call without the GIL.
@@ -180,18 +335,9 @@ class Records(Pages):
         >>> m.pread(8, 0)
         b'ab\x00\x00\x00\x00gh'
         """
-        index = as_integers(offsets, "offsets")
-        if not isinstance(records, np.ndarray):
-            raise TypeError(f"records must be an ndarray, not {type(records).__name__!r}")
-        if records.shape[:1] != index.shape:
-            raise ValueError(
-                f"records must have {len(index)} rows, one for each offset, not shape "
-                f"{records.shape}"
-            )
-        length = records.nbytes // max(1, len(index))
-        self._copy(index, records, 1, length=length, writing=True)
+        scatter(self, offsets, records)
 
-    @accepts_ahead
+    @accepts_old_names
     def stream(
         self,
         chunk: int,
@@ -199,9 +345,9 @@ class Records(Pages):
         offset: int = 0,
         length: int | None = None,
         prefetch: int = PREFETCH,
-        drop_behind: bool = True,
+        cached: bool | None = None,
     ) -> Iterator[memoryview]:
-        """Go through a range in chunks without copies, in memory for a few of them.
+        """Read a range in chunks from start to end, without copies and in little memory.
 
         The kernel reads the next chunks from the disk while the caller uses one. The pages
         of a chunk are mapped before the caller gets it, so that no access to it faults. The
@@ -218,9 +364,12 @@ class Records(Pages):
         prefetch : int, default 16 MiB
             Bytes that are read from the disk before the caller asks for them, where the
             kernel does not read as far ahead by itself.
-        drop_behind : bool, default True
-            Give back the memory behind. Pages that are changed, locked or in use elsewhere
-            stay in the page cache.
+        cached : bool, optional
+            Whether the bytes stay in the page cache. By default the chunks are views, and
+            the pages behind are given back, except those that are changed, locked or in use
+            elsewhere. True keeps all of them. False reads past the page cache, where the
+            file allows that: then a chunk is read-only, and valid until the caller asks for
+            the next one.
 
         Returns
         -------
@@ -245,138 +394,15 @@ class Records(Pages):
         >>> [len(chunk) for chunk in m.stream(4096)]
         [4096, 4096, 1808]
         """
-        step, prefetch = operator.index(chunk), _not_negative(prefetch, "prefetch")
+        step, prefetch = operator.index(chunk), operator.index(prefetch)
+        if prefetch < 0:
+            raise ValueError(f"prefetch must not be negative: {prefetch}")
         if step < 1:
             raise ValueError(f"chunk must be a positive number of bytes, not {chunk}")
         start, total = self._range(offset, length)
-        self._hint(start, 0)  # for what it refuses
+        self._require_memory()
         end = start + total
-        return chunks(self, range(start, end, step), end, prefetch, drop_behind)
-
-    def _require_length(self, longest: int) -> None:
-        """Refuse a record that is too long before allocating memory for it."""
-        if longest > len(self):
-            raise ValueError(
-                f"a record of {longest} bytes is larger than {self.name!r}, which has "
-                f"{len(self)} bytes"
-            )
-
-    def _take_rows(
-        self,
-        index: NDArray[np.int64],
-        out: NDArray[Any],
-        *,
-        rows: int,
-        offset: int,
-        step: int,
-        threads: int,
-    ) -> None:
-        """Copy rows of an array at `offset`, each `step` bytes after the one before."""
-        length = out.nbytes // max(1, len(index))
-        self._copy(index, out, threads, length=length, base=offset, step=step, rows=rows)
-
-    def _copy(
-        self,
-        index: NDArray[np.int64],
-        buffer: NDArray[Any],
-        threads: int,
-        *,
-        length: int = 0,
-        starts: NDArray[np.int64] | None = None,
-        **layout: Any,
-    ) -> None:
-        """Copy records between the file and `buffer`, one part for each thread."""
-        if buffer.dtype.hasobject or not buffer.flags.c_contiguous:
-            raise TypeError(
-                f"the array must be C-contiguous and hold no Python objects, not have "
-                f"strides {buffer.strides} and dtype {buffer.dtype}"
-            )
-        if threads == 1:
-            Batch(self, index, buffer, length=length, starts=starts, **layout).copy()
-            return
-        data = np.asarray(buffer).reshape(-1).view(np.uint8)
-        threads = min(_not_negative(threads, "threads"), len(index)) or 1
-        bounds = [i * len(index) // threads for i in range(threads + 1)]
-
-        def part(first: int, end: int) -> Batch:
-            place, own = slice(first * length, end * length), None
-            if starts is not None:
-                place = slice(*starts[[first, end]])
-                own = starts[first : end + 1] - starts[first]
-            terms = {"length": length, "starts": own, "first": first, **layout}
-            return Batch(self, index[first:end], data[place], **terms)
-
-        _copy_in_threads([part(first, end) for first, end in pairwise(bounds)])
-
-
-def _copy_in_threads(parts: list[Batch]) -> None:
-    """Copy the parts at the same time, after checking that all lie in the mapping."""
-    from concurrent.futures import ThreadPoolExecutor  # slow to import
-
-    for part in parts:
-        part.check()
-    with ThreadPoolExecutor(len(parts)) as pool:
-        try:
-            deque(pool.map(Batch.copy, parts), maxlen=0)
-        except BaseException:
-            for part in parts:  # leaving the pool waits for all; only we see Ctrl-C
-                part.stop()
-            raise
-
-
-def _not_negative(value: SupportsIndex, what: str) -> int:
-    number = operator.index(value)
-    if number < 0:
-        raise ValueError(f"{what} must not be negative: {number}")
-    return number
-
-
-def as_integers(
-    values: ArrayLike, what: str, beyond: type[Exception] = ValueError
-) -> NDArray[np.int64]:
-    """Return an array of int64 as the core takes it, without a copy where possible.
-
-    Raises
-    ------
-    TypeError
-        When the values are no integers.
-    ValueError
-        When they have more or less than one dimension.
-    beyond
-        When a value has more than 64 bits.
-    """
-    array = np.asarray(values)
-    if array.dtype == np.int64 and array.ndim == 1 and array.flags.carray:
-        return array
-    is_huge = array.dtype == object and all(isinstance(n, int) for n in array.flat)
-    if array.size and array.dtype.kind not in "iu" and not is_huge:
-        raise TypeError(f"{what} must be integers, not {array.dtype}")
-    if array.ndim != 1:
-        raise ValueError(f"{what} must have one dimension, not shape {array.shape}")
-    if array.size and (is_huge or array.dtype == np.uint64) and abs(array).max() > _MOST:
-        raise beyond(f"{what} reach {abs(array).max()}, which is beyond any file")
-    return np.require(array, np.int64, ("C_CONTIGUOUS", "ALIGNED"))
-
-
-def _starts(lengths: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """Return where records of these lengths begin, and where the last one ends."""
-    if len(lengths) != count:
-        raise ValueError(f"{count} offsets need {count} lengths, not {len(lengths)}")
-    if count and lengths.min() < 0:
-        raise ValueError(f"lengths must not be negative: {lengths.min()}")
-    if lengths.sum(dtype=np.float64) > _MOST // 2:
-        raise ValueError(
-            "the records need more memory than there can be: copy fewer a call"
-        )
-    starts = np.zeros(count + 1, np.int64)
-    np.cumsum(lengths, out=starts[1:])
-    return starts
-
-
-def _target(out: NDArray[Any] | None, shape: tuple[int, ...]) -> NDArray[Any]:
-    """Return `out`, or a new array of bytes."""
-    if out is None:
-        return np.empty(shape, np.uint8)
-    if require_writeable(out).nbytes != math.prod(shape):
-        raise ValueError(f"out must have {math.prod(shape)} bytes, not {out.nbytes}")
-    return out
+        positions = range(start, end, step)
+        if cached is False and can_bypass_cache(self):
+            return chunks_past_cache(self, positions, end, prefetch)
+        return chunks(self, positions, end, prefetch, drop_behind=not cached)

@@ -3,54 +3,48 @@
 from __future__ import annotations
 
 import contextlib
-import warnings
-from functools import wraps
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from .._errors import BusError
+from .batches import Batches, buffers_for
+from .gather import begin_block
+from .signatures import renames
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
 
     from .pages import Pages
 
-__all__ = ["PREFETCH", "accepts_ahead", "chunks"]
+__all__ = ["PREFETCH", "accepts_old_names", "chunks", "chunks_past_cache"]
 
 # Bytes that the kernel reads from the disk while the caller uses a chunk.
 PREFETCH = 16 << 20
 
-_P = ParamSpec("_P")
-_T = TypeVar("_T")
-
 # Small chunks are hinted at, mapped and dropped in steps of this many bytes.
 _STEP = 2 << 20
 
+# Past the page cache, this many blocks are under way while the caller uses one.
+_BLOCKS_AHEAD = 2
 
-def accepts_ahead(stream: Callable[_P, _T]) -> Callable[_P, _T]:
-    """Let a method take `prefetch` by its old name, ``ahead``, with a warning.
+_ALIGNED = 4096  # bytes, as far as any disk wants its buffers aligned
 
-    `Mmap` has another ``ahead``, which makes files longer. Signatures and type checkers
-    know the new name only.
-    """
 
-    @wraps(stream)
-    def renamed(*arguments: _P.args, **options: _P.kwargs) -> _T:
-        if "ahead" in options:
-            if "prefetch" in options:
-                raise TypeError("ahead is the old name of prefetch: pass prefetch alone")
-            warnings.warn(
-                "stream(ahead=) is deprecated: write stream(prefetch=)",
-                DeprecationWarning,
-                stacklevel=2,
-            )
-            options["prefetch"] = options.pop("ahead")
-        return stream(*arguments, **options)
+def _cached(drop_behind: object) -> bool | None:
+    return None if drop_behind else True
 
-    return renamed
+
+accepts_old_names = renames(
+    ahead=("prefetch", None),  # in `Mmap` it makes files longer
+    drop_behind=("cached", _cached),
+)
 
 
 def chunks(
-    m: Pages, positions: range, end: int, prefetch: int, drop_behind: bool
+    m: Pages, positions: range, end: int, prefetch: int, *, drop_behind: bool
 ) -> Iterator[memoryview]:
     """Yield a view from each of `positions` to the next one, or to `end`.
 
@@ -102,3 +96,34 @@ def _drop(m: Pages, first: int, start: int, end: int) -> int:
     start = max(first, start - _STEP)
     m._drop(start, end - start)
     return end
+
+
+def chunks_past_cache(
+    m: Pages, positions: range, end: int, prefetch: int
+) -> Iterator[memoryview]:
+    """Yield the bytes from each of `positions` to the next one, or to `end`.
+
+    Small chunks are read in blocks of several. The caller's chunk is in a buffer that is
+    used again, so a chunk is valid until the next one is asked for.
+    """
+    step = positions.step
+    block = step * max(1, _STEP // step)
+    depth = _BLOCKS_AHEAD if prefetch else 0
+    starts = range(positions.start, end, block)
+    buffers = buffers_for([_aligned(block) for _ in range(depth + 1)], depth)
+
+    def begin(start: int) -> Any:
+        length = min(block, end - start)
+        return begin_block(m, [start], length, next(buffers)[:length])  # type: ignore[index]
+
+    with Batches(begin, starts, depth) as blocks:
+        for bytes_ in blocks:
+            view = memoryview(bytes_).toreadonly()
+            for i in range(0, len(view), step):
+                yield view[i : i + step]
+
+
+def _aligned(size: int) -> NDArray[np.uint8]:
+    """Return memory that the disk can read into without a copy."""
+    memory = np.empty(size + _ALIGNED, np.uint8)
+    return memory[-memory.ctypes.data % _ALIGNED :][:size]
