@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 import yammap
+from yammap._arrays.array_layout import Layout
 
 SHAPE = (6, 5, 4)
 
@@ -26,7 +27,7 @@ def test_strides_and_order(cube, path):
 
 def test_a_small_integer_of_numpys_is_an_offset_like_any(path):
     offset = np.uint8(200)
-    yammap.open_array(path, "u1", "w+", 100, offset)[:] = np.arange(100)
+    yammap.open_array(path, "u1", "w+", shape=100, offset=offset)[:] = np.arange(100)
     assert path.stat().st_size == 300
     assert yammap.MappedArray(path, "u1", 100, offset)[99] == 99
     assert yammap.MappedArray(path, "u1", 100, offset, strides=(-2,))[99] == 0
@@ -96,3 +97,29 @@ def test_chunks_lie_together(tmp_path_factory, shape, nbytes, draws):
     assert piece.shape == chunk
     assert len(yammap.MappedArray.of(piece)._layout.extent) == piece.nbytes
     assert piece.nbytes <= nbytes or piece.size == 1
+
+
+SIDES = st.lists(st.integers(1, 4), max_size=4).map(tuple)
+
+
+@settings(max_examples=300, deadline=None)
+@given(shape=SIDES, draws=st.data())
+def test_another_shape_is_that_of_numpy(shape, draws):
+    """None where NumPy would copy, and else the strides that it gives."""
+    array = np.arange(int(np.prod(shape))).reshape(shape)
+    keys = st.sampled_from([slice(None), slice(None, None, -1), slice(None, None, 2)])
+    array = array[(..., *(draws.draw(keys) for _ in shape))]
+    array = array.transpose(draws.draw(st.permutations(range(array.ndim))))
+    other = draws.draw(st.permutations([*array.shape, 1]))
+    for at in range(len(other) - 1, 0, -1):
+        if draws.draw(st.booleans()):
+            other[at - 1 : at + 1] = [other[at - 1] * other[at]]
+    order = draws.draw(st.sampled_from("CF"))
+    expected = array.reshape(other, order=order)
+    layout = Layout(array.dtype, array.shape, array.strides, 0)
+    found = layout.reshaped(tuple(other), order)
+    shares = np.shares_memory(expected, array)
+    assert (found is not None) == shares
+    if found is not None:
+        shown = np.lib.stride_tricks.as_strided(array, found.shape, found.strides)
+        assert np.array_equal(shown, expected)

@@ -55,7 +55,7 @@ def test_a_file_that_became_shorter_is_noticed(cube, path):
 
 
 def test_a_large_piece_of_a_file_that_became_shorter_meanwhile(path):
-    yammap.open_array(path, "u1", "w+", MIB)
+    yammap.open_array(path, "u1", "w+", shape=MIB)
     handle = yammap.MappedArray(path)
     assert handle[0] == 0
     os.truncate(path, 4096)
@@ -135,7 +135,7 @@ def test_where_nothing_tells_when_a_file_was_made_it_is_known_by_its_inode(
     cube, path, monkeypatch
 ):
     known = pickle.dumps(yammap.MappedArray(path, "<i4", cube.shape, 3))
-    monkeypatch.setattr(file_identity, "birth", lambda _: (0, 0))
+    monkeypatch.setattr(file_identity, "birth", lambda _: (0, 0, True))
     unknown = pickle.dumps(yammap.MappedArray(path, "<i4", cube.shape, 3))
     assert np.array_equal(pickle.loads(known), cube)
     monkeypatch.undo()
@@ -149,9 +149,9 @@ def test_where_nothing_tells_when_a_file_was_made_it_is_known_by_its_inode(
 def test_the_same_inode_of_another_filesystem_is_noticed(
     cube, path, monkeypatch, then, now
 ):
-    monkeypatch.setattr(file_identity, "birth", lambda _: (5, then))
+    monkeypatch.setattr(file_identity, "birth", lambda _: (5, then, True))
     handle = yammap.MappedArray(path, "<i4", cube.shape, 3)
-    monkeypatch.setattr(file_identity, "birth", lambda _: (5, now))
+    monkeypatch.setattr(file_identity, "birth", lambda _: (5, now, True))
     if then == now or 0 in (then, now):
         assert np.array_equal(handle, cube)
     else:
@@ -269,7 +269,7 @@ def test_np_memmap_is_not_ours(path):
 def test_a_file_without_its_name_travels_by_its_descriptor(cube, path):
     with yammap.open(path) as m:
         array = m.array("<i4", cube.shape, 3)
-        path.rename(path.with_name("renamed"))
+        path.unlink()
         path.write_bytes(bytes(1000))
         handle = yammap.MappedArray.of(array)
     assert handle.path.startswith(f"/proc/{os.getpid()}/fd/")
@@ -278,13 +278,159 @@ def test_a_file_without_its_name_travels_by_its_descriptor(cube, path):
         yammap.MappedArray.of(array)
 
 
+def test_a_file_with_another_name_is_found_by_its_descriptor(cube, path):
+    with yammap.open(path) as m:
+        path.rename(path.with_name("renamed"))
+        path.write_bytes(bytes(1000))
+        handle = yammap.MappedArray.of(m.array("<i4", cube.shape, 3))
+    assert handle.path == str(path.with_name("renamed"))
+    assert np.array_equal(travelled(handle), cube)
+
+
+@pytest.mark.parametrize("closing", [False, True])
+def test_another_working_directory(cube, path, monkeypatch, closing):
+    np.save(path.with_name("cube.npy"), cube)
+    np.savez(path.with_name("cube.npz"), x=cube)
+    monkeypatch.chdir(path.parent)
+    opened = yammap.open_array("cube.npy"), yammap.open_npz("cube.npz")["x"]
+    made = yammap.open_array("new.npy", "<i4", "w+", shape=cube.shape)
+    made[...] = cube
+    with yammap.open(path.name) as m:
+        mapped = m.array("<i4", cube.shape, 3)
+        monkeypatch.chdir("/")
+        arrays = (*opened, made) if closing else (mapped,)
+        handles = [yammap.MappedArray.of(array) for array in arrays]
+    for handle in handles:
+        assert handle.path.startswith(str(path.parent))
+        assert np.array_equal(travelled(handle), cube)
+
+
+# -- How a file is known again
+
+WAYS = ("file", "sample", "content", "size", None)
+
+
+def known(handle, path):
+    """Whether a handle that travelled takes what is at the path for its file."""
+    try:
+        found = travelled(handle)[0] is not None
+    except OSError as error:
+        found = (error.errno, error.filename) != (errno.ESTALE, str(path))
+    return found
+
+
+def replaced(path, content):
+    other = path.with_name("other")
+    other.write_bytes(content)
+    os.replace(other, path)
+
+
+def changed_at(content, place):
+    return content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
+
+
+@pytest.mark.parametrize("size", [5000, 3 * MIB])
+def test_each_policy_knows_its_file(path, size):
+    content = np.random.default_rng(0).bytes(size)
+    path.write_bytes(content)
+    handles = {way: yammap.MappedArray(path, shape=9, identity=way) for way in WAYS}
+    assert [handle.identity for handle in handles.values()] == [*WAYS]
+
+    def who_knows():
+        return {way for way, handle in handles.items() if known(handle, path)}
+
+    assert who_knows() == {*WAYS}
+    with open(path, "ab") as file:
+        file.write(bytes(10))
+    assert who_knows() == {*WAYS}
+    replaced(path, content)
+    assert who_knows() == {"sample", "content", "size", None}
+    for place in (0, size - 1):
+        replaced(path, changed_at(content, place))
+        assert who_knows() == {"size", None}
+    replaced(path, content[:-1])
+    assert who_knows() == {None}
+
+
+def test_a_sample_misses_what_lies_between_its_places(path):
+    content = bytes(3 * MIB)
+    path.write_bytes(content)
+    handles = [yammap.MappedArray(path, identity=way) for way in ("sample", "content")]
+    replaced(path, changed_at(content, 5000))
+    assert [known(handle, path) for handle in handles] == [True, False]
+
+
+def test_what_is_known_by_content_is_not_written(path):
+    path.write_bytes(bytes(10))
+    for way in ("sample", "content"):
+        with pytest.raises(ValueError, match="pass 'file', 'size' or None"):
+            yammap.MappedArray(path, mode="r+", identity=way)
+        private = yammap.MappedArray(path, mode="c", identity=way)
+        private[0] = 7
+        assert known(private, path)
+    with pytest.raises(ValueError, match="identity must be one of 'file', 'sample'"):
+        yammap.MappedArray(path, identity="inode")
+    array = yammap.open_array(path, mode="r+")
+    assert yammap.MappedArray.of(array, "r", identity="sample").identity == "sample"
+    with pytest.raises(ValueError, match="mode 'r\\+'"):
+        yammap.MappedArray.of(array, identity="sample")
+
+
+def test_what_anything_will_do_for_must_still_be_there(path):
+    path.write_bytes(bytes(100))
+    sent = pickle.dumps(yammap.MappedArray(path, identity=None))
+    path.write_bytes(bytes(50))
+    with pytest.raises(ValueError, match="not all in"):
+        pickle.loads(sent)[0]
+
+
+def test_layouts_keep_how_the_file_is_known(path):
+    path.write_bytes(bytes(8))
+    handle = yammap.MappedArray(path, identity="sample")
+    assert (
+        handle.reshape(2, 4).T.identity == travelled(handle.view("i2")).identity == "sample"
+    )
+
+
+@pytest.mark.parametrize(
+    ("born", "written"), [(0, False), (0, True), (5, True), (6, False)]
+)
+def test_where_inodes_are_made_up_another_one_will_do(path, monkeypatch, born, written):
+    """If the file was made at the same time or, where that is unknown, is as it was."""
+    path.write_bytes(bytes(100))
+    monkeypatch.setattr(file_identity, "birth", lambda _: (min(born, 5), 0, False))
+    sent = pickle.dumps(yammap.MappedArray(path))
+    times = path.stat().st_mtime_ns + written
+    replaced(path, bytes(100))
+    os.utime(path, ns=(times, times))
+    monkeypatch.setattr(file_identity, "birth", lambda _: (born, 0, False))
+    if born == 5 or (born == 0 and not written):
+        assert pickle.loads(sent)[0] == 0
+    else:
+        stale(lambda: pickle.loads(sent)[0])
+
+
+def test_memory_of_a_worker_that_is_gone(child):
+    """Its error says how long such memory can be reached, and what to do instead."""
+    sent = child(
+        """
+        import pickle, yammap
+        m = yammap.anonymous(100)
+        print(pickle.dumps(yammap.MappedArray(m)).hex())
+        """
+    )
+    with pytest.raises(FileNotFoundError, match=r"lives in process \d+.*/dev/shm") as error:
+        pickle.loads(bytes.fromhex(sent))[0]
+    assert error.value.filename.startswith("/proc/")
+
+
 def test_a_descriptor_that_is_another_files_by_now(cube, path):
     with yammap.open(path) as m, open(__file__) as other:
         place = locate(m.array())
         path.unlink()
-        assert find_source(place, "r")[1].size() == 486
+        assert find_source(place, "r", "file")[1].size() == 486
         with pytest.raises(ValueError, match="no path leads to"):
-            find_source(place._replace(fd=other.fileno()), "r")
+            find_source(place._replace(fd=other.fileno()), "r", "file")
 
 
 def test_a_descriptor_has_no_name(cube, path):

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis.extra import numpy as npst
 
 import yammap
+from yammap._arrays.npy import _said_plainly
 
 RECORD = np.dtype([("x", "<f4"), ("name", "S3"), ("at", "<u2", (2, 2))])
 
@@ -251,7 +252,7 @@ def test_an_archive_is_no_array(tmp_path, name, arrays):
 @pytest.mark.parametrize("order", ["C", "F"])
 @pytest.mark.filterwarnings("ignore:Stored array in format 3.0")
 def test_what_numpy_loads(npy, shape, dtype, order):
-    made = yammap.open_array(npy, dtype, "w+", shape, order=order)
+    made = yammap.open_array(npy, dtype, "w+", shape=shape, order=order)
     expected = np.zeros(shape, np.dtype(dtype or "u1"), order)
     same(np.load(npy), expected)
     if made.size:
@@ -260,7 +261,7 @@ def test_what_numpy_loads(npy, shape, dtype, order):
         assert np.array_equal(np.load(npy), made)
     assert npy.stat().st_size == np.load(npy, mmap_mode="r").nbytes + len(header(npy))
     with pytest.raises(FileExistsError):
-        yammap.open_array(npy, dtype, "x+", shape)
+        yammap.open_array(npy, dtype, "x+", shape=shape)
 
 
 def header(path):
@@ -271,7 +272,7 @@ def header(path):
 
 
 def test_a_new_file_is_as_numpy_would_have_it(npy, tmp_path):
-    yammap.open_array(npy, "<f8", "w+", (3, 4))[:] = 1
+    yammap.open_array(npy, "<f8", "w+", shape=(3, 4))[:] = 1
     np.save(tmp_path / "numpys.npy", np.ones((3, 4)))
     ours, theirs = npy.read_bytes(), (tmp_path / "numpys.npy").read_bytes()
     assert len(ours) == len(theirs)
@@ -279,18 +280,18 @@ def test_a_new_file_is_as_numpy_would_have_it(npy, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "error"),
+    ("dtype", "options", "error"),
     [
-        (("f8", "w+"), ValueError),
-        (("f8", "w+", (3, -1)), ValueError),
-        (("O", "w+", 3), TypeError),
-        (("S0", "w+", 3), ValueError),
-        (("f8", "w+", 3, 8), ValueError),
+        ("f8", {}, ValueError),
+        ("f8", {"shape": (3, -1)}, ValueError),
+        ("O", {"shape": 3}, TypeError),
+        ("S0", {"shape": 3}, ValueError),
+        ("f8", {"shape": 3, "offset": 8}, ValueError),
     ],
 )
-def test_a_refused_file_is_not_made(npy, arguments, error):
+def test_a_refused_file_is_not_made(npy, dtype, options, error):
     with pytest.raises(error):
-        yammap.open_array(npy, *arguments)
+        yammap.open_array(npy, dtype, "w+", **options)
     assert not npy.exists()
 
 
@@ -387,3 +388,70 @@ def test_no_archive(npz):
     npz.write_bytes(b"")
     with pytest.raises(zipfile.BadZipFile, match=r"arrays.npz"):
         yammap.open_npz(npz)
+
+
+# -- Headers that need no parser of Python
+
+
+@given(array=npst.arrays(npst.scalar_dtypes(), npst.array_shapes(min_dims=0, min_side=0)))
+def test_a_plain_header_says_what_numpy_reads(array):
+    file = io.BytesIO()
+    np.save(file, array)
+    file.seek(10)
+    text = file.read(int.from_bytes(file.getvalue()[8:10], "little"))
+    file.seek(8)
+    found, expected = _said_plainly(text), np.lib.format.read_array_header_1_0(file)
+    assert found in (expected, None)
+    assert found is not None or array.dtype.kind in "mM" or array.dtype.itemsize == 0
+
+
+PLAIN = "{'descr': '<f8', 'fortran_order': False, 'shape': (3,), }"
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("(3,)", "(3)"),
+        ("(3,)", "(03,)"),
+        pytest.param(
+            "(3,)",
+            "(-3,)",
+            marks=pytest.mark.skipif(
+                np.lib.NumpyVersion(np.__version__) < "1.25.0", reason="NumPy reads it then"
+            ),
+        ),
+        ("(3,)", "3"),
+        ("<f8", "<f3"),
+        ("<f8", "<f08"),
+        ("<f8", "<M8"),
+        ("<f8", "|O8"),
+        ("<f8", "|O"),
+        ("'<f8'", "[('a', '<f8')]"),
+        ("False", "0"),
+        ("False", "Maybe"),
+        ("'descr': '<f8', ", ""),
+        (", }", ", 'more': 1}"),
+    ],
+)
+def test_other_headers_are_left_to_numpy(npy, old, new):
+    assert _said_plainly(PLAIN.encode() + b"  \n") is not None
+    text = PLAIN.replace(old, new).encode() + b"  \n"
+    assert _said_plainly(text) is None
+    data = b"\x93NUMPY\1\0" + len(text).to_bytes(2, "little") + text + bytes(24)
+    npy.write_bytes(data)
+    try:
+        expected = np.load(npy)
+    except (ValueError, TypeError):
+        with pytest.raises((ValueError, TypeError)):
+            yammap.open_array(npy)
+    else:
+        same(yammap.open_array(npy), expected)
+
+
+@pytest.mark.parametrize("cut", [0, 5, 7, 9, 11, 60, 127])
+def test_a_header_that_is_cut_off(npy, cut):
+    np.save(npy, np.zeros(0))
+    text = npy.read_bytes()[:cut]
+    npy.write_bytes(text[:-1] + b"\n" if cut == 127 else text)
+    with pytest.raises(ValueError, match=r"header"):
+        yammap.open_array(npy)

@@ -39,9 +39,12 @@ class Layout(NamedTuple):
         """The bytes from the first element in the file to the end of the last one."""
         if self.size == 0:
             return range(self.offset, self.offset)
-        reach = [(n - 1) * step for n, step in zip(self.shape, self.strides, strict=True)]
-        start = self.offset + sum(min(step, 0) for step in reach)
-        end = self.offset + sum(max(step, 0) for step in reach)
+        start = end = self.offset
+        for n, step in zip(self.shape, self.strides, strict=True):
+            if step < 0:
+                start += (n - 1) * step
+            else:
+                end += (n - 1) * step
         return range(start, end + self.dtype.itemsize)
 
     @property
@@ -54,6 +57,20 @@ class Layout(NamedTuple):
         """Whether the elements follow one another in C order."""
         steps = zip(self.shape, self.strides, _strides(self), strict=True)
         return self.size == 0 or all(n == 1 or a == b for n, a, b in steps)
+
+    def reshaped(self, shape: tuple[int, ...], order: Literal["C", "F"]) -> Layout | None:
+        """Return the same elements in another shape; None where they have to be moved.
+
+        `shape` has as many elements. This is what NumPy does without a copy, and must not
+        try with one, since the elements are not at hand.
+        """
+        turn = 1 if order == "C" else -1
+        runs = _runs(self.shape[::turn], self.strides[::turn])
+        steps = _steps(shape[::turn], runs) if self.size else None
+        if self.size and steps is None:
+            return None
+        made = contiguous(self.dtype, shape, self.offset, order)
+        return made if steps is None else made._replace(strides=steps[::turn])
 
     def over(self, buffer: memoryview, start: int) -> NDArray[Any]:
         """Return the array over `buffer`, which begins at byte `start`, without a copy.
@@ -132,3 +149,30 @@ def _strides(layout: Layout) -> tuple[int, ...]:
     for n in layout.shape[:0:-1]:
         steps.append(steps[-1] * n)
     return tuple(steps[::-1]) if layout.shape else ()
+
+
+def _runs(shape: tuple[int, ...], strides: tuple[int, ...]) -> list[tuple[int, int]]:
+    """Return the numbers and steps of elements that go on evenly, over dimensions."""
+    runs: list[tuple[int, int]] = []
+    for n, step in zip(shape, strides, strict=True):
+        if n == 1:
+            continue
+        if runs and runs[-1][1] == n * step:
+            runs[-1] = runs[-1][0] * n, step
+        else:
+            runs.append((n, step))
+    return runs
+
+
+def _steps(shape: tuple[int, ...], runs: list[tuple[int, int]]) -> tuple[int, ...] | None:
+    """Return strides that go through `runs` in a shape; None where one would bend."""
+    left = list(runs)
+    steps: list[int] = []
+    for n in reversed(shape):
+        count, step = left.pop() if left else (1, steps[-1] if steps else 0)
+        if count % n:
+            return None
+        steps.append(step)
+        if count // n > 1 or n == 1:
+            left.append((count // n, step * n))
+    return tuple(steps[::-1])

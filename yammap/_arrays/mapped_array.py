@@ -6,21 +6,22 @@ import contextlib
 import io
 import operator
 import os
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar, overload
 
 import numpy as np
 
-from .._core import Mapping
+from .._file.batches import Done
+from .._file.gather import begin_take, take_rows
 from .._file.mmap_file import Mmap
-from .._file.ndarrays import require_writeable
-from .._file.opening import reopen
-from .._file.records import as_integers
-from .._file.streaming import PREFETCH, accepts_ahead
-from .._linux.flags import Advice
+from .._file.streaming import PREFETCH, accepts_old_names
 from .array_layout import Layout, contiguous, layout_in
-from .file_identity import Place, file_of, find_source, locate, source_at
-from .handle import Handle
-from .npy import MAGIC, Header, is_npy, layout_of_npy, read_header
+from .file_identity import find_source, locate, require_identity, source_at
+from .formats import LONGEST, described_layout, recognise
+from .handle import Scalar
+from .npy import Header, read_header
+from .pieces import Pieces, layout_of
+from .row_batches import RowBatches
+from .rows import as_rows, may_overlap, require_like
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,16 +31,17 @@ if TYPE_CHECKING:
 
     from .._file.ndarrays import Shape
     from .._file.opening import Path
+    from .file_identity import HandleMode, Identity
+    from .formats import Format
 
 __all__ = ["MappedArray"]
 
+_Known = TypeVar("_Known", bound=np.generic)
+
 _MODES = ("r", "r+", "c")
 
-# For this many bytes, a mapping of their own takes no longer than a copy.
-_LARGE = 1 << 20
 
-
-class MappedArray(Handle):
+class MappedArray(RowBatches, Pieces[Scalar]):
     """An array in a file: its layout, its place, and its elements by index.
 
     It never changes, and it travels: a pickle has the path and no data. The first access to
@@ -67,6 +69,9 @@ class MappedArray(Handle):
         one another. They need a full `shape`.
     order : {"C", "F"}, default "C"
         Row-major or column-major.
+    identity : {"file", "sample", "content", "size", None}, default "file"
+        How the file is known again where its path is opened; see the notes. Arrays with
+        mode ``"r+"`` are not known by what they contain.
 
     Raises
     ------
@@ -83,6 +88,9 @@ class MappedArray(Handle):
 
     Notes
     -----
+    For type checkers, it is generic in the type of its scalars, as ``NDArray`` is:
+    ``MappedArray[np.uint16]``.
+
     ``array[key]`` is an ndarray or a scalar, as for any array: a view where NumPy gives
     one, which stays valid whatever happens to this object. A view that spans 1 MiB or more
     has a mapping of its own, except in mode ``"c"`` and for a file that has no path. Its
@@ -94,14 +102,33 @@ class MappedArray(Handle):
     NumPy cannot see whether they overlap: ``array[1:] = array[:-1]`` is fine,
     `numpy.copyto` from one view to the other is not.
 
-    The identity of a file is its inode, the time at which it was made, where the filesystem
-    tells that, and the filesystem, for files in memory; writing changes none of these. But
+    `identity` says how the file is known again, in another process or on another machine,
+    when its path is opened. The file may always have grown.
+
+    - ``"file"``: it is the same file, and no copy: by its inode, the time at which it was
+      made, where the filesystem tells that, and the filesystem, for files in memory. What
+      is written changes none of these. Where inodes are made up and change (FAT, SMB,
+      FUSE), another one will do if the file was made at the same time or, if that is not
+      known, was not written to since.
+    - ``"sample"``: it has the same bytes at both ends and at 254 places between, 1 MiB in
+      all. This knows copies on other machines, in milliseconds whatever the size, and
+      misses what differs only between these places.
+    - ``"content"``: all its bytes are the same. This reads the whole file.
+    - ``"size"``: it is not shorter.
+    - None: anything will do that the array fits into.
+
+    Only a process that opens the file checks it. Whatever the identity,
     a pickle, and the name that Dask gives the array, change when the file does
     (``os.stat``, ``st_mtime_ns`` and ``st_ctime_ns``), so that caches keep no stale
     results. They do not change for bytes stored through a mapping while its pages wait to
     be written to the disk, and never do so on a tmpfs.
 
-    It compares and computes nothing: write ``array[...] == x``, ``array[...].sum()``.
+    In expressions it is the array: operators, comparisons and NumPy's functions give
+    ndarrays, and ``handle += x`` writes to the file. `sum`, `min`, `max`, `mean` and the
+    like go through a large array in blocks of 4 MiB and keep none of it in memory. What
+    has as many elements as the array (``handle + 1``) needs memory for all of them. `T`,
+    `reshape` and `view` are handles. As arrays have none, handles have no hash; `same_file`
+    compares their files.
 
     Examples
     --------
@@ -119,34 +146,68 @@ class MappedArray(Handle):
 
     __slots__ = ()
 
+    @overload
+    def __init__(
+        self: MappedArray[_Known],
+        path: Path | Mmap,
+        dtype: type[_Known] | np.dtype[_Known],
+        shape: Shape | None = None,
+        offset: int = 0,
+        mode: HandleMode = "r",
+        *,
+        strides: tuple[int, ...] | None = None,
+        order: Literal["C", "F"] = "C",
+        identity: Identity = "file",
+    ) -> None: ...
+    @overload
     def __init__(
         self,
         path: Path | Mmap,
         dtype: DTypeLike | None = None,
         shape: Shape | None = None,
         offset: int = 0,
-        mode: str = "r",
+        mode: HandleMode = "r",
         *,
         strides: tuple[int, ...] | None = None,
         order: Literal["C", "F"] = "C",
+        identity: Identity = "file",
+    ) -> None: ...
+    def __init__(
+        self,
+        path: Path | Mmap,
+        dtype: DTypeLike | None = None,
+        shape: Shape | None = None,
+        offset: int = 0,
+        mode: HandleMode = "r",
+        *,
+        strides: tuple[int, ...] | None = None,
+        order: Literal["C", "F"] = "C",
+        identity: Identity = "file",
     ) -> None:
         _require_mode(mode)
+        require_identity(identity, mode)
         if isinstance(path, Mmap):
             place = locate(path.array())
             if place.private:
                 raise ValueError(
                     f"{path!r} has changes of its own, which cannot travel: pass its path"
                 )
-            source, m = find_source(place, mode)
+            source, m = find_source(place, mode, identity)
             window = range(place.offset, min(place.offset + len(path), source.size))
         else:
-            source, m = source_at(path), None
+            source, m = source_at(path, identity), None
             window = range(source.size)
         layout = _layout(source.path, window, dtype, shape, offset, strides, order)
         self._set_parts(source, layout, mode, m)
 
     @classmethod
-    def of(cls, array: NDArray[Any], mode: str | None = None) -> Self:
+    def of(
+        cls,
+        array: NDArray[_Known],
+        mode: HandleMode | None = None,
+        *,
+        identity: Identity = "file",
+    ) -> MappedArray[_Known]:
         """Return a `MappedArray` for an ndarray over a mapping.
 
         Parameters
@@ -156,6 +217,8 @@ class MappedArray(Handle):
             mapping may be closed.
         mode : {"r", "r+", "c"}, optional
             By default ``"r+"`` when `array` is writeable, else ``"r"``.
+        identity : {"file", "sample", "content", "size", None}, default "file"
+            How the file is known again, as for `MappedArray`.
 
         Returns
         -------
@@ -197,104 +260,37 @@ class MappedArray(Handle):
         if mode is None:
             mode = "r+" if array.flags.writeable else "r"
         _require_mode(mode)
-        source, m = find_source(place, mode)
-        layout = _layout_of(array, place.offset)
+        require_identity(identity, mode)
+        source, m = find_source(place, mode, identity)
+        layout = layout_of(array, place.offset)
         if (end := layout.extent.stop) > source.size:
             raise ValueError(
                 f"the array ends at byte {end} of {source.path!r}, which has "
                 f"{source.size} bytes now: the file was cut short"
             )
-        return cls._of_parts(source, layout, mode, m)
+        made: MappedArray[Any] = cls._of_parts(source, layout, mode, m)
+        return made
 
-    # -- As an array
+    if TYPE_CHECKING:
 
-    def __iter__(self) -> Iterator[Any]:
-        return (self[i] for i in range(len(self)))
+        @overload  # type: ignore[override]  # it is the same method, told in more detail
+        def view(self, dtype: None = None) -> Self: ...
+        @overload
+        def view(self, dtype: type[_Known] | np.dtype[_Known]) -> MappedArray[_Known]: ...
+        @overload
+        def view(self, dtype: DTypeLike) -> MappedArray[Any]: ...
+        def view(self, dtype: Any = None) -> Any: ...
 
-    def _whole(self) -> NDArray[Any]:
-        return self._in_the_one_mapping(self._layout)
-
-    def _in_the_one_mapping(self, layout: Layout) -> NDArray[Any]:
-        start, length = layout.extent.start, len(layout.extent)
-        return layout.over(self.mapping.view(start, length), start)
-
-    def __array__(
-        self, dtype: DTypeLike | None = None, copy: bool | None = None
-    ) -> NDArray[Any]:
-        array: NDArray[Any] = self[...]
-        if copy:
-            return array.astype(dtype or self.dtype)
-        if dtype is None or np.dtype(dtype) == self.dtype:
-            return array
-        if copy is False:
-            raise ValueError(f"as {np.dtype(dtype)} it is a copy: leave out copy=False")
-        return array.astype(dtype)
-
-    def __getitem__(self, key: Any) -> Any:
-        whole = self._whole()
-        piece = whole[key]
-        if not self._is_large or not isinstance(piece, np.ndarray):
-            return piece
-        if piece.nbytes < _LARGE and piece.flags.c_contiguous:
-            return piece
-        if not np.may_share_memory(piece, whole):
-            self._drop_pages()
-            return piece
-        place = piece.__array_interface__["data"][0] - whole.__array_interface__["data"][0]
-        layout = _layout_of(piece, self.offset + place)
-        return self._piece_mapped_apart(layout) if len(layout.extent) >= _LARGE else piece
-
-    def __setitem__(self, key: Any, value: Any) -> None:
-        self._whole()[key] = self._comparable(value)
-        if self._is_large and getattr(value, "nbytes", 0) >= _LARGE:
-            self._drop_pages()
-
-    def _comparable(self, value: Any) -> Any:
-        """Return the value at addresses by which NumPy sees whether it overlaps with us."""
-        if isinstance(value, memoryview) or hasattr(value, "__array__"):
-            value = np.asarray(value)
-        if isinstance(value, np.ndarray) and (place := self._place_here(value)):
-            return self._in_the_one_mapping(_layout_of(value, place.offset))
-        return value
-
-    def _place_here(self, array: NDArray[Any]) -> Place | None:
-        """Return where an array lies in this file, by whatever name it was opened.
-
-        Changes in mode ``"c"`` are in no file.
-        """
-        if self._mode != "c" and array.base is not None:
-            with contextlib.suppress(ValueError):  # it is in no mapping
-                place = locate(array)
-                if place.file == file_of(self.mapping) and not place.private:
-                    return place
-        return None
-
-    @property
-    def _is_large(self) -> bool:
-        """Whether pieces may have mappings of their own.
-
-        Only the one mapping has the changes of mode ``"c"``, and the descriptor that a
-        piece of a file without a path needs to travel.
-        """
-        if self._mode == "c" or isinstance(self.mapping.name, int):
-            return False
-        return len(self._layout.extent) >= _LARGE
-
-    def _piece_mapped_apart(self, layout: Layout) -> NDArray[Any]:
-        start, length = layout.extent.start, len(layout.extent)
-        mapping = self._source.checked(self.mapping)
-        with reopen(mapping, self._mode, offset=start, length=length) as m:
-            return layout.over(m.view(), start)
-
-    def _drop_pages(self) -> None:
-        """Drop the pages just used from the process, but not from the page cache."""
-        extent = self._layout.extent
-        with contextlib.suppress(OSError):  # they may be locked
-            self.mapping.madvise(Advice.DONTNEED, extent.start, len(extent))
+    # -- Rows
 
     def take(
-        self, indices: ArrayLike, out: NDArray[Any] | None = None, *, threads: int = 1
-    ) -> NDArray[Any]:
+        self,
+        indices: ArrayLike,
+        out: NDArray[Any] | None = None,
+        *,
+        threads: int = 1,
+        cached: bool | None = None,
+    ) -> NDArray[Scalar]:
         """Return rows, as ``np.take(array, indices, axis=0)`` does, without the GIL.
 
         Rows that are not in memory come from the disk many at a time. (Where the bytes of a
@@ -308,6 +304,9 @@ class MappedArray(Handle):
             Array for the rows: C-contiguous, of the result's shape and dtype.
         threads : int, default 1
             Number of threads; each copies a part of the rows.
+        cached : bool, optional
+            Whether rows that come from the disk stay in the page cache, as for
+            `Mmap.gather`.
 
         Returns
         -------
@@ -336,33 +335,54 @@ class MappedArray(Handle):
                [4., 5.]])
         """
         index = np.asarray(indices)
-        if index.dtype == np.bool_:
-            index = index.astype(np.intp)  # as np.take does
-        shape = (*index.shape, *self.shape[1:])
-        result = np.empty(shape, self.dtype) if out is None else require_writeable(out)
-        if result.shape != shape or result.dtype != self.dtype:
-            raise ValueError(
-                f"out must have shape {shape} and dtype {self.dtype}, not "
-                f"{result.shape} and {result.dtype}"
-            )
-        rows = as_integers(index.reshape(-1), "indices", IndexError)
-        if out is not None and (np.may_share_memory(out, rows) or self._place_here(out)):
-            out[...] = self.take(
-                index, threads=threads
-            )  # else rows could be overwritten before they are read
-            return out
-        if self.size and self._layout.row.is_contiguous:
-            layout = {"rows": len(self), "offset": self.offset, "step": self.strides[0]}
-            self.mapping._take_rows(rows, result, threads=threads, **layout)
+        rows = as_rows(index)
+        shape = index.shape + self._layout.shape[1:]
+        if out is None:
+            result = np.empty(shape, self._layout.dtype)
+            self._take(rows, result, index.shape, threads, cached)
+            return result if shape else result[()]
+        require_like(out, shape, self._layout.dtype)
+        if may_overlap(out, rows) or self._place_here(out):
+            # Else rows could be overwritten before they are read.
+            out[...] = self.take(index, threads=threads, cached=cached)
         else:
-            np.take(self._whole(), rows.reshape(index.shape), axis=0, out=result)
-        return result[()] if out is None and not shape else result
+            self._take(rows, out, index.shape, threads, cached)
+        return out
 
-    @accepts_ahead
+    def _take(
+        self,
+        rows: NDArray[np.int64],
+        out: NDArray[Any],
+        shape: tuple[int, ...],
+        threads: int,
+        cached: bool | None,
+    ) -> None:
+        place = self._rows
+        if place is None:
+            place = self._locate_rows()
+        if place:
+            opened = self._opened
+            m = opened["mapping"] if opened else self._mapping
+            take_rows(m, rows, out, place, threads, cached)
+        else:
+            np.take(self._whole(), rows.reshape(shape), axis=0, out=out)
+
+    def _begin_take(
+        self, rows: NDArray[np.int64], buffer: NDArray[Any] | None, cached: bool | None
+    ) -> Any:
+        shape = (len(rows), *self._layout.shape[1:])
+        if buffer is None:
+            buffer = np.empty(shape, self._layout.dtype)
+        require_like(buffer, shape, self._layout.dtype)
+        if place := self._rows or self._locate_rows():
+            return begin_take(self._mapping, rows, buffer, place, cached)
+        return Done(np.take(self._whole(), rows, axis=0, out=buffer))
+
+    @accepts_old_names
     def stream(
-        self, rows: int, *, prefetch: int = PREFETCH, drop_behind: bool = True
+        self, rows: int, *, prefetch: int = PREFETCH, cached: bool | None = None
     ) -> Iterator[NDArray[Any]]:
-        """Go through all rows in chunks, without copies and in little memory.
+        """Read all rows in chunks, without copies and in little memory.
 
         Parameters
         ----------
@@ -371,8 +391,9 @@ class MappedArray(Handle):
         prefetch : int, default 16 MiB
             Bytes that are read from the disk before the caller asks for them, where the
             kernel does not read as far ahead by itself.
-        drop_behind : bool, default True
-            Give back the memory behind.
+        cached : bool, optional
+            Whether the rows stay in the page cache, as for `Mmap.stream`: False gives
+            arrays that are valid until the next one is asked for.
 
         Returns
         -------
@@ -407,7 +428,7 @@ class MappedArray(Handle):
             offset=extent.start,
             length=len(extent),
             prefetch=prefetch,
-            drop_behind=drop_behind,
+            cached=cached,
         )
         first = self._layout._replace(offset=self.offset - extent.start)
         return (
@@ -437,7 +458,7 @@ class MappedArray(Handle):
         """
         extent = self._layout.extent
         m = self.mapping
-        start = 0 if _begins_as_npy(m) else extent.start  # the header may have changed
+        start = 0 if _format_at(m, 0) == "npy" else extent.start  # its header may be new
         m.sync(start, extent.stop - start)
 
     def append(self, rows: ArrayLike) -> Self:
@@ -494,13 +515,13 @@ class MappedArray(Handle):
                 f"{self.shape} may differ"
             )
         m = self.mapping
-        with m._serial:
+        with m._turn:
             header = self._require_whole(m)
             text = header.of_shape(shape) if header else b""
             m.write_at(new, self._layout.extent.stop)
             if header:
                 # One system call within a page: unlike a copy, a kill cannot cut it in two.
-                os.pwrite(Mapping.fileno(m), text, header.text.start)
+                m._write_by_call(text, header.text.start)
             source = self._source._replace(size=m.size())
         # One row, or none, may have any strides; more rows may not.
         layout = contiguous(self.dtype, shape, self.offset, "C")
@@ -509,7 +530,7 @@ class MappedArray(Handle):
     def _require_whole(self, m: Mmap) -> Header | None:
         """Raise unless the file has only this array; return its header if it has one."""
         end, size = self._layout.extent.stop, m.refresh()
-        if not _begins_as_npy(m):
+        if _format_at(m, 0) != "npy":
             if end != size or not self._layout.is_contiguous:
                 self._refuse_part(f"the file has {size} bytes, and the array ends at {end}")
             return None
@@ -520,7 +541,7 @@ class MappedArray(Handle):
                 f"the header says shape {header.layout.shape}, order {header.order!r}"
             )
         # Other bytes are the rows of an append that was killed before it wrote the header.
-        if m.pread(len(MAGIC), end) == MAGIC:
+        if _format_at(m, end) == "npy":
             self._refuse_part(f"another array begins where it ends, at {end}")
         return header
 
@@ -531,19 +552,21 @@ class MappedArray(Handle):
         )
 
 
-def _layout_of(array: NDArray[Any], offset: int) -> Layout:
-    return Layout(array.dtype, array.shape, array.strides, offset)
-
-
-def _begins_as_npy(m: Mmap) -> bool:
-    return m.pread(len(MAGIC), 0) == MAGIC
+def _format_at(m: Mmap, offset: int) -> Format:
+    return recognise(m.pread(LONGEST, offset))
 
 
 def _require_mode(mode: str) -> None:
-    if mode not in _MODES:
-        raise ValueError(
-            f"mode must be one of {', '.join(map(repr, _MODES))}, not {mode!r}"
-        )
+    if mode in _MODES:
+        return
+    instead = ""
+    if not isinstance(mode, str):
+        instead = ": write shape= and mode= by name"
+    elif mode.startswith(("w", "x")):
+        instead = ": yammap.open_array(path, dtype, 'w+', shape=...) makes a new file"
+    raise ValueError(
+        f"mode must be one of {', '.join(map(repr, _MODES))}, not {mode!r}{instead}"
+    )
 
 
 def _layout(
@@ -560,13 +583,12 @@ def _layout(
             # Read one page for these bytes, and not as many as the kernel would read ahead.
             with contextlib.suppress(OSError):  # a sandbox may refuse it
                 os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
-            if is_npy(file.read(len(MAGIC)), path, window.start + offset):
-                if strides is not None:
-                    raise ValueError(
-                        "the header says where elements lie: leave out strides"
-                    )
-                file.seek(0)
-                return layout_of_npy(file, window.stop, dtype, shape, order)
+            end, start = window.stop, window.start + offset
+            found = described_layout(file, path, end, start, dtype, shape, order)
+        if found:
+            if strides is not None:
+                raise ValueError("the header says where elements lie: leave out strides")
+            return found
         kind = np.uint8 if dtype is None else dtype
         layout = layout_in(len(window), kind, shape, offset, strides, order)
         return layout._replace(offset=window.start + layout.offset)

@@ -5,15 +5,17 @@ Knows the bytes of a header, and returns a `Layout`. It must not know a mapping.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
+import re
 from tokenize import TokenError
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.lib import format as npy
 
-from .._file.ndarrays import as_tuple, shape_of
+from .._file.ndarrays import as_tuple, require_elements
 from .array_layout import Layout, contiguous, require_inside
 
 if TYPE_CHECKING:
@@ -27,17 +29,22 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MAGIC",
+    "RAW",
     "Header",
     "has_npy_name",
     "header_of_new",
-    "is_npy",
     "layout_of_npy",
     "read_header",
 ]
 
 MAGIC: bytes = npy.MAGIC_PREFIX
-_ARCHIVES = b"PK\3\4", b"PK\5\6"  # the second is an empty one (APPNOTE.TXT, 4.3.16)
-_RAW = "for the bytes as they are, write yammap.open(path).array(dtype, shape, offset)"
+RAW = "for the bytes as they are, write yammap.open(path).array(dtype, shape, offset)"
+
+# Numbers and texts: what has fields, times or Python objects is left to NumPy.
+_PLAIN = re.compile(
+    rb"\{'descr': '([<>|][biufcSUV](?:0|[1-9]\d{0,9}))', 'fortran_order': (True|False), "
+    rb"'shape': \(((?:0|[1-9]\d{0,18})(?:,|(?:, (?:0|[1-9]\d{0,18}))+)|)\), \} *\n"
+)
 
 # The longest header that NumPy takes from an untrusted file.
 _MOST_LETTERS = 10_000
@@ -47,6 +54,8 @@ class Readable(Protocol):
     """A file to read a header from: an `Mmap` is one, and so are Python's own files."""
 
     def read(self, size: int = -1, /) -> bytes: ...
+
+    def seek(self, offset: int, /) -> int: ...
 
     def tell(self) -> int: ...
 
@@ -98,30 +107,6 @@ def has_npy_name(path: Any) -> bool:
     return not isinstance(path, int) and os.fsencode(path).endswith(b".npy")
 
 
-def is_npy(start: bytes, path: Any, offset: int) -> bool:
-    """Tell by the first bytes of a file whether it has a header.
-
-    A name tells less: NumPy writes to files of any name, and a descriptor has no name.
-
-    Raises
-    ------
-    ValueError
-        When there is a header and `offset` is not 0, when there is none and the name ends
-        in ``.npy``, or when the file is an archive and `offset` is 0.
-    """
-    if start.startswith(MAGIC):
-        if offset:
-            raise ValueError(
-                f"the header says where the array begins: leave out offset; {_RAW}"
-            )
-        return True
-    if has_npy_name(path):
-        raise ValueError(f"the name ends in .npy, and the file has no such header; {_RAW}")
-    if start.startswith(_ARCHIVES) and not offset:
-        raise ValueError(f"this is an archive: call open_npz() if it is a .npz; {_RAW}")
-    return False
-
-
 def read_header(file: Readable) -> Header:
     """Read the header of version 1.0, 2.0 or 3.0 that begins at the file's position.
 
@@ -130,18 +115,53 @@ def read_header(file: Readable) -> Header:
     ValueError
         When there is none.
     """
+    first = file.tell()
+    version, text = _text_of_header(file)
+    said = _said_plainly(text) if version == (1, 0) else None
+    if said is None:
+        file.seek(first)
+        said = _said_to_numpy(file)
+    shape, fortran, dtype = said
+    order: Literal["C", "F"] = "F" if fortran else "C"
+    end = file.tell()
+    encoding: Literal["latin1", "utf8"] = "utf8" if version == (3, 0) else "latin1"
+    layout = contiguous(dtype, shape, end, order)
+    return Header(layout, order, range(end - len(text), end), encoding)
+
+
+def _text_of_header(file: Readable) -> tuple[tuple[int, int], bytes]:
+    """Return the version and the text; none of either where the file is damaged."""
+    start = file.read(len(MAGIC) + 2)
+    if not start.startswith(MAGIC) or len(start) < len(MAGIC) + 2:
+        return (0, 0), b""
+    version = start[-2], start[-1]
+    length = int.from_bytes(file.read(2 if version == (1, 0) else 4), "little")
+    text = file.read(length)
+    return version, text if len(text) == length else b""
+
+
+def _said_plainly(text: bytes) -> _Said | None:
+    """Read a header as NumPy writes it for plain dtypes; None for any other.
+
+    NumPy goes by the parser of Python, which takes longer than all else of mapping a file.
+    """
+    found = _PLAIN.fullmatch(text)
+    if found is None or len(text) > _MOST_LETTERS:
+        return None
+    descr, fortran, numbers = found.groups()
+    shape = tuple(int(n) for n in numbers.split(b",") if n)
+    with contextlib.suppress(TypeError, ValueError):  # there is no such type
+        return shape, fortran == b"True", np.dtype(descr.decode())
+    return None
+
+
+def _said_to_numpy(file: Readable) -> _Said:
     try:
-        version: tuple[int, int] = npy.read_magic(file)
-        start = file.tell() + (2 if version == (1, 0) else 4)
-        shape, fortran, dtype = _READERS[version](file)
+        return _READERS[npy.read_magic(file)](file)
     except (KeyError, SyntaxError, TokenError, ValueError) as error:
         raise ValueError(
             f"NumPy cannot read the header of this .npy file: {error}"
         ) from None
-    order: Literal["C", "F"] = "F" if fortran else "C"
-    layout = contiguous(dtype, shape, file.tell(), order)
-    encoding: Literal["latin1", "utf8"] = "utf8" if version == (3, 0) else "latin1"
-    return Header(layout, order, range(start, file.tell()), encoding)
 
 
 def _read_array_header_3_0(file: Any) -> _Said:
@@ -209,7 +229,9 @@ def layout_of_npy(
         raise ValueError(
             f"the header says shape {found.shape}, dtype {found.dtype} and order "
             f"{header.order!r}, not {given}, {kind.base} and {order!r}: leave these out; "
-            f"{_RAW}"
+            f"{RAW}"
         )
-    shape_of(None, found.dtype, found.shape)  # raises for types that cannot be mapped
+    require_elements(found.dtype)
+    if any(n < 0 for n in found.shape):
+        raise ValueError(f"the header says shape {found.shape}, which no array has")
     return require_inside(found, end)

@@ -6,15 +6,18 @@ import contextlib
 import operator
 import os
 import struct
-from typing import TYPE_CHECKING, Any, Literal, Unpack
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack, overload
 
 import numpy as np
 
+from .._file.mmap_file import Mmap
 from .._file.ndarrays import shape_of
-from .._file.opening import NEW, Options, check_options, checked_mode
+from .._file.opening import NEW, Options, absolute, check_options, checked_mode
 from .._file.opening import open as open_path
+from .._file.signatures import formerly, shows
 from .array_layout import contiguous
-from .npy import MAGIC, has_npy_name, header_of_new, is_npy, layout_of_npy
+from .formats import described_layout
+from .npy import has_npy_name, header_of_new, layout_of_npy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,25 +25,50 @@ if TYPE_CHECKING:
 
     from numpy.typing import DTypeLike, NDArray
 
-    from .._file.mmap_file import Mmap
     from .._file.ndarrays import Shape
-    from .._file.opening import Path
+    from .._file.opening import Mode, Path
 
 __all__ = ["open_array", "open_npz"]
 
-
-class _ArrayOptions(Options, total=False):
-    perm: int
+_Scalar = TypeVar("_Scalar", bound=np.generic)
 
 
+@overload
 def open_array(
     path: Path | int,
-    dtype: DTypeLike | None = None,
-    mode: str = "r",
+    dtype: type[_Scalar] | np.dtype[_Scalar],
+    mode: Mode = "r",
+    *,
     shape: Shape | None = None,
     offset: int = 0,
     order: Literal["C", "F"] = "C",
-    **options: Unpack[_ArrayOptions],
+    perm: int = 0o666,
+    **options: Unpack[Options],
+) -> NDArray[_Scalar]: ...
+@overload
+def open_array(
+    path: Path | int,
+    dtype: DTypeLike | None = None,
+    mode: Mode = "r",
+    *,
+    shape: Shape | None = None,
+    offset: int = 0,
+    order: Literal["C", "F"] = "C",
+    perm: int = 0o666,
+    **options: Unpack[Options],
+) -> NDArray[Any]: ...
+@formerly(("shape", "offset", "order"), hint="write its options by name")
+@shows(Options, Mmap.__init__)
+def open_array(
+    path: Path | int,
+    dtype: DTypeLike | None = None,
+    mode: Mode = "r",
+    *,
+    shape: Shape | None = None,
+    offset: int = 0,
+    order: Literal["C", "F"] = "C",
+    perm: int = 0o666,
+    **options: Unpack[Options],
 ) -> NDArray[Any]:
     """Map a file and return it as a plain ndarray, in one call.
 
@@ -63,8 +91,12 @@ def open_array(
         Position of the first element in the file, in bytes.
     order : {"C", "F"}, default "C"
         Row-major or column-major.
-    **options
-        `perm`, `preallocate`, `populate`, `advice` and `on_fault`, as for `open`.
+    perm : int, default 0o666
+        Permission bits of a new file, less the process's umask.
+    reserve, preallocate, populate, advice, on_fault : optional
+        As for `Mmap`.
+    keep_fd, engine, ahead, cached : optional
+        As for `Mmap`.
 
     Returns
     -------
@@ -95,31 +127,37 @@ def open_array(
     >>> yammap.open_array("table.npy").shape
     (100, 3)
     """
-    check_options(None, options, _ArrayOptions, new=False)
+    check_options(None, options, Options, new=False)
+    if isinstance(offset, tuple):
+        raise TypeError(
+            f"offset must be an int, not {offset}: np.memmap takes the offset before the "
+            f"shape; here write shape={offset}"
+        )
     offset = operator.index(offset)
     if offset < 0:
         raise ValueError(f"offset must not be negative: {offset}")
     if order not in ("C", "F"):
         raise ValueError(f"order must be 'C' or 'F', not {order!r}")
     if checked_mode(mode) in NEW:
-        return _make(path, dtype, mode, shape, offset, order, options)
+        return _make(path, dtype, mode, shape, offset, order, perm, options)
     with open_path(path, mode, **options) as m:
+        _name_from_root(m)
         with _errors_name(path):
-            if is_npy(m.pread(len(MAGIC), 0), path, offset):
-                m.seek(0)  # in append mode the position is the end
-                layout = layout_of_npy(m, m.size(), dtype, shape, order)
-                return layout.over(m.view(), 0)
+            layout = described_layout(m, path, m.size(), offset, dtype, shape, order)
+        if layout:
+            return layout.over(m.view(), 0)
         return m.array(np.uint8 if dtype is None else dtype, shape, offset, order)
 
 
 def _make(
     path: Any,
     dtype: DTypeLike | None,
-    mode: str,
+    mode: Mode,
     shape: Shape | None,
     offset: int,
     order: Literal["C", "F"],
-    options: _ArrayOptions,
+    perm: int,
+    options: Options,
 ) -> NDArray[Any]:
     kind = np.dtype(np.uint8 if dtype is None else dtype)
     full = shape_of(None, kind, shape)
@@ -130,12 +168,20 @@ def _make(
                 f"{path!r} gets a header that says where the array begins: leave out offset"
             )
         start, layout = header_of_new(kind, full, order)
-    with open_path(path, mode, size=layout.offset + layout.nbytes, **options) as m:
+    size = layout.offset + layout.nbytes
+    with open_path(path, mode, size=size, perm=perm, **options) as m:
+        _name_from_root(m)
         m.write_at(start, 0)
         return layout.over(m.view(), 0)
 
 
-def open_npz(path: Path, mode: str = "r") -> dict[str, NDArray[Any]]:
+def _name_from_root(m: Mmap) -> None:
+    """Let the array be found again after a change of the working directory."""
+    if not isinstance(m.name, int):
+        m.name = absolute(m.name)
+
+
+def open_npz(path: Path, mode: Literal["r", "c"] = "r") -> dict[str, NDArray[Any]]:
     """Map the arrays of a .npz file that is not compressed, without a copy.
 
     NumPy does not align the members of such a file, so elements may begin at any byte.
@@ -181,6 +227,7 @@ def open_npz(path: Path, mode: str = "r") -> dict[str, NDArray[Any]]:
             f"mode must be 'r' or 'c', not {mode!r}: writing would break the checksums"
         )
     with open_path(path, mode) as m:
+        _name_from_root(m)
         with _errors_name(m.name), _errors_name(m.name, BadZipFile), ZipFile(m) as archive:
             members = archive.infolist()
         return {
