@@ -565,14 +565,14 @@ def test_flushing_tells_of_what_a_view_loses_meanwhile(child):
         from yammap import compat as mmap
 
         class Touched(mmap.mmap):
-            def sync(self, *range_, **options):
+            def _flush(self, *arguments):
                 try:
                     view[-1] = 1
                     for _ in range(10**8):
                         pass
                 except yammap.BusError:
                     pass
-                super().sync(*range_, **options)
+                super()._flush(*arguments)
 
         with open("file", "w+b") as file:
             file.truncate(4 * mmap.PAGESIZE)
@@ -664,7 +664,7 @@ def test_a_resize_and_a_write_wait_for_one_another(name, argument):
     """A write that was found to fit would make the mapping longer again behind a resize."""
     m = compat.mmap(-1, 10)
     other = threading.Thread(target=getattr(m, name), args=(argument,))
-    with m._serial:
+    with m._turn:
         other.start()
         other.join(0.1)
         assert (m.tell(), len(m)) == (0, 10)

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
-import fcntl
 import os
-import stat
 import sys
 from operator import index
 from typing import TYPE_CHECKING
 
 from .._file.opening import memory_fd
-from .._linux.calls import Descriptor
+from .._linux.calls import Descriptor, ask, open_again
 from .._linux.flags import MapFlag, Prot
 
 if TYPE_CHECKING:
@@ -23,18 +20,20 @@ __all__ = [
     "ACCESS_DEFAULT",
     "ACCESS_READ",
     "ACCESS_WRITE",
+    "ANONYMOUS",
     "PAGESIZE",
+    "POPULATE",
     "READ_WRITE",
+    "SHARED",
     "access_of",
     "as_int",
     "as_ssize",
-    "checked_size",
-    "new_memory",
     "os_error",
-    "own_descriptor",
+    "to_map",
 ]
 
 ACCESS_DEFAULT, ACCESS_READ, ACCESS_WRITE, ACCESS_COPY = range(4)
+_ACCESSES = ACCESS_DEFAULT, ACCESS_READ, ACCESS_WRITE, ACCESS_COPY
 PAGESIZE = os.sysconf("SC_PAGESIZE")
 READ_WRITE = Prot.READ | Prot.WRITE
 
@@ -42,6 +41,12 @@ _MOST_INT = 2**31 - 1
 
 # Flags that yammap may ignore: no program can see that their effect is missing.
 _HINTS = MapFlag.DENYWRITE | MapFlag.EXECUTABLE | MapFlag.NORESERVE | MapFlag.STACK
+
+# As plain integers: an operation on members of enums takes as long as a system call.
+SHARED, PRIVATE = int(MapFlag.SHARED), int(MapFlag.PRIVATE)
+ANONYMOUS, POPULATE = int(MapFlag.ANONYMOUS), int(MapFlag.POPULATE)
+_KNOWN = int(ANONYMOUS | POPULATE | _HINTS)
+_READ, _WRITE = int(Prot.READ), int(Prot.WRITE)
 
 
 def as_ssize(value: SupportsIndex) -> int:
@@ -67,65 +72,70 @@ def os_error(code: int, name: object = None) -> OSError:
 
 def access_of(flags: int, prot: int, access: int) -> tuple[int, bool]:
     """Return the kind of access, and whether it is copy on write."""
-    if access != ACCESS_DEFAULT and (flags != MapFlag.SHARED or prot != READ_WRITE):
+    if access != ACCESS_DEFAULT and (flags != SHARED or prot != _READ | _WRITE):
         raise ValueError("mmap can't specify both access and flags, prot.")
-    if access not in range(4):
+    if access not in _ACCESSES:
         raise ValueError("mmap invalid access parameter.")
     kind = flags & 0xF
-    if kind not in (MapFlag.SHARED, MapFlag.PRIVATE):
+    if kind not in (SHARED, PRIVATE):
         raise os_error(errno.EINVAL)
-    if prot & ~READ_WRITE:
+    if prot & ~(_READ | _WRITE):
         raise PermissionError(
             errno.EACCES, f"prot {prot:#x} asks for more than PROT_READ | PROT_WRITE"
         )
-    if unknown := flags & ~(kind | MapFlag.ANONYMOUS | MapFlag.POPULATE | _HINTS):
+    if unknown := flags & ~(kind | _KNOWN):
         raise OSError(
             errno.EOPNOTSUPP, f"yammap does not support flags {unknown:#x}: leave them out"
         )
-    if access == ACCESS_DEFAULT and not prot & Prot.WRITE:
+    if access == ACCESS_DEFAULT and not prot & _WRITE:
         access = ACCESS_READ
-    if access == ACCESS_DEFAULT and not prot & Prot.READ:
+    if access == ACCESS_DEFAULT and not prot & _READ:
         access = ACCESS_WRITE
-    return access, access == ACCESS_COPY or (
-        kind == MapFlag.PRIVATE and access != ACCESS_READ
-    )
+    return access, access == ACCESS_COPY or (kind == PRIVATE and access != ACCESS_READ)
 
 
-def checked_size(fileno: int | None, size: int, offset: int) -> int:
+def checked_length(size: int, offset: int, file_size: int) -> int:
     """Return the length to map: for 0, all to the end of the file."""
-    if offset % PAGESIZE or (fileno is None and size == 0):
+    if offset % PAGESIZE:
         raise os_error(errno.EINVAL)
-    if fileno is None:
-        return size
-    status = os.fstat(fileno)
-    if not stat.S_ISREG(status.st_mode):
-        raise OSError(errno.ENODEV, "yammap maps regular files only", fileno)
-    if size == 0 and status.st_size == 0:
+    if size == 0 and file_size == 0:
         raise ValueError("cannot mmap an empty file")
-    if size == 0 and offset >= status.st_size:
+    if size == 0 and offset >= file_size:
         raise ValueError("mmap offset is greater than file size")
-    if size > status.st_size - offset:
+    if size > file_size - offset:
         raise ValueError("mmap length is greater than file size")
-    return size or status.st_size - offset
+    return size or file_size - offset
 
 
-def new_memory(size: int) -> tuple[Descriptor, str]:
+def to_map(fileno: int | None, size: int, offset: int) -> tuple[Descriptor, str | int, int]:
+    """Return a descriptor to map, of new memory for None, its name, and the length."""
+    if fileno is None:
+        return *_new_memory(size, offset), size
+    asked = ask(fileno, os.O_ACCMODE)
+    if not asked.is_regular:
+        raise OSError(errno.ENODEV, "yammap maps regular files only", fileno)
+    length = checked_length(size, offset, asked.size)
+    if asked.flags == os.O_WRONLY:
+        raise os_error(errno.EACCES, fileno)
+    return *_own_descriptor(fileno, asked), length
+
+
+def _new_memory(size: int, offset: int) -> tuple[Descriptor, str]:
+    if offset % PAGESIZE or size == 0:
+        raise os_error(errno.EINVAL)
     memory = memory_fd("mmap", os.MFD_CLOEXEC)
-    os.truncate(memory.fd, size)
+    os.truncate(memory.fd, offset + size)
     return memory, "memfd:mmap"
 
 
-def own_descriptor(fileno: int) -> tuple[Descriptor, str | int]:
+def _own_descriptor(fileno: int, asked: Descriptor) -> tuple[Descriptor, str | int]:
     """Open the file again, and return its name as well.
 
     A descriptor of its own does not share its owner's write errors, which the kernel
     reports once for each open file description, nor its ``O_APPEND``, which `mmap` ignores.
     """
-    mode = fcntl.fcntl(fileno, fcntl.F_GETFL) & os.O_ACCMODE
-    if mode == os.O_WRONLY:
-        raise os_error(errno.EACCES, fileno)
-    link = f"/proc/self/fd/{fileno}"
-    with contextlib.suppress(OSError):
-        name = os.readlink(link)
-        return Descriptor(os.open, link, mode | os.O_CLOEXEC), name
-    return Descriptor(os.dup, fileno), fileno
+    try:
+        name = os.readlink(f"/proc/self/fd/{fileno}")
+        return open_again(fileno, asked), name
+    except OSError:
+        return Descriptor(os.dup, fileno), fileno

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import errno
 import io
-import os
 import sys
 from operator import index
-from typing import TYPE_CHECKING, Any, SupportsIndex, cast
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
-from .._core import Mapping
+from .._core import LENGTH, FixedLength, map_descriptor
 from .._errors import BusError
 from .._file.mmap_file import Mmap
 from .._linux.flags import MADV_DONTNEED, MADV_FREE, MADV_REMOVE, MapFlag
@@ -17,15 +16,15 @@ from ._arguments import (
     ACCESS_COPY,
     ACCESS_DEFAULT,
     ACCESS_READ,
+    ANONYMOUS,
     PAGESIZE,
+    POPULATE,
     READ_WRITE,
     access_of,
     as_int,
     as_ssize,
-    checked_size,
-    new_memory,
     os_error,
-    own_descriptor,
+    to_map,
 )
 
 if TYPE_CHECKING:
@@ -40,24 +39,9 @@ if TYPE_CHECKING:
 __all__ = ["mmap"]
 
 _ACCESS = "ACCESS_DEFAULT", "ACCESS_READ", "ACCESS_WRITE", "ACCESS_COPY"
-_WHENCES = os.SEEK_SET, os.SEEK_CUR, os.SEEK_END
 
 
-class _Default:
-    """The default of an argument that, as in `mmap`, does not take None."""
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-
-    def __repr__(self) -> str:
-        return self._text
-
-
-_POSITION: Any = _Default("tell()")
-_LENGTH: Any = _Default("len()")
-
-
-class mmap(Mmap):  # noqa: N801
+class mmap(FixedLength, Mmap):  # noqa: N801
     """A file or memory, mapped as the standard library's `mmap.mmap` does.
 
     Parameters
@@ -124,15 +108,15 @@ class mmap(Mmap):  # noqa: N801
             raise OverflowError("memory mapped length must be positive")
         if start < 0:
             raise OverflowError("memory mapped offset must be positive")
+        flags, prot = index(flags), index(prot)
         access, private = access_of(flags, prot, access)
         sys.audit("mmap.__new__", fileno, size, access, start)
-        anonymous = fileno == -1 or bool(flags & MapFlag.ANONYMOUS)
-        size = checked_size(None if anonymous else fileno, size, start)
+        anonymous = fileno == -1 or bool(flags & ANONYMOUS)
+        fd, name, size = to_map(None if anonymous else fileno, size, start)
         writable = access != ACCESS_READ
-        fd, name = new_memory(start + size) if anonymous else own_descriptor(fileno)
-        self = super().__new__(cls)
+        self = Mmap.__new__(cls)
         self._access, self._is_file, self._tracked = access, not anonymous, trackfd
-        Mmap.__init__(
+        map_descriptor(
             self,
             fd,
             name,
@@ -142,17 +126,15 @@ class mmap(Mmap):  # noqa: N801
             length=size,
             preallocate=False,  # as ftruncate(2), it leaves blocks to later stores
             keep_fd=trackfd,
-            populate=bool(flags & MapFlag.POPULATE),
         )
+        if flags & POPULATE:
+            self.populate()
         if writable and self.readonly:
             self.close()
             raise os_error(errno.EACCES, name)
         if trackfd:
             self._free_size()
         return self
-
-    def __init__(self, *arguments: object, **options: object) -> None:
-        pass
 
     def __repr__(self) -> str:
         if self.closed:
@@ -194,290 +176,11 @@ class mmap(Mmap):  # noqa: N801
         """Tell whether `item` is one of the bytes objects that iterating gives."""
         len(self)
         return isinstance(item, (bytes, bytearray, memoryview)) and (
-            len(item) == 1 and super().find(item) != -1
+            len(item) == 1 and Mmap.find(self, item) != -1
         )
 
     def __bool__(self) -> bool:
         return len(self) > 0
-
-    def find(  # type: ignore[override]  # None is no bound here
-        self,
-        sub: _Buffer,
-        start: SupportsIndex = _POSITION,
-        end: SupportsIndex = _LENGTH,
-        /,
-    ) -> int:
-        r"""Return the position of the first `sub`, from the current position on.
-
-        Parameters
-        ----------
-        sub : buffer
-            The bytes to look for.
-        start, end : int, optional
-            The range, in bytes, as in a slice.
-
-        Returns
-        -------
-        int
-            The position, or -1.
-
-        Raises
-        ------
-        BufferError
-            When `sub` is not contiguous.
-        OverflowError
-            When `start` or `end` is beyond any size.
-        TypeError
-            When `sub` is no buffer, or a bound no integer.
-        ValueError
-            When the mapping is closed.
-
-        Examples
-        --------
-        >>> from yammap import compat as mmap
-        >>> m = mmap.mmap(-1, 9)
-        >>> m.find(b"\0"), m.seek(4), m.find(b"\0")
-        (0, 4, 4)
-        """
-        return super().find(sub, *self._bounds(start, end))
-
-    def rfind(  # type: ignore[override]
-        self,
-        sub: _Buffer,
-        start: SupportsIndex = _POSITION,
-        end: SupportsIndex = _LENGTH,
-        /,
-    ) -> int:
-        r"""Return the position of the last `sub`; otherwise like `find`.
-
-        Parameters
-        ----------
-        sub : buffer
-            The bytes to look for.
-        start, end : int, optional
-            The range, in bytes, as in a slice; by default from the current position.
-
-        Returns
-        -------
-        int
-            The position, or -1.
-
-        Raises
-        ------
-        BufferError
-            When `sub` is not contiguous.
-        OverflowError
-            When `start` or `end` is beyond any size.
-        TypeError
-            When `sub` is no buffer, or a bound no integer.
-        ValueError
-            When the mapping is closed.
-
-        Examples
-        --------
-        >>> from yammap import compat as mmap
-        >>> mmap.mmap(-1, 9).rfind(b"\0")
-        8
-        """
-        return super().rfind(sub, *self._bounds(start, end))
-
-    def _bounds(self, start: SupportsIndex, end: SupportsIndex) -> tuple[int, int | None]:
-        first = self._position if start is _POSITION else as_ssize(start)
-        last = None if end is _LENGTH else as_ssize(end)
-        return min(first, len(self)), last
-
-    def move(
-        self, dest: SupportsIndex, src: SupportsIndex, count: SupportsIndex, /
-    ) -> None:
-        """Copy `count` bytes from `src` to `dest`; the ranges may overlap.
-
-        Parameters
-        ----------
-        dest, src, count : int
-            Positions and number, in bytes.
-
-        Raises
-        ------
-        OverflowError
-            When an argument is beyond any size.
-        TypeError
-            When the mapping is read-only.
-        ValueError
-            When the bytes are not all in the mapping, or the mapping is closed.
-
-        Examples
-        --------
-        >>> from yammap import compat as mmap
-        >>> m = mmap.mmap(-1, 4)
-        >>> m[:] = b"ab12"
-        >>> m.move(2, 0, 2)
-        >>> m[:]
-        b'abab'
-        """
-        numbers = as_ssize(dest), as_ssize(src), as_ssize(count)
-        self._require_writable()
-        try:
-            super().move(*numbers)
-        except ValueError:
-            len(self)  # closed by another thread
-            raise ValueError("source, destination, or count out of range") from None
-
-    # -- As a file of fixed length
-
-    def seek(self, pos: SupportsIndex, whence: SupportsIndex = os.SEEK_SET, /) -> int:
-        """Move the position.
-
-        Parameters
-        ----------
-        pos : int
-            Offset in bytes, relative to `whence`.
-        whence : int, default os.SEEK_SET
-            ``SEEK_SET``, ``SEEK_CUR`` or ``SEEK_END``.
-
-        Returns
-        -------
-        int
-            The new position, in every version of Python.
-
-        Raises
-        ------
-        OverflowError
-            When `pos` is beyond any size, or `whence` no C int.
-        ValueError
-            When the position is not in the mapping, `whence` is unknown, or the mapping
-            is closed.
-
-        Examples
-        --------
-        >>> from yammap import compat as mmap
-        >>> mmap.mmap(-1, 10).seek(-3, 2)
-        7
-        """
-        pos, whence = as_ssize(pos), as_int(whence)
-        len(self)
-        if whence not in _WHENCES:
-            raise ValueError("unknown seek type")
-        return self._seek_within(pos, whence)
-
-    def read(self, size: SupportsIndex | None = None, /) -> bytes:
-        """Read up to `size` bytes from the position, and move it.
-
-        Parameters
-        ----------
-        size : int or None, default None
-            Number of bytes; all to the end when negative or None.
-
-        Returns
-        -------
-        bytes
-            The bytes; empty at the end.
-
-        Raises
-        ------
-        OverflowError
-            When `size` is beyond any size.
-        ValueError
-            When the mapping is closed.
-
-        Examples
-        --------
-        >>> from yammap import compat as mmap
-        >>> mmap.mmap(-1, 10).read(2**64)
-        Traceback (most recent call last):
-        OverflowError: Python int too large to convert to C ssize_t
-        """
-        return super().read(None if size is None else as_ssize(size))
-
-    def read_byte(self) -> int:
-        """Read one byte at the position, and move it.
-
-        Returns
-        -------
-        int
-            The byte.
-
-        Raises
-        ------
-        ValueError
-            When the position is at the end, or the mapping is closed.
-
-        Examples
-        --------
-        >>> from yammap import compat as mmap
-        >>> mmap.mmap(-1, 10).read_byte()
-        0
-        """
-        byte = super().read(1)
-        if not byte:
-            raise ValueError("read byte out of range")
-        return byte[0]
-
-    def write_byte(self, byte: SupportsIndex, /) -> None:
-        """Write one byte at the position, and move it.
-
-        Parameters
-        ----------
-        byte : int
-            From 0 to 255.
-
-        Raises
-        ------
-        OverflowError
-            When `byte` is not in that range.
-        TypeError
-            When the mapping is read-only.
-        ValueError
-            When the position is at the end, or the mapping is closed.
-
-        Examples
-        --------
-        >>> from yammap import compat as mmap
-        >>> mmap.mmap(-1, 10).write_byte(7)
-        """
-        value = index(byte)
-        if not 0 <= value < 256:
-            bound = "greater than maximum" if value > 0 else "less than minimum"
-            raise OverflowError(f"unsigned byte integer is {bound}")
-        self._require_writable()
-        self._write_within(bytes([value]), "write byte")
-
-    def write(self, data: _Buffer, /) -> int:
-        """Write all of `data` at the position, and move it; the length stays.
-
-        Parameters
-        ----------
-        data : buffer
-            C-contiguous bytes.
-
-        Returns
-        -------
-        int
-            The length of `data` in bytes.
-
-        Raises
-        ------
-        BufferError
-            When `data` is not contiguous.
-        TypeError
-            When the mapping is read-only, or `data` is not a buffer.
-        ValueError
-            When `data` does not fit, or the mapping is closed.
-
-        Examples
-        --------
-        >>> from yammap import compat as mmap
-        >>> mmap.mmap(-1, 10).write(b"too long for it")
-        Traceback (most recent call last):
-        ValueError: data out of range
-        """
-        with memoryview(cast("Buffer", data)) as view:
-            self._require_writable()
-            return self._write_within(view, "data")
-
-    def _require_writable(self) -> None:
-        len(self)
-        if self.readonly:
-            raise TypeError("mmap can't modify a readonly memory map.")
 
     # -- The file
 
@@ -505,10 +208,10 @@ class mmap(Mmap):  # noqa: N801
         10
         10
         """
+        if self._is_file and self._tracked:
+            return self._size_of_file()
         len(self)
-        if not (self._is_file and self._tracked):
-            raise os_error(errno.EBADF)
-        return os.fstat(Mapping.fileno(self)).st_size
+        raise os_error(errno.EBADF)
 
     def resize(self, newsize: SupportsIndex, /) -> None:
         """Change the length, and the size of the file.
@@ -553,11 +256,11 @@ class mmap(Mmap):  # noqa: N801
             raise ValueError("new size out of range")
         if size == 0:  # `mmap` cuts the file before it finds that it cannot map nothing
             raise os_error(errno.EINVAL)
-        with self._serial:  # or a write that was found to fit would make it longer again
+        with self._turn:  # or a write that was found to fit would make it longer again
             super().resize(size)
 
     def flush(  # type: ignore[override]
-        self, offset: SupportsIndex = 0, size: SupportsIndex = _LENGTH, /
+        self, offset: SupportsIndex = 0, size: SupportsIndex = LENGTH, /
     ) -> None:
         """Write changed bytes to the disk.
 
@@ -587,16 +290,8 @@ class mmap(Mmap):  # noqa: N801
         >>> from yammap import compat as mmap
         >>> mmap.mmap(-1, 10).flush()
         """
-        start = as_ssize(offset)
-        count = len(self) if size is _LENGTH else as_ssize(size)
-        if min(start, count) < 0 or count > len(self) - start:
-            raise ValueError("flush values out of range")
-        if self._access in (ACCESS_READ, ACCESS_COPY):
-            return
-        if start % PAGESIZE:
-            raise os_error(errno.EINVAL)
         try:
-            self.sync(start, count)
+            self._flush(offset, size, self._access not in (ACCESS_READ, ACCESS_COPY))
         except BusError:  # it comes last: all bytes of the file are on the disk
             if self.faults():
                 raise
@@ -605,7 +300,7 @@ class mmap(Mmap):  # noqa: N801
         self,
         option: SupportsIndex,
         start: SupportsIndex = 0,
-        length: SupportsIndex = _LENGTH,
+        length: SupportsIndex = LENGTH,
         /,
     ) -> None:
         """Tell the kernel how a range will be used, or that its bytes are not needed.
@@ -637,7 +332,7 @@ class mmap(Mmap):  # noqa: N801
         >>> mmap.mmap(-1, 10).madvise(mmap.MADV_RANDOM)
         """
         advice, first, size = as_int(option), as_ssize(start), len(self)
-        count = size if length is _LENGTH else as_ssize(length)
+        count = size if length is LENGTH else as_ssize(length)
         if not 0 <= first < size:
             raise ValueError("madvise start out of bounds")
         if count < 0:
