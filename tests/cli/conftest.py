@@ -25,6 +25,7 @@ def python():
             timeout=120,
         )
 
+    python.executable = sys.executable
     return python
 
 

@@ -4,9 +4,13 @@ import json
 import mmap
 import os
 import re
+import signal
 import subprocess
 import sys
+import textwrap
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 import yammap
@@ -14,12 +18,13 @@ import yammap
 pytest.importorskip("click")
 pytest.importorskip("rich")
 
+import manual
+
 from yammap import __main__
 from yammap._cli import commands as cli
-from yammap._cli import info
 
 PAGE = mmap.PAGESIZE
-COMMANDS = ["bench", "demo", "evict", "info", "report", "warm"]
+COMMANDS = ["bench", "demo", "doctor", "evict", "info", "report", "shared", "warm"]
 
 
 # -- info
@@ -47,8 +52,65 @@ def test_json_has_all_of_several_files(written, memory, run):
     assert (status, err) == (0, "")
     assert (first["path"], first["size"]) == (str(written), 100_000)
     assert first["filesystem"].keys() == {"type", "source", "mount"}
-    assert second["residency"] == {"cell": PAGE, "resident": [0, PAGE, PAGE, *[0] * 5]}
+    assert second["residency"] == {
+        "start": 0,
+        "length": 8 * PAGE,
+        "cell": PAGE,
+        "resident": [0, PAGE, PAGE, *[0] * 5],
+    }
     assert second["filesystem"] is None
+
+
+def test_info_of_a_directory_has_a_line_a_file_and_the_total(tmp_path, run):
+    np.save(tmp_path / "a.npy", np.zeros(3))
+    (tmp_path / "b").write_bytes(b"x" * 1024)
+    status, out, err = run("info", tmp_path)
+    assert (status, err) == (0, "")
+    assert out.splitlines()[:4] == [
+        f"     152 B  100%  {tmp_path}/a.npy  float64 (3,)",
+        f"   1.0 KiB  100%  {tmp_path}/b",
+        "",
+        "total of 2 files",
+    ]
+    assert "  size        1.1 KiB" in out
+    assert run("info", tmp_path / "b")[1].count("total") == 0
+
+
+def test_info_of_a_range(memory, run):
+    status, out, _ = run("info", "--offset", f"{PAGE}B", "--length", str(2 * PAGE), memory)
+    assert status == 0
+    assert f"  in memory   {2 * PAGE // 1024}.0 KiB (100.0%) of" in out
+    assert f"{PAGE // 1024}.0 KiB  ██\n" in out
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("0", 0), ("4096", 4096), ("64k", 65536), ("1.5GiB", 3 << 29), ("2 TB", 2 << 40)],
+)
+def test_sizes_have_units(text, size):
+    assert cli._size(None, None, text) == size
+
+
+def test_a_size_that_is_none_is_misuse(memory, run):
+    status, _, err = run("info", "--length", "much", memory)
+    assert status == 2
+    assert "'much' is no size: write bytes, or a unit as in 64k or 1.5GiB" in err
+
+
+def test_watching_goes_on_until_it_is_interrupted(memory, monkeypatch, run):
+    slept = []
+
+    def sleep(seconds):
+        slept.append(seconds)
+        if len(slept) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli.time, "sleep", sleep)
+    status, out, err = run("info", memory, "--watch")
+    assert (status, err) == (130, "")
+    assert out.count("in memory") == 3
+    assert slept == [1.0, 1.0, 1.0]
+    assert run("info", "--json", "--watch", "1", memory)[0] == 2
 
 
 # -- warm and evict
@@ -95,7 +157,7 @@ def test_evict_names_what_stayed(memory, run):
 
 
 def test_warm_names_what_did_not_stay(written, monkeypatch, run):
-    monkeypatch.setattr(cli, "residency", lambda m: info.Residency(PAGE, [PAGE, 0]))
+    monkeypatch.setattr(cli, "_resident", lambda m, ranges: PAGE)
     assert run("warm", written) == (
         1,
         "",
@@ -105,21 +167,58 @@ def test_warm_names_what_did_not_stay(written, monkeypatch, run):
 
 
 def test_warm_believes_a_kernel_that_does_not_tell(written, monkeypatch, run):
-    monkeypatch.setattr(cli, "residency", lambda m: None)
+    def hide(self, start, count):
+        raise PermissionError(1, "hidden", self.name)
+
+    monkeypatch.setattr(yammap.Mmap, "_bytes_resident", hide)
     assert run("warm", written) == (0, "", "")
+
+
+def test_a_range_is_warmed_and_evicted_alone(written, run):
+    assert run("evict", written) == (0, "", "")
+    assert run("warm", "--offset", str(2 * PAGE), "--length", str(PAGE), written) == (
+        0,
+        "",
+        "",
+    )
+    with yammap.open(written) as m:
+        assert m.resident(2 * PAGE, PAGE).all()
+        m.warm()
+    assert run("evict", "--length", str(PAGE), written)[0] == 0
 
 
 # -- Errors and exit status
 
 
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_signals_end_a_command_as_shells_expect(signum, tmp_path):
+    source = """
+        import signal, time
+        from yammap._cli import commands as cli
+        # What a shell runs in the background ignores it.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        def work(*_, **__):
+            print("begun", flush=True)
+            time.sleep(100)
+        cli.inspect = work
+        cli.commands(["info", "file"], prog_name="yammap")
+    """
+    command = [sys.executable, "-P", "-c", textwrap.dedent(source)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as done:
+        assert done.stdout.readline() == b"begun\n"
+        done.send_signal(signum)
+        _, err = done.communicate(timeout=60)
+    assert (done.returncode, err) == (128 + signum, b"")
+
+
 @pytest.mark.parametrize("command", ["info", "warm", "evict"])
 def test_files_after_one_that_fails_are_done(command, tmp_path, written, run):
     missing = tmp_path / "[bold]missing"
-    status, out, err = run(command, missing, tmp_path, written)
+    status, out, err = run(command, missing, "/dev/null", written)
     assert status == 1
     assert err.splitlines() == [
         f"yammap: {missing}: No such file or directory",
-        f"yammap: {tmp_path}: Is a directory",
+        "yammap: /dev/null: only regular files can be mapped, and this is not one",
     ]
     assert (str(written) in out) == (command == "info")
 
@@ -153,7 +252,7 @@ def test_report_of_something_else_is_an_error(text, path, run):
 
 
 def test_errors_of_the_system_have_no_traceback(monkeypatch, capsys):
-    def fail(directory):
+    def fail(directory, *_):
         raise OSError(28, "No space left on device", "/full")
 
     monkeypatch.setattr(cli.demonstration, "run", fail)
@@ -219,6 +318,11 @@ def test_help_has_examples(command, run):
 
 def test_help_lists_all_commands():
     assert sorted(cli.commands.commands) == COMMANDS
+
+
+def test_the_manual_says_what_the_help_says():
+    page = Path(__file__).parents[2] / "docs" / "yammap.1"
+    assert page.read_text() == manual.manual(), "run tests/programs/manual.py"
 
 
 BASH = """

@@ -101,7 +101,7 @@ def test_demo_prints_its_table_and_cleans_up(tmp_path):
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
 def test_demo_cleans_up_when_it_fails(tmp_path, monkeypatch, error):
-    def fail(console, paths):
+    def fail(console, paths, texts):
         paths[0].write_bytes(b"left")
         raise error
 
@@ -140,10 +140,46 @@ def test_a_peer_that_dies_is_reported(job, reason):
 def test_a_directory_without_room_is_refused_before_a_file_is_made(tmp_path):
     small = tmp_path / "small"
     small.mkdir()
-    done = run_in_tmpfs("20m", small)
+    done = run_in_tmpfs("3m", small)
     assert done.returncode == 1
-    assert re.search(r"needs \d+ MB, and .*small has 21 MB free", done.stderr)
+    assert re.search(r"needs \d+ MB, and .*small has 3 MB free", done.stderr)
     assert done.stdout.endswith("left:\n")
+
+
+def test_a_small_disk_gets_a_part_of_the_tokens(tmp_path):
+    small = tmp_path / "small"
+    small.mkdir()
+    done = run_in_tmpfs("20m", small)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "gave every byte back" in done.stdout
+    assert done.stdout.endswith("removed.\nleft:\n")
+
+
+def test_texts_that_have_room():
+    texts = [bytes(1 << 20)] * 10
+    assert demo.fitting(texts, float("inf")) == texts
+    assert demo.fitting(texts, 0) == []
+    assert demo.fitting(texts, demo.room_for(demo.TOKENS_A_BYTE * (3 << 20))) == texts[:3]
+
+
+def test_nothing_is_written_where_that_is_not_agreed_to(tmp_path, capsys):
+    asked = []
+    demo.run(str(tmp_path), asked.append)
+    assert asked[0].endswith(f" MB to {tmp_path}, and removes it.")
+    assert capsys.readouterr().out == "Nothing was written.\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_narrow_terminal_gets_one_row_after_the_other(capsys):
+    console = demo.Console(width=40, markup=False, highlight=False)
+    demo.show(
+        console, [("copy a\nwindow", "1 µs\nread_at", "2 µs\nm[i:j]", "3 µs\nx", "2")]
+    )
+    out = capsys.readouterr().out
+    assert out.startswith(
+        "copy a window\n  yammap     1 µs read_at\n  mmap       2 µs m[i:j]\n"
+    )
+    assert max(map(len, out.splitlines())) <= 40
 
 
 def test_the_room_that_the_documents_name_is_enough(tmp_path):
@@ -180,8 +216,10 @@ def test_a_demo_that_is_killed_leaves_nothing(tmp_path, signum):
     directory.mkdir()
     (library / "small.py").write_bytes(b"x = 1  # one\n" * 2000)
     source = f"""
-        import sysconfig
+        import signal, sysconfig
         from yammap._cli import demo
+        # What a shell runs in the background ignores it.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         sysconfig.get_path = lambda name: {str(library)!r}
         demo.run({str(directory)!r})
     """

@@ -26,7 +26,7 @@ PAGE = mmap.PAGESIZE
 def test_lines_of_the_map_start_at_round_offsets(width, cells, capsys):
     console = terminal.console()
     console.width = width
-    terminal._draw(console, info.Residency(1 << 30, [1 << 30] * 100), 100 << 30)
+    terminal._draw(console, info.Residency(0, 100 << 30, 1 << 30, [1 << 30] * 100))
     lines = re.findall(r"^ +([\d.]+) G?i?B  (█+)$", capsys.readouterr().out, re.M)
     assert [float(offset) for offset, _ in lines] == list(range(0, 100, cells))
     assert "".join(drawn for _, drawn in lines) == "█" * 100
@@ -42,7 +42,7 @@ def test_only_all_looks_like_all_and_nothing_like_nothing(resident, shade):
 
 
 def test_a_short_last_cell_can_be_full(capsys):
-    terminal._draw(terminal.console(), info.Residency(1024, [1024, 1]), 1025)
+    terminal._draw(terminal.console(), info.Residency(0, 1025, 1024, [1024, 1]))
     assert "██" in capsys.readouterr().out
 
 
@@ -155,3 +155,19 @@ def test_progress_fits_the_terminal(command, columns, tmp_path, monkeypatch):
     assert max(map(len, lines)) <= columns
     assert re.search(r"^a-name.*… ━+ 100% +\d+\.\d .iB/s", "\n".join(lines), re.M)
     assert output.rstrip().endswith("\x1b[?25h")  # the cursor is back
+
+
+def test_several_files_have_a_total_on_a_terminal(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in "ab":
+        (tmp_path / name).write_bytes(b"x" * (1 << 20))
+    assert "warmed 2.0 MiB in 2 files" in on_terminal(80, "warm", "a", "b")
+    assert "evicted 2.0 MiB in 2 files" in on_terminal(80, "evict", ".")
+
+
+@pytest.mark.parametrize("columns", [40, 100])
+def test_what_the_doctor_finds_fits_the_terminal(columns, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    lines = lines_on_screen(on_terminal(columns, "doctor", "--fix"))
+    assert max(map(len, lines)) <= columns
+    assert any(line.startswith("ok mapping: works") for line in lines)

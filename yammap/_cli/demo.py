@@ -20,8 +20,10 @@ import sys
 import sysconfig
 import tempfile
 import warnings
+from bisect import bisect_right
 from collections import Counter
 from functools import partial
+from itertools import accumulate
 from multiprocessing import Pipe
 from pathlib import Path
 from time import perf_counter
@@ -52,6 +54,7 @@ WINDOW_BYTES = WINDOW * TOKEN.itemsize
 WINDOWS = 20_000
 APPENDS = 500
 ROUNDS = 11
+TOKENS_A_BYTE = 0.75  # bytes of tokens for a byte of text, at most
 SPARE = 1 << 20  # bytes that the filesystem may need for itself
 
 
@@ -410,11 +413,27 @@ def temporary_directory(parent: str | None) -> Iterator[Path]:
         yield Path(folder)
 
 
-def require_room(directory: Path, needed: int) -> None:
-    """Refuse a directory without room: a full disk would kill the peers by SIGBUS."""
+def free_in(directory: Path) -> float:
+    """Return the bytes that are free; some filesystems do not tell their size."""
     system = os.statvfs(directory)
-    free = system.f_bavail * system.f_frsize
-    if system.f_blocks and free < needed:  # some filesystems do not tell their size
+    return system.f_bavail * system.f_frsize if system.f_blocks else math.inf
+
+
+def room_for(nbytes: float) -> float:
+    """Return the bytes that three token files need, with what is appended and a tenth."""
+    return 3.3 * (nbytes + APPENDS * WINDOW_BYTES) + SPARE
+
+
+def fitting(texts: list[bytes], free: float) -> list[bytes]:
+    """Return the texts whose token files have room: all, or the first ones."""
+    most = ((free - SPARE) / 3.3 - APPENDS * WINDOW_BYTES) / TOKENS_A_BYTE
+    return texts[: bisect_right(list(accumulate(map(len, texts))), most)]
+
+
+def require_room(directory: Path, needed: float) -> None:
+    """Refuse a directory without room: a full disk would kill the peers by SIGBUS."""
+    free = free_in(directory)
+    if free < needed:
         sys.exit(
             f"yammap demo: it needs {needed / 1e6:.0f} MB, and {directory.parent} has "
             f"{free / 1e6:.0f} MB free: choose another with --directory"
@@ -424,27 +443,35 @@ def require_room(directory: Path, needed: int) -> None:
 # -- The report
 
 
-def run(directory: str | None = None) -> None:
-    """Run the demo in a temporary directory, and print its results."""
+def run(
+    directory: str | None = None, agree: Callable[[str], bool] = lambda _: True
+) -> None:
+    """Run the demo in a temporary directory, if that is agreed to; print its results."""
     # A pipe has no width, COLUMNS may hold any, and the table needs 80.
     width = None if sys.stdout.isatty() else 80
     console = Console(width=width, markup=False, emoji=False, highlight=False)
+    where = Path(directory or tempfile.gettempdir())
+    texts = sources(Path(sysconfig.get_path("stdlib")))
+    chosen = fitting(texts, free_in(where)) or texts[:1]
+    nbytes = room_for(TOKENS_A_BYTE * sum(map(len, chosen)))
+    if not agree(
+        f"The demo writes up to {nbytes / 1e6:.0f} MB to {where}, and removes it."
+    ):
+        console.print("Nothing was written.")
+        return
     with temporary_directory(directory) as folder:
-        report(console, [folder / way for way in ("yammap", "mmap", "memmap")])
+        paths = [folder / way for way in ("yammap", "mmap", "memmap")]
+        report(console, paths, chosen)
     console.print("\nThe demo's files are removed.")
 
 
-def report(console: Console, paths: Sequence[Path]) -> None:
-    texts = sources(Path(sysconfig.get_path("stdlib")))
+def report(console: Console, paths: Sequence[Path], texts: Sequence[bytes]) -> None:
     what = f"{len(texts):,} source files of Python {platform.python_version()}"
     console.print(f"Read {what}: {sum(map(len, texts)) / 1e6:.1f} MB.")
     vocabulary = Vocabulary(texts)
     tokens = np.concatenate([vocabulary.encode(text) for text in texts])
     console.print(f"Made {len(tokens):,} uint16 tokens of them.")
-    appended = APPENDS * WINDOW_BYTES
-    require_room(
-        paths[0].parent, int(1.1 * len(paths) * (tokens.nbytes + appended)) + SPARE
-    )
+    require_room(paths[0].parent, room_for(tokens.nbytes))
     rows = [write(paths, tokens)]
     parts = np.array_split(yammap.open_array(paths[0], TOKEN), 16)
     if b"".join(map(vocabulary.decode, parts)) != b"".join(texts):
@@ -452,18 +479,34 @@ def report(console: Console, paths: Sequence[Path]) -> None:
     console.print("Written, mapped and decoded, the tokens gave every byte back.")
     rows += [*read(paths, len(tokens)), append(paths, tokens[:WINDOW])]
     end, message = truncate(paths)
-    console.print(table_of([*rows, end]))
+    show(console, [*rows, end])
     console.print(f"\nIn this process, reading what was cut off raised:\n{message}")
 
 
+HEADINGS = ("yammap", "mmap", "np.memmap", "ratio")
+CAPTION = (
+    f"A window is {WINDOW} tokens, read at random places. Best of {ROUNDS} rounds in "
+    "turns.\nRatio: time of the faster peer / time of yammap; above 1 yammap is faster."
+)
+
+
+def show(console: Console, rows: Sequence[_Row]) -> None:
+    """Print a table, or one row after the other where it would not fit."""
+    if console.width >= 80:
+        console.print(table_of(rows))
+        return
+    for work, *cells in rows:
+        console.print(f"\n{work}".replace("\n", " ").strip(), style="bold")
+        for heading, cell in zip(HEADINGS, cells, strict=True):
+            if cell:
+                console.print(f"  {heading:9}  {cell.replace(chr(10), ' ')}")
+    console.print(f"\n{CAPTION}", style="dim")
+
+
 def table_of(rows: Iterable[_Row]) -> Table:
-    caption = (
-        f"A window is {WINDOW} tokens, read at random places. Best of {ROUNDS} rounds in "
-        "turns.\nRatio: time of the faster peer / time of yammap; above 1 yammap is faster."
-    )
-    table = Table(box=box.SIMPLE, show_lines=True, caption=caption, caption_justify="left")
+    table = Table(box=box.SIMPLE, show_lines=True, caption=CAPTION, caption_justify="left")
     table.add_column()
-    for heading in ("yammap", "mmap", "np.memmap", "ratio"):
+    for heading in HEADINGS:
         table.add_column(heading, justify="right")
     for row in rows:
         table.add_row(*row)
