@@ -20,14 +20,19 @@ if _find_spec("yammap._core") is None:
 
 from ._arrays import file_identity as _file_identity
 from ._arrays import mapped_array as _mapped_array
+from ._arrays.concatenated import ConcatenatedArray
 from ._arrays.file_identity import guard
+from ._arrays.joining import concatenate
 from ._arrays.mapped_array import MappedArray
 from ._arrays.open_array import open_array, open_npz
+from ._arrays.open_ragged import open_ragged
+from ._arrays.ragged_array import RaggedArray
 from ._core import Mapping
 from ._errors import BusError, Fault, ShortRead
 from ._file.atomic import atomic_create
 from ._file.mmap_file import Mmap
 from ._file.opening import anonymous, create, open, open_file
+from ._file.shared import Segment, shared
 from ._linux import flags as _flags
 from ._linux.flags import *  # noqa: F403
 
@@ -35,19 +40,25 @@ __version__ = "0.2.0.dev0"
 
 __all__ = [
     "BusError",
+    "ConcatenatedArray",
     "Fault",
     "MappedArray",
     "Mapping",
     "Mmap",
+    "RaggedArray",
+    "Segment",
     "ShortRead",
     "anonymous",
     "atomic_create",
+    "concatenate",
     "create",
     "guard",
     "open",
     "open_array",
     "open_file",
     "open_npz",
+    "open_ragged",
+    "shared",
 ]
 __all__ += _flags.__all__
 

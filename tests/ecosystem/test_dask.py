@@ -37,7 +37,7 @@ def client():
 def big(tmp_path_factory):
     """A file larger than a worker's memory."""
     path = tmp_path_factory.mktemp("dask") / "big.npy"
-    array = yammap.open_array(path, "<f8", "w+", SHAPE)
+    array = yammap.open_array(path, "<f8", "w+", shape=SHAPE)
     generator = np.random.default_rng(0)
     for i in range(0, len(array), 64):
         array[i : i + 64] = generator.random((64, *SHAPE[1:]))
@@ -91,7 +91,7 @@ def peak(pid):
 
 def test_a_written_result_comes_back_by_region(client, big, tmp_path):
     path = tmp_path / "result.npy"
-    out = yammap.MappedArray.of(yammap.open_array(path, "<f8", "w+", SHAPE))
+    out = yammap.MappedArray.of(yammap.open_array(path, "<f8", "w+", shape=SHAPE))
     before = client.run(os.getpid)
     array = lazy(big)
     half = SHAPE[0] // 2
@@ -104,6 +104,17 @@ def test_a_written_result_comes_back_by_region(client, big, tmp_path):
     assert client.run(os.getpid) == before
     assert max(map(peak, before.values())) < PAUSED
     path.unlink()
+
+
+def test_chunks_of_many_files_keep_to_the_seams(client, tmp_path):
+    for i in range(1000):
+        np.full((3, 2), i, "<i4").tofile(tmp_path / f"part-{i}")
+    c = yammap.concatenate(tmp_path / "part-*", dtype="<i4", shape=(-1, 2))
+    array = da.from_array(c, chunks=c.suggest_chunks())
+    assert array.chunks == ((3,) * 1000, (2,))
+    assert len(pickle.dumps(array.dask)) < 128_000
+    assert tokenize(c) == tokenize(pickle.loads(pickle.dumps(c)))
+    assert int(array[:30].sum().compute()) == 6 * sum(range(10))
 
 
 def test_another_file_is_an_error_and_not_a_result(client, tmp_path):

@@ -1,9 +1,12 @@
 """A handle goes to other processes and not a copy of its data, whoever starts them."""
 
+import concurrent.futures
+import importlib
 import multiprocessing
 import os
 import pickle
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import joblib
@@ -67,6 +70,9 @@ RUNNERS = {
     "joblib": with_joblib,
 }
 
+# A multiprocessing.Pool does not: it waits for ever for the result of a killed process.
+THAT_NOTICE = {name: run for name, run in RUNNERS.items() if "multiprocessing" not in name}
+
 
 @pytest.fixture(params=RUNNERS.values(), ids=RUNNERS)
 def run(request):
@@ -103,6 +109,35 @@ def test_anonymous_memory_is_shared(run, tasks):
     handle[:] = np.arange(ROWS)
     run(tasks.double, pieces(handle))
     assert np.array_equal(handle, 2 * np.arange(ROWS))
+
+
+@pytest.mark.parametrize("run", THAT_NOTICE.values(), ids=THAT_NOTICE)
+def test_after_a_process_was_killed_another_pool_does_its_work(
+    run, tasks, handle, array, tmp_path
+):
+    out = yammap.MappedArray.of(
+        yammap.open_array(tmp_path / "out", array.dtype, "w+", shape=array.shape)
+    )
+    regions = [(handle, out, start, start + 100, None) for start in range(0, ROWS, 100)]
+    with pytest.raises(BrokenProcessPool):
+        run(tasks.triple, [(*regions[3][:4], os.fspath(tmp_path / "killed"))])
+    assert (out[300:350] == -1).all()
+    run(tasks.triple, regions)
+    assert np.array_equal(np.fromfile(out.path, array.dtype), 3 * array.ravel())
+
+
+@pytest.mark.skipif(
+    not hasattr(concurrent.futures, "InterpreterPoolExecutor"),
+    reason="InterpreterPoolExecutor came with Python 3.14",
+)
+def test_interpreters_share_the_file_where_numpy_lets_them(tasks, handle, array):
+    with concurrent.futures.InterpreterPoolExecutor(2) as executor:
+        refusal = executor.submit(importlib.import_module, "yammap").exception()
+        if isinstance(refusal, ImportError):  # as NumPy says it
+            assert "interpreter" in str(refusal) or "once per process" in str(refusal)
+            return
+        results = list(executor.map(tasks.total, *zip(*pieces(handle), strict=True)))
+    assert [total for total, _ in results] == array.reshape(10, -1).sum(axis=1).tolist()
 
 
 def test_what_is_sent_is_small(handle):

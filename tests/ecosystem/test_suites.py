@@ -49,6 +49,9 @@ PROGRAMS = {
     "maxminddb": ("maxminddb", ["tests"], 380),
     "prometheus_client": ("prometheus_client", ["tests/test_multiprocess.py"], 30),
     "whoosh": ("whoosh-reloaded", ["tests"], 580),
+    "dulwich": ("dulwich", ["tests/test_pack.py", "tests/test_midx.py"], 100),
+    "scipy.io": (None, ["--pyargs", "scipy.io.tests.test_netcdf"], 20),
+    "numpy.memmap": (None, ["--pyargs", "numpy._core.tests.test_memmap"], 20),
     "astropy.io.fits": (None, ["--pyargs", "astropy.io.fits"], 1600),
 }
 MARKS = "not slow and not hugemem and not remote_data"

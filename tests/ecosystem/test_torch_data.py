@@ -53,6 +53,26 @@ def test_batches_in_workers(windows, tokens, path, workers, context):
     )
 
 
+@pytest.mark.parametrize("context", ["fork", "spawn"])
+def test_workers_that_stay_see_what_was_written_between_epochs(
+    windows, tokens, path, context
+):
+    """They keep the file mapped, and the mapping shows its bytes as they are."""
+    loader = DataLoader(
+        windows.Windows(path, LENGTH),
+        batch_size=1000,
+        collate_fn=torch.from_numpy,
+        num_workers=2,
+        persistent_workers=True,
+        multiprocessing_context=context,
+    )
+    for value in (tokens, tokens[::-1]):
+        with open(path, "r+b") as file:
+            file.write(value.tobytes())
+        expected = np.lib.stride_tricks.sliding_window_view(value, LENGTH)
+        assert np.array_equal(torch.cat(list(loader)).numpy(), expected)
+
+
 def test_a_tensor_over_the_file(tokens, path):
     """Without a copy; it lives as long as the tensor does, and a change is in the file."""
     handle = yammap.MappedArray(path, "<i2", mode="r+")

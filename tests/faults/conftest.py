@@ -7,7 +7,7 @@ import pytest
 
 SETUP = """
 import contextlib, ctypes, errno, faulthandler, gc, mmap, os, re, resource, signal
-import struct, sys, textwrap, threading, warnings
+import struct, sys, textwrap, threading, time, warnings
 import numpy as np
 import yammap
 
@@ -44,6 +44,13 @@ def touched(touch, *args):
         for _ in range(10**8):
             pass
     return bus_error(wait)
+
+
+def next_tick():
+    "Wait until who has SIGBUS is asked again, as each tick (of 2**26 ns) begins."
+    end = time.monotonic_ns() + (2 << 26)   # the coarse clock is late by some ms
+    while time.monotonic_ns() < end:
+        pass
 
 
 def store(view, offset, value):
@@ -95,9 +102,11 @@ def fail(name="", nth=0, code=0, once=True):
 
 
 def refuse(code, number, argument=None, values=()):
-    "Have a system call refused from now on, as sandboxes do: see seccomp(2)."
+    "Have a system call refused from now on (code None: killed), see seccomp(2)."
     load, equal, answer = 0x20, 0x15, 0x06
-    allow, refused = (answer, 0, 0, 0x7FFF0000), (answer, 0, 0, 0x50000 | code)
+    kill_process, fail_with, pass_on = 0x80000000, 0x50000, 0x7FFF0000
+    allow = answer, 0, 0, pass_on
+    refused = answer, 0, 0, kill_process if code is None else fail_with | code
     steps = [(load, 0, 0, 0), (equal, 1, 0, number), allow]
     if argument is None:
         steps.append(refused)

@@ -1,10 +1,12 @@
-"""A filesystem of one file, some of whose pages have gone bad: ``fuse.py DIRECTORY PAGES``.
+"""A filesystem of one file, some of whose pages have gone bad: ``fuse.py DIRECTORY``.
 
 It speaks to /dev/fuse itself, see fuse(4) and linux/fuse.h. What fails is read from
 DIRECTORY.fails at every request, so it can be changed at any time: one failure a line,
 ``read 2`` and ``write 2`` for a page, ``fsync`` for the file: EIO. With ``mmap`` the file
-is opened past the page cache, and cannot be mapped. ``room 8`` is a disk of eight pages.
-The file's pages hold A, B, C ... It serves until it is unmounted.
+is opened past the page cache, and cannot be mapped. ``room 8`` is a disk of eight pages,
+``inode 7`` is the file's number, and ``written 9`` when it was, in seconds. What reads
+page 2 waits while there is ``hold 2``, and with ``leave 2`` the server goes away then. The
+file begins with the bytes of DIRECTORY.content. It serves until it is unmounted.
 """
 
 import ctypes
@@ -13,6 +15,7 @@ import os
 import stat
 import struct
 import sys
+import time
 from pathlib import Path
 
 PAGE = os.sysconf("SC_PAGESIZE")
@@ -32,17 +35,23 @@ def failing(operation, offset=0, size=0):
     return not set(bad).isdisjoint(fails.read_text().splitlines())
 
 
+def told(what, otherwise):
+    """Return the number that is told of something."""
+    lines = [line.split() for line in fails.read_text().splitlines()]
+    return next((int(line[1]) for line in lines if line[0] == what), otherwise)
+
+
 def room():
     """Bytes that the file may have."""
-    pages = [line.split()[1] for line in fails.read_text().splitlines() if "room" in line]
-    return int(pages[0]) * PAGE if pages else 1 << 62
+    return told("room", 1 << 50) * PAGE
 
 
 def attributes(node):
     size, mode = (len(content), stat.S_IFREG) if node == FILE else (0, stat.S_IFDIR)
-    times = (0,) * 6
+    times = (told("written", 0),) * 3 + (0,) * 3
+    inode = told("inode", node) if node == FILE else node
     return struct.pack(
-        "6Q10I", node, size, -(-size // 512), *times, mode | 0o777, 1, 0, 0, 0, PAGE, 0
+        "6Q10I", inode, size, -(-size // 512), *times, mode | 0o777, 1, 0, 0, 0, PAGE, 0
     )
 
 
@@ -74,6 +83,12 @@ def open_file(node, body):
 
 def read(node, body):
     _, offset, size = struct.unpack_from("=QQI", body)
+    for _ in range(10_000):  # it must end, or the filesystem could not be unmounted
+        if not failing("hold", offset, size):
+            break
+        time.sleep(0.001)
+    if failing("leave", offset, size):
+        sys.exit()
     if failing("read", offset, size):
         raise OSError(errno.EIO, "bad page")
     return bytes(content[offset : offset + size])
@@ -96,6 +111,11 @@ def fsync(node, body):
     return b""
 
 
+def tell_room(node, body):
+    room = (1 << 30,) * 3
+    return struct.pack("5Q10I", *room, 1, 0, PAGE, 255, PAGE, *(0,) * 7)
+
+
 def nothing(node, body):
     return b""
 
@@ -107,6 +127,7 @@ OPERATIONS = {
     14: open_file,
     15: read,
     16: write,
+    17: tell_room,
     18: nothing,  # release
     20: fsync,
     25: nothing,  # flush
@@ -144,10 +165,10 @@ def mount(device, directory):
         sys.exit("mount: " + os.strerror(ctypes.get_errno()))
 
 
-def main(directory, pages):
+def main(directory):
     global fails
     fails = Path(directory + ".fails")
-    content[:] = b"".join(bytes([65 + i]) * PAGE for i in range(int(pages)))
+    content[:] = Path(directory + ".content").read_bytes()
     device = os.open("/dev/fuse", os.O_RDWR)
     mount(device, directory)
     print("mounted", flush=True)

@@ -7,6 +7,7 @@ needs.
 """
 
 import contextlib
+import mmap
 import os
 import subprocess
 import sys
@@ -160,12 +161,15 @@ class Fuse:
 
 
 @contextlib.contextmanager
-def fuse(directory, *failures, pages=4):
+def fuse(directory, *failures, pages=4, content=None):
     """Serve a file of `pages` pages, A, B, C ..., where `failures` give EIO."""
+    if content is None:
+        content = b"".join(bytes([65 + i]) * mmap.PAGESIZE for i in range(pages))
+    directory.with_name(directory.name + ".content").write_bytes(content)
     filesystem = Fuse(directory)
     filesystem.fail(*failures)
-    directory.mkdir()
-    command = [sys.executable, "-P", HERE / "fuse.py", directory, str(pages)]
+    directory.mkdir(exist_ok=True)
+    command = [sys.executable, "-P", HERE / "fuse.py", directory]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as server:
@@ -196,3 +200,10 @@ def preload(source, directory):
 def failing(directory):
     """Compile the library whose ``fail`` makes yammap's system calls fail: failing.c."""
     return preload((HERE / "failing.c").read_text(), directory)
+
+
+def trace(program, output):
+    """Run a Python program, and have all its system calls written down."""
+    run("strace", "-o", output, "true")
+    command = ["strace", "-f", "-o", output, sys.executable, "-P", "-W", "error", program]
+    subprocess.run(command, cwd=program.parent, check=True)

@@ -211,9 +211,9 @@ def test_17_a_refused_creation_takes_no_block_and_leaves_no_file(faulty):
         refused(lambda: yammap.create("disk/file", 1 << 30))
         refused(lambda: yammap.open("disk/file", "w+", size=1 << 30))
         refused(lambda: yammap.open("disk/file", "x+", size=1 << 30))
-        refused(lambda: yammap.open_array("disk/file", "u1", "w+", 1 << 30))
-        refused(lambda: yammap.open_array("disk/file.npy", "u1", "w+", 1 << 30))
-        refused(lambda: yammap.create("disk/old", 1 << 30))
+        refused(lambda: yammap.open_array("disk/file", "u1", "w+", shape=1 << 30))
+        refused(lambda: yammap.open_array("disk/file.npy", "u1", "w+", shape=1 << 30))
+        refused(lambda: yammap.create("disk/old", 1 << 30, exist_ok=True))
         assert sorted(os.listdir("disk")) == names and content("disk/old") == b"old"
     """)
 
@@ -507,6 +507,59 @@ def test_19_one_bad_page(faulty, bad):
     """)
 
 
+# Another thread can run, and let go of a page that is held, only without the GIL.
+LET_GO = """
+sys.setswitchinterval(1000)
+start, released = threading.Event(), []
+
+def let_go():
+    start.wait()
+    released.append(True)   # before the page: its reader may run at once
+    open("bad.fails", "w").close()
+
+def hold(page):
+    with open("bad.fails", "w") as fails:
+        fails.write(f"hold {page}")
+    start.set()
+
+other = threading.Thread(target=let_go)
+other.start()
+m = yammap.create("hot", 4096)
+disk = yammap.open("bad/file", "r+")
+disk.madvise("random")      # a page is read alone
+"""
+
+
+@pytest.mark.parametrize("call", ["m.readinto(target)", "m.read_at(target, 0)"])
+def test_the_gil_is_not_held_while_a_buffer_is_read_from_a_disk(faulty, bad, call):
+    faulty(
+        f"{LET_GO}target = disk.view(2 * PAGE, 16)\n"
+        f"m.write_at(b'hot', 0)\n"
+        f"for buffer in bytearray(16), bytearray(16):\n"
+        f"    m.read_at(buffer, 0)\n"
+        f"hold(2)\n"
+        f"{call}\n"
+        f"assert released\n"
+        f"other.join()\n"
+        f"assert disk.pread(4, 2 * PAGE) == b'hot\\0'\n"
+    )
+
+
+def test_the_gil_is_not_held_while_a_page_is_tried_once_more(faulty, bad):
+    """A page that could not be read is not hot."""
+    bad.fail("read 2")
+    faulty(
+        LET_GO
+        + """
+raised(yammap.BusError, disk.pread, 16, 2 * PAGE)
+hold(2)
+assert disk.pread(1, 2 * PAGE) == b"C"
+assert released
+other.join()
+"""
+    )
+
+
 def test_19_one_bad_page_is_warmed_and_populated(faulty, bad):
     bad.fail("read 2")
     faulty("""
@@ -669,13 +722,15 @@ def test_23_whoever_shares_the_descriptor_takes_the_error(thinly, first):
 def test_23_the_parent_takes_nothing_from_its_child(thinly):
     thinly("""
         m = failed()
-        ready, go = os.pipe()
+        (up, watching), (down, go) = os.pipe(), os.pipe()
         child = os.fork()
         if child == 0:
-            os.read(ready, 1)
+            os.write(watching, b"x")
+            os.read(down, 1)
             raised(OSError, m.sync)
             raised(OSError, m.sync)
             os._exit(0)
+        os.read(up, 1)      # the child has a descriptor of its own by now
         for _ in range(3):
             with contextlib.suppress(OSError):
                 m.sync()

@@ -1,7 +1,7 @@
 """Views that outlive what they came from: cases 28 to 33.
 
-tests/memory/test_lifetime.py and tests/core/test_threads.py have what needs no child to
-crash.
+tests/memory/test_region.py and tests/core/test_threads.py have what needs no
+child to crash.
 """
 
 import lab
@@ -158,7 +158,7 @@ def test_31_revoking_frees_the_file_under_views(faulty, small_tmpfs):
 def test_31_revoking_during_copies(faulty):
     faulty("""
         for _ in range(20):
-            m = yammap.create("file", 16 * MIB)
+            m = yammap.open("file", "w+", size=16 * MIB)
             m.write_at(b"x" * (16 * MIB), 0)
             view = m.view()
             begun = threading.Barrier(3)

@@ -25,6 +25,70 @@ def test_gather_from_a_file_that_was_cut_names_the_record(faulty, threads):
     """)
 
 
+@pytest.mark.parametrize("count", [8, 16, 17, 200])
+def test_a_cut_behind_hot_records_names_the_record(faulty, count):
+    """Their pages were in memory a moment ago, and are not looked up before the copy."""
+    faulty(f"""
+        m = mapped(8)
+        offsets = np.arange({count}) % 5 * PAGE
+        for _ in range(3):
+            assert m.gather(offsets, 10).any()
+            m.scatter(offsets, m.gather(offsets, 10))
+        os.truncate("file", 2 * PAGE)
+        error = bus_error(m.gather, offsets, 10)
+        assert (error.record, error.offset, error.access) == (2, 2 * PAGE, "read")
+        error = bus_error(m.scatter, offsets, np.zeros(({count}, 10), np.uint8))
+        assert (error.record, error.offset, error.access) == (2, 2 * PAGE, "write")
+        error = bus_error(m.gather_ragged, offsets, np.full({count}, 7))
+        assert (error.record, error.offset) == (2, 2 * PAGE)
+    """)
+
+
+COUNTED = r"""
+#define _GNU_SOURCE
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+int questions;
+
+int mincore(void *start, size_t length, unsigned char *answers)
+{
+    questions++;
+    return syscall(SYS_mincore, start, length, answers);
+}
+
+int getrusage(__rusage_who_t who, struct rusage *usage)
+{
+    questions++;
+    return syscall(SYS_getrusage, who, usage);
+}
+"""
+
+
+def test_small_batches_of_hot_pages_ask_the_kernel_nothing(faulty, tmp_path):
+    """But when a tick begins, of which this takes a few at most."""
+    faulty(
+        """
+        m = mapped(8)
+        questions = ctypes.c_int.in_dll(ctypes.CDLL(None), "questions")
+        offsets, lengths = np.arange(40) % 8 * PAGE, np.full(40, 9)
+        asked = []
+        for _ in range(1000):
+            before = questions.value
+            m.gather(offsets[:8], 64)
+            m.gather(offsets, 64)
+            m.gather_ragged(offsets, lengths)
+            m.scatter(offsets[:1], np.full((1, 64), 65, np.uint8))
+            asked.append(questions.value - before)
+        assert asked[0] > 0
+        assert asked.count(0) > 900, asked.count(0)
+        """,
+        LD_PRELOAD=str(lab.preload(COUNTED, tmp_path)),
+    )
+
+
 def test_a_record_across_the_cut_counts_exactly(faulty):
     faulty("""
         m = mapped(4)
@@ -86,7 +150,7 @@ def test_a_bad_sector_is_the_record_that_lies_on_it(faulty, tmp_path):
             m = yammap.open("bad/file")
             error = bus_error(m.gather, [PAGE, 0, 3 * PAGE, 2 * PAGE + 5], 10)
             assert (error.errno, error.record, error.filename) == (errno.EIO, 3, "bad/file")
-            stream = m.stream(PAGE, prefetch=0, drop_behind=False)
+            stream = m.stream(PAGE, prefetch=0, cached=True)
             error = bus_error(lambda: [len(chunk) for chunk in stream])
             assert (error.errno, error.offset) == (errno.EIO, 2 * PAGE)
         """)
@@ -127,6 +191,7 @@ def test_records_where_the_guard_is_not_in_force(faulty):
         warnings.simplefilter("ignore", RuntimeWarning)
         for _ in range(2):
             signal.signal(signal.SIGBUS, lambda *_: None)
+            next_tick()
             m.view()
         assert m.gather([PAGE, 0], 2).tobytes() == b"BBAA"
         m.scatter([1], np.frombuffer(b"x", "S1"))

@@ -41,7 +41,7 @@ def test_02_write_past_a_shrunk_end(faulty, mode):
     """)
 
 
-@pytest.mark.parametrize("cut", [1, 100, 4096, 4097, 8192, 12288])
+@pytest.mark.parametrize("cut", ["1", "100", "PAGE", "PAGE + 1", "2 * PAGE", "3 * PAGE"])
 @pytest.mark.parametrize("start", [0, 50])
 def test_03_copy_across_the_end_counts_exactly(faulty, cut, start):
     faulty(f"""
@@ -289,8 +289,8 @@ def test_05_a_fault_that_was_reported_is_not_raised_again(faulty):
             try:
                 view[3 * PAGE]
                 m.pread(1, 0)       # in C: nothing is raised on the way into it
-            except yammap.BusError:
-                pass
+            except yammap.BusError as error:    # and not the one that was to come
+                assert "the file shrank" in str(error), error
             for _ in range(10**5):
                 pass
             os.truncate("file", 4 * PAGE)
@@ -419,7 +419,7 @@ def test_05_a_guard_of_an_array_alone(faulty):
                 return part[3 * PAGE]
 
         error = bus_error(block, array[5:])
-        assert (error.offset, error.filename) == (3 * PAGE + 5, "file")
+        assert (error.offset, error.filename) == (3 * PAGE + 5, os.path.abspath("file"))
         bus_error(block, array[:4 * PAGE])
         with yammap.guard(other):       # has a mapping of its own, and touched nothing
             pass
@@ -461,7 +461,8 @@ def test_05_a_view_that_is_gone_before_its_fault_is_told(faulty, keep):
 
             error = touched(touch)
             assert (error.offset, error.errno) == (2 * PAGE + i, errno.EFAULT)
-            assert error.filename == "file" and "the file shrank" in str(error)
+            assert error.filename == os.path.abspath("file")
+            assert "the file shrank" in str(error)
             os.truncate("file", 4 * PAGE)
             {keep}
     """)
@@ -705,7 +706,14 @@ def test_10_a_long_tail_is_one_fault(faulty):
         m = yammap.open("file", "w+", size=1 << 30, preallocate=False, on_fault="poison")
         view = m.array()
         os.truncate("file", PAGE)
-        before = len(maps())
+        first, end = view.ctypes.data, view.ctypes.data + view.nbytes
+
+        def pieces():
+            "Count the maps that the view lies in; others are of NumPy's own memory."
+            ranges = (line.split()[0].split("-") for line in maps())
+            return sum(int(a, 16) < end and int(b, 16) > first for a, b in ranges)
+
+        before = pieces()
         assert view[PAGE] == 0      # touches one page; none of the tail is the file's then
         tail = view.ctypes.data + 2 * PAGE
         for line in maps(os.path.abspath("file")):
@@ -713,7 +721,7 @@ def test_10_a_long_tail_is_one_fault(faulty):
             assert not start <= tail < stop
         assert view[::PAGE].sum() == 0 and view[: 64 * MIB].sum() == 0
         assert len(m.faults()) == 1
-        assert len(maps()) <= before + 3
+        assert pieces() <= before + 3
         assert len(maps(os.path.abspath("file"))) <= 2
     """)
 
@@ -866,7 +874,7 @@ def test_a_patch_outlives_the_growth_of_a_file_that_was_empty(faulty):
 
 @pytest.mark.parametrize("shrunk", [False, True])
 def test_30_dontfork_is_of_all_that_has_the_file_behind_it(faulty, shrunk):
-    """What was healed, too; of zeros behind a tail that was lent the child has its own."""
+    """Also of healed pages. Behind a tail that was cut the child has its own zeros."""
     faulty(f"""
         m = yammap.create("file", 8 * PAGE, on_fault="poison")
         array = np.ndarray(8 * PAGE, np.uint8, buffer=m)

@@ -160,7 +160,9 @@ LATER = {
 
 
 @pytest.mark.parametrize("later", LATER.values(), ids=LATER)
-@pytest.mark.parametrize("look", ["m.view()", "m.resize(8 * PAGE)", "m.sync()", "mapped()"])
+@pytest.mark.parametrize(
+    "look", ["next_tick(); m.view()", "m.resize(8 * PAGE)", "m.sync()", "mapped()"]
+)
 def test_34_37_a_later_handler_is_noticed(faulty, later, look):
     out = faulty(f"""
         m = mapped(name="first", on_fault="poison")
@@ -198,6 +200,7 @@ def test_34_the_later_handler_still_gets_what_is_not_ours(faulty):
         + """
 m = mapped()
 faulthandler.enable(sys.stdout)
+next_tick()
 m.view()
 os.truncate("file", 0)
 bus_error(m.pread, 1, 0)
@@ -212,10 +215,12 @@ def test_34_displaced_twice_copies_go_by_system_calls(faulty):
     faulty("""
         m = mapped()
         faulthandler.enable(sys.stdout)
+        next_tick()
         m.view()
         signal.signal(signal.SIGBUS, lambda *args: None)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
+            next_tick()
             m.view()
         assert [warning.category for warning in caught] == [RuntimeWarning]
         warnings.simplefilter("ignore", RuntimeWarning)
@@ -491,9 +496,9 @@ except ImportError as error:
     assert "interpreter" in str(error) or "once per process" in str(error), error   # NumPy
 else:
     m = yammap.open("file", "r+")
-    os.truncate("file", 4096)
+    os.truncate("file", os.sysconf("SC_PAGESIZE"))
     try:
-        m.pread(1, 8192)
+        m.pread(1, 2 * os.sysconf("SC_PAGESIZE"))
     except yammap.BusError:
         m.close()
     else:
@@ -562,7 +567,7 @@ def test_42_a_bad_view_to_read_into(faulty):
     """)
 
 
-@pytest.mark.parametrize("length", [1, 3 * 4096])
+@pytest.mark.parametrize("length", ["1", "3 * PAGE"])
 def test_34_faulthandler_enabled_after_and_a_fault_at_once(faulty, length):
     """Before we look again, so faulthandler has the signal: it prints, and repeats it."""
     out = faulty(f"""

@@ -286,7 +286,7 @@ def empty_mapped(tmp_path_factory):
         "m = yammap.open('new', 'w+'); m.write_at(b'x', 10 * PAGE - 1)",
         "m = yammap.open('new', 'w+', ahead=MIB); m.append(bytes(10 * PAGE))",
         "m = yammap.open('new', 'w+'); os.truncate('new', 10 * PAGE); m.refresh()",
-        "a = yammap.open_array('new', 'u1', 'w+', 10 * PAGE); m = yammap.open('new', 'r+')",
+        "a = yammap.open_array('new', 'u1', 'w+', shape=MIB); m = yammap.open('new', 'r+')",
     ],
 )
 def test_a_file_has_a_size_before_it_is_mapped_for_writing(faulty, empty_mapped, make):
