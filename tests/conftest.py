@@ -1,11 +1,33 @@
-"""Fixtures: a path to play with, and a child process to die in our place."""
+"""Fixtures: a path, a raw file of either kind, and a child process to die in our place."""
 
+import io
 import os
 import subprocess
 import sys
 import textwrap
+import threading
+import time
 
 import pytest
+
+import yammap
+
+
+def wait_for_threads_to_end():
+    """Let threads that were joined leave: under a sanitizer, a fork has to wait for that.
+
+    On their way out they lock its allocator. A child that is forked meanwhile has a copy of
+    that lock, which nobody opens. (For threads of C code alone, it waits in vain.)
+    """
+    deadline = time.monotonic() + 1
+    while len(os.listdir("/proc/self/task")) > threading.active_count():
+        if time.monotonic() > deadline:
+            return
+        os.sched_yield()
+
+
+if "ASAN_OPTIONS" in os.environ:
+    os.register_at_fork(before=wait_for_threads_to_end)
 
 
 @pytest.fixture
@@ -42,3 +64,15 @@ def child(tmp_path):
         return done.stdout
 
     return run
+
+
+@pytest.fixture(params=[io.FileIO, yammap.open], ids=["FileIO", "Mmap"])
+def open_raw(request):
+    return request.param
+
+
+@pytest.fixture
+def raw(open_raw, path):
+    path.write_bytes(b"first\nsecond\n\nlast")
+    with open_raw(path, "r+") as file:
+        yield file

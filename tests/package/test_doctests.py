@@ -6,6 +6,7 @@ import pytest
 
 import yammap
 from yammap import compat
+from yammap.compat import shared_memory
 
 
 def classes_of(public):
@@ -15,7 +16,7 @@ def classes_of(public):
 
 def documented():
     """Yield names and objects: public ones, whatever file they are in."""
-    for module in (yammap, compat):
+    for module in (yammap, compat, shared_memory):
         for name in module.__all__:
             public = getattr(module, name)
             for each in classes_of(public) if isinstance(public, type) else [public]:

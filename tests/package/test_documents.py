@@ -6,7 +6,9 @@ which has an environment of its own for them.
 
 import doctest
 import importlib.util
+import json
 import re
+from xml.etree import ElementTree
 
 import pytest
 from documents import DOCUMENTS, ROOT, examples
@@ -49,6 +51,8 @@ def run_session(example, document, namespace, capsys):
 RUNNERS = {"python": run_python, "pycon": run_session}
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.data.context")
+@pytest.mark.filterwarnings("ignore:PySpark does not yet fully support pandas")
 @pytest.mark.parametrize("document", list(runnable()))
 def test_examples(document, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
@@ -65,9 +69,39 @@ def test_examples_are_found():
     assert sum(text is not None for text in printed) > 8
 
 
+def code_of(notebook):
+    cells = json.loads(notebook.read_text())["cells"]
+    return [cell for cell in cells if cell["cell_type"] == "code"]
+
+
+@pytest.mark.parametrize("notebook", sorted(ROOT.glob("docs/notebooks/*.ipynb")))
+def test_a_notebook_prints_what_it_shows(notebook, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("matplotlib").use("Agg")
+    monkeypatch.chdir(tmp_path)
+    namespace = {"__name__": "__main__"}
+    for cell in code_of(notebook):
+        exec("".join(cell["source"]), namespace)
+        texts = ("".join(output.get("text", "")) for output in cell["outputs"])
+        assert capsys.readouterr().out == "".join(texts)
+    namespace["plt"].close("all")
+
+
+PICTURES = [*ROOT.glob("docs/pictures/*.svg"), ROOT / "docs/plots/ratios.svg"]
+
+
+@pytest.mark.parametrize("picture", PICTURES, ids=lambda path: path.stem)
+def test_a_picture_is_small_has_a_title_and_reads_on_light_and_dark(picture):
+    text = picture.read_text()
+    root = ElementTree.fromstring(text)
+    assert root.find("{http://www.w3.org/2000/svg}title").text
+    assert re.search(r"prefers-color-scheme: ?dark", text)
+    assert '<rect class="card"' in text  # the background that goes with the words
+    assert len(text) < 10_000
+
+
 # -- The reference
 
-CLASSES = (yammap.Mmap, yammap.MappedArray)
+CLASSES = (yammap.Mmap, yammap.MappedArray, yammap.RaggedArray)
 
 
 def public(cls):

@@ -3,7 +3,7 @@
 from mutants import MUTANTS, ROOT
 
 
-def test_each_guard_is_in_one_place_and_has_its_test():
+def test_each_protection_is_in_one_place_and_has_its_test():
     assert len(MUTANTS) > 40
     for mutant in MUTANTS:
         source = (ROOT / "yammap" / mutant.file).read_text()

@@ -38,6 +38,7 @@ BOOKKEEPING = {
     "__match_args__",
     "__module__",
     "__orig_bases__",
+    "__parameters__",
     "__pyx_vtable__",
     "__release_buffer__",
     "__replace__",
@@ -50,8 +51,8 @@ BOOKKEEPING = {
 
 
 def public_modules():
-    names = [module.name for module in pkgutil.iter_modules(yammap.__path__)]
-    public = [f"yammap.{name}" for name in names if not name.startswith("_")]
+    names = [m.name for m in pkgutil.walk_packages(yammap.__path__, "yammap.")]
+    public = [name for name in names if "._" not in name]
     return [yammap, *map(importlib.import_module, public)]
 
 

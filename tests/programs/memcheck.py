@@ -16,7 +16,8 @@ from pathlib import Path
 
 TESTS = Path(__file__).parents[1]
 FILES = [
-    "core/test_mapping.py",
+    "core/test_core.py",
+    "extent/test_extent.py",
     "file/test_mmap_file.py",
     "file/test_ndarrays.py",
     "file/test_opening.py",
@@ -24,12 +25,15 @@ FILES = [
     "mapping/test_growing.py",
     "mapping/test_opening.py",
     "mapping/test_paging.py",
+    "mapping/test_positions.py",
     "mapping/test_writing.py",
-    "memory/test_lifetime.py",
+    "memory/test_generations.py",
+    "memory/test_memory.py",
+    "memory/test_region.py",
     "memory/test_searching.py",
 ]
 OURS = ("yammap/_core.", "yammap/_file/gather.")
-HUGE = "not 8_tib and not reserve_that_cannot_be_had"  # valgrind has less address space
+HUGE = "not 8_tib and not reserve_larger_than"  # valgrind has less address space
 
 
 def frames(error):

@@ -1,4 +1,4 @@
-"""Take each guard out, build, and see its test fail: ``python tests/programs/mutants.py``.
+"""Take each protection out, see its test fail: ``python tests/programs/mutants.py``.
 
 A test that passes without what it tests proves nothing. Needs what builds and tests the
 package in the running environment (meson-python, meson, ninja, cython, pytest, hypothesis).
@@ -36,10 +36,24 @@ SANDBOX = (
 
 MUTANTS = [
     Mutant(
+        "a method is called on anything",
+        "_mapping/receivers.pxi",
+        "if (!PyType_IsSubtype(r.type, r.kind))",
+        "if (0)",
+        "mapping/test_receivers.py::test_no_method_takes_what_is_not_of_its_class",
+    ),
+    Mutant(
+        "a class that has changed its bases is known still",
+        "_mapping/receivers.pxi",
+        "return (uint64_t)r.type->tp_version_tag << 32 |",
+        "return (uint64_t)(uintptr_t)r.type << 32 |",
+        "mapping/test_receivers.py::test_a_class_that_changes_its_bases_is_looked_at_again",
+    ),
+    Mutant(
         "a mapping that is being freed is held at a fork",
         "_mapping/forking.pxi",
-        "if Py_REFCNT(<PyObject *> next_one) > 0:",
-        "if True:",
+        "if Py_REFCNT(<PyObject *> next_one) > 0 and (<Mapping> next_one).listed:",
+        "if (<Mapping> next_one).listed:",
         "mapping/test_forking.py::test_a_fork_while_a_mapping_is_freed",
     ),
     Mutant(
@@ -83,7 +97,7 @@ MUTANTS = [
         "_mapping/pinning.pxi",
         "    c_type.tp_new = c_type.tp_vectorcall = NULL\n",
         "",
-        "core/test_hostile.py::test_private_types_cannot_be_made",
+        "mapping/test_pinning.py::test_private_types_cannot_be_made",
     ),
     Mutant(
         "a mapping without a lock is used",
@@ -135,7 +149,7 @@ MUTANTS = [
         "faults/test_sandbox.py::test_a_call_that_is_refused_is_missed_by_what_says_so_alone[madvise-EPERM]",
     ),
     Mutant(
-        "the guard needs a memfd",
+        "a patch needs a memfd",
         "_sigbus/patch.c",
         "keep_original(page) : copy_aside(scratch)",
         "keep_original(page) : 0",
@@ -291,8 +305,8 @@ MUTANTS = [
     Mutant(
         "a slice with a step is not guarded",
         "_mapping/sequence.pxi",
-        "fault = fault_call(copy_strided, &what, what.ranges)",
-        "copy_strided(&what)\n            fault = NULL",
+        "fault = call_on(region, copy_strided, &what, what.ranges, writing)",
+        "copy_strided(&what)\n        fault = NULL",
         "faults/test_sequence.py::test_bus_error",
     ),
     Mutant(
@@ -303,17 +317,39 @@ MUTANTS = [
         "mapping/test_sequence.py::test_long_moves",
     ),
     Mutant(
-        "a lent region is not kept",
+        "a kept view is of a region that the mapping has left",
+        "_mapping/pinning.pxi",
+        "if region is self.region and s.truncations",
+        "if s.truncations",
+        "mapping/test_pinning.py::test_it_is_of_the_region_that_the_mapping_is_in",
+    ),
+    Mutant(
+        "a kept view holds up a cut",
+        "_mapping/pinning.pxi",
+        "self.kept = self.region = None",
+        "pass",
+        "arrays/test_handle.py::test_all_handles_of_a_mapping_let_it_be_cut",
+    ),
+    Mutant(
+        "a kept view is used though the mapping has faults",
+        "_mapping/pinning.pxi",
+        "cdef Region region = self.memory.enter(&s)\n        with",
+        "cdef Region region = self.region\n        s.truncations = self.truncations\n"
+        "        with",
+        "arrays/test_handle.py::test_a_fault_is_raised_by_the_next_index_until_it_is_healed",
+    ),
+    Mutant(
+        "a region with uncounted holders is not kept",
         "_memory/generations.pxi",
-        "region.has_uncounted_holders = region.has_uncounted_holders or lend",
+        "region.has_uncounted_holders = region.has_uncounted_holders or uncounted",
         "region.has_uncounted_holders = False",
-        "memory/test_lifetime.py::test_28_an_unseen_holder_in_a_process_that_would_crash",
+        "memory/test_region.py::test_28_an_unseen_holder_in_a_process_that_would_crash",
     ),
     Mutant(
         "closing does not wait for copies",
         "_memory/generations.pxi",
-        "        if region is not None:\n            self.older_regions.append(region)",
-        "        if region is not None:\n            munmap(region.base, region.span)",
+        "                self.older_regions.append(region)\n            self.region = None",
+        "                munmap(region.base, region.span)\n            self.region = None",
         "core/test_threads.py::test_31_close_during_copies",
     ),
     Mutant(
@@ -321,7 +357,7 @@ MUTANTS = [
         "_memory/region.pxi",
         "span, 0) == MAP_FAILED",
         "span, 1) == MAP_FAILED",
-        "memory/test_lifetime.py::test_30_growth_moves_no_view",
+        "memory/test_generations.py::test_30_growth_moves_no_view",
     ),
     Mutant(
         "the range check overflows",
@@ -349,8 +385,8 @@ MUTANTS = [
     Mutant(
         "our own truncations are not noticed by copies",
         "_memory/generations.pxi",
-        "        if s.truncations != self.truncations:\n            return True\n",
-        "",
+        "if s.truncations != get_ordered(&self.truncations):",
+        "if False:",
         "core/test_threads.py::test_a_truncation_of_ours_overtakes_copies",
     ),
     Mutant(
@@ -358,14 +394,14 @@ MUTANTS = [
         "_memory/generations.pxi",
         "exports = self.count_exports()",
         "exports = 0",
-        "memory/test_lifetime.py::test_29_shrinking_under_a_view_is_refused",
+        "memory/test_generations.py::test_29_shrinking_under_a_view_is_refused",
     ),
     Mutant(
         "an unseen holder's tail is not replaced",
         "_memory/region.pxi",
         "if self.has_uncounted_holders and kept < self.zeros_from",
         "if False and kept < self.zeros_from",
-        "memory/test_lifetime.py::test_29_shrinking_under_an_unseen_holder",
+        "memory/test_generations.py::test_29_shrinking_under_an_unseen_holder",
     ),
     Mutant(
         "growth does without blocks",
@@ -392,22 +428,22 @@ MUTANTS = [
         "views are not counted while they are made",
         "_memory/generations.pxi",
         "atomic_fetch_add(&region.exports, 1)\n                region.has",
-        "atomic_fetch_add(&region.exports, lend)\n                region.has",
-        "core/test_hostile.py::test_a_finaliser_that_cuts_the_file_while_a_view_is_made",
+        "atomic_fetch_add(&region.exports, uncounted)\n                region.has",
+        "memory/test_generations.py::test_a_finaliser_that_cuts_the_file_while_a_view_is_made",
     ),
     Mutant(
         "the file is not asked for what others have appended",
         "_mapping/positions.pxi",
         "if size >= self.memory.length - start:",
         "if False:",
-        "file/test_mmap_file.py::test_what_others_append_is_read",
+        "mapping/test_positions.py::test_what_others_append_is_read",
     ),
     Mutant(
         "a cut file is not written anew",
         "_mapping/positions.pxi",
         "                if not self.catch_up():\n                    self.move_to",
         "                if True:\n                    self.move_to",
-        "file/test_mmap_file.py::test_a_write_extends_what_others_have_cut",
+        "mapping/test_positions.py::test_a_write_extends_what_others_have_cut",
     ),
     Mutant(
         "a write that fails halfway does not move the position",
@@ -421,7 +457,7 @@ MUTANTS = [
         "_extent/extent.pxi",
         "first = length if filling else start",
         "first = length",
-        "mapping/test_growing.py::test_a_gap_is_a_hole",
+        "extent/test_extent.py::test_a_gap_is_a_hole",
     ),
     Mutant(
         "a search goes on whatever is to be interrupted",
@@ -433,8 +469,8 @@ MUTANTS = [
     Mutant(
         "pieces that are searched do not overlap",
         "_mapping/sequence.pxi",
-        "cdef int64_t overlap = max(needle.len - 1, 0), most",
-        "cdef int64_t overlap = 0, most",
+        "cdef int64_t overlap = max(needle.len - 1, 0)\n",
+        "cdef int64_t overlap = 0\n",
         "memory/test_searching.py::test_a_needle_across_two_pieces_is_found",
     ),
     Mutant(
@@ -447,16 +483,30 @@ MUTANTS = [
     Mutant(
         "regions refer to the name where the collector does not look",
         "_memory/generations.pxi",
-        "return name if type(name) in (str, bytes, int) else",
-        "return name if name is not None else",
+        "if type(name) in (str, bytes, int) or hasattr(",
+        "if name is not None or hasattr(",
         "core/test_interrupts.py::test_a_mapping_whose_name_refers_to_it_is_collected",
+    ),
+    Mutant(
+        "an operation in hot pages does not wait for the turn of another",
+        "_mapping/positions.pxi",
+        "HAS_GIL and self._turn.takers == 0 and not",
+        "HAS_GIL and not",
+        "mapping/test_positions.py::test_who_keeps_the_gil_waits_for_who_has_the_turn",
+    ),
+    Mutant(
+        "a small write into hot pages does not ask whether the file was cut",
+        "_mapping/writing.pxi",
+        "            and copy(region.at(last), &byte, 1, False, now) == NULL\n",
+        "",
+        "mapping/test_positions.py::test_a_hot_write_behind_a_cut_is_in_the_file",
     ),
     Mutant(
         "positions are not serialised",
         "_mapping/positions.pxi",
-        "own thread is using.\n        self._serial = threading.RLock()",
-        "\n        self._serial = __import__('contextlib').nullcontext()",
-        "core/test_threads.py::test_reads_take_turns_at_the_position",
+        "        made = threading.RLock()",
+        "        made = threading.Semaphore(1000)",
+        "mapping/test_positions.py::test_who_keeps_the_gil_waits_for_who_has_the_turn",
     ),
     Mutant(
         "the thread that touched a page is not told",
@@ -468,7 +518,7 @@ MUTANTS = [
     Mutant(
         "poison is not looked at",
         "_memory/generations.pxi",
-        "if region is None or s.patch_total != self.patch_total_checked:",
+        "if region is None or s.patch_total != get_total(&self.patch_total_checked):",
         "if region is None:",
         "faults/test_shrink.py::test_05_a_guard_and_the_end_of_a_block",
     ),
@@ -545,7 +595,7 @@ MUTANTS = [
     Mutant(
         "the name of a new file is not synced",
         "_file/durability.py",
-        "                sync_directory(self._unsynced_directory)",
+        "                sync_directory(directory)",
         "                pass",
         "faults/test_durability.py::test_44_a_directory_that_cannot_be_synced",
     ),
@@ -593,31 +643,45 @@ MUTANTS = [
     ),
     Mutant(
         "a record is not looked at again when it is copied",
-        "_file/gather.pyx",
+        "_file/plan.pxi",
         "if <uint64_t> row >= rows:",
         "if False:",
-        "file/test_records.py::test_an_index_that_changes_after_the_check",
+        "file/test_plan.py::test_an_index_that_changes_after_the_check",
+    ),
+    Mutant(
+        "a record outside is taken for a hot one",
+        "_file/gather.pyx",
+        "if offset == -1 or not self.pinned.is_hot(",
+        "if offset != -1 and not self.pinned.is_hot(",
+        "file/test_gather.py::test_a_record_outside_is_refused_among_hot_ones",
+    ),
+    Mutant(
+        "a record is taken for a hot one as others are",
+        "_file/gather.pyx",
+        "(self.is_hot and spacing(&self.records) == 1)",
+        "self.is_hot",
+        "file/test_gather.py::test_a_record_outside_is_refused_among_hot_ones",
     ),
     Mutant(
         "our own truncations are not noticed by batches",
         "_file/gather.pyx",
-        "if self.pinned.must_retry():",
+        "if self.pinned.must_retry() if self.many is None else self.many.must_retry():",
         "if False:",
-        "file/test_records.py::test_gather_while_the_mapping_grows_and_shrinks",
+        "file/test_plan.py::test_gather_while_the_mapping_grows_and_shrinks",
     ),
     Mutant(
         "cold records are not asked for",
-        "_file/gather.pyx",
+        "_file/cold_pages.pxi",
         "READAHEAD) * PAGE, MADV_WILLNEED)",
         "READAHEAD) * PAGE, MADV_RANDOM)",
-        "file/test_records.py::test_cold_records_are_asked_for_before_they_are_copied",
+        "file/test_cold_pages.py::test_cold_records_are_asked_for_before_they_are_copied",
     ),
     Mutant(
         "threads go on after Ctrl-C",
-        "_file/records.py",
+        "_file/threads.py",
         "                part.stop()\n",
         "                pass\n",
-        "file/test_records.py::test_ctrl_c_ends_all_threads",
+        "file/test_threads.py::test_ctrl_c_ends_all_threads",
     ),
     Mutant(
         "a stream keeps what is behind it",
@@ -629,22 +693,36 @@ MUTANTS = [
     Mutant(
         "an array opens another file at its path",
         "_arrays/file_identity.py",
-        "if found.inode != self.inode:",
+        "if found.inode != self.inode and not self._is_renumbered(found):",
         "if False:",
         "arrays/test_file_identity.py::test_another_file_is_noticed",
     ),
     Mutant(
         "an array opens a file that was cut",
         "_arrays/file_identity.py",
-        "elif found.size < self.size:",
-        "elif False:",
+        "if found.size < self.size:",
+        "if False:",
         "arrays/test_file_identity.py::test_a_file_that_became_shorter_is_noticed",
+    ),
+    Mutant(
+        "a copy with other bytes is taken for the file",
+        "_arrays/file_identity.py",
+        "if read and read(m, self.size) != self.fingerprint:",
+        "if False:",
+        "arrays/test_file_identity.py::test_each_policy_knows_its_file",
+    ),
+    Mutant(
+        "each array keeps a descriptor",
+        "_arrays/descriptors.py",
+        "first._drop_descriptor()",
+        "pass",
+        "arrays/test_descriptors.py::test_more_handles_than_descriptors",
     ),
     Mutant(
         "an array travels by a path that leads elsewhere",
         "_arrays/file_identity.py",
-        "if file_of(m) == place.file:\n                return _source_of(m, name)",
-        "if m:\n                return _source_of(m, name)",
+        "if file_of(m) == place.file:\n                return _source_of(m, name,",
+        "if m:\n                return _source_of(m, name,",
         "arrays/test_file_identity.py::test_a_file_without_its_name_travels_by_its_descriptor",
     ),
     Mutant(
@@ -656,22 +734,36 @@ MUTANTS = [
     ),
     Mutant(
         "large pieces stay in memory",
-        "_arrays/mapped_array.py",
-        "return self._piece_mapped_apart(layout) if",
-        "return piece if",
+        "_arrays/pieces.py",
+        "return self._piece_mapped_apart(layout_of(piece, self.offset + place))",
+        "return piece",
         "arrays/test_mapped_array.py::test_large_pieces_do_not_stay_in_memory",
     ),
     Mutant(
         "pieces that overlap are assigned byte by byte",
-        "_arrays/mapped_array.py",
+        "_arrays/pieces.py",
         "= self._comparable(value)",
         "= value",
         "arrays/test_mapped_array.py::test_pieces_that_overlap_are_assigned_as_in_memory",
     ),
     Mutant(
+        "operands that overlap are read while they are written",
+        "_arrays/elementwise.py",
+        "array = target._comparable(array)",
+        "pass",
+        "arrays/test_elementwise.py::test_operands_of_the_same_file_may_overlap",
+    ),
+    Mutant(
+        "a sum keeps all that it has read in memory",
+        "_arrays/pieces.py",
+        "self._drop_pages(extent)",
+        "pass",
+        "arrays/test_reductions.py::test_a_large_array_is_not_in_memory_at_once",
+    ),
+    Mutant(
         "threads append at the same place",
         "_arrays/mapped_array.py",
-        "with m._serial:",
+        "with m._turn:",
         "with contextlib.nullcontext():",
         "arrays/test_mapped_array.py::test_threads_append_one_after_the_other",
     ),
@@ -692,8 +784,8 @@ MUTANTS = [
     Mutant(
         "a file that was made later is taken for the one of the same inode before",
         "_arrays/file_identity.py",
-        "elif _differ(found.born, self.born):",
-        "elif False:",
+        "if _differ(found.born, self.born):",
+        "if False:",
         "arrays/test_file_identity.py::test_another_file_of_the_same_inode_is_noticed",
     ),
     Mutant(
@@ -734,9 +826,58 @@ MUTANTS = [
     Mutant(
         "all who use a mapping share one lock",
         "_file/range_lock.py",
-        'own = Descriptor(os.open, f"/proc/self/fd/{fd}", access | os.O_CLOEXEC)',
-        "own = Descriptor(os.dup, fd)",
+        "return Descriptor(self._open_again, access)",
+        "return Descriptor(os.dup, self.fileno())",
         "file/test_range_lock.py::test_a_block_inside_a_block_waits_for_itself_and_takes_nothing_away",
+    ),
+    Mutant(
+        "a queue is the parent's in a forked child",
+        "_file/gather.pyx",
+        "return self.queue is not None and self.queue.process != getpid()",
+        "return False",
+        "file/test_queue.py::test_a_child_gathers_and_its_parent_goes_on",
+    ),
+    Mutant(
+        "a queue is given back with requests under way",
+        "_file/reading.pxi",
+        "while code == 0 and r.under_way:",
+        "while code and r.under_way:",
+        "file/test_queue.py::test_nothing_is_written_into_a_buffer_that_was_let_go",
+    ),
+    Mutant(
+        "a queue whose request is short is believed",
+        "_file/reading.pxi",
+        "elif result.bytes < place.length:",
+        "elif result.bytes < 0:",
+        "file/test_queue.py::test_a_file_that_was_cut_names_the_record",
+    ),
+    Mutant(
+        "a queue whose request is short leaves old bytes of the arena",
+        "_file/reading.pxi",
+        "while source + length <= arena + count and put_bytes(",
+        "while put_bytes(",
+        "file/test_queue.py::test_a_file_that_was_cut_names_the_record",
+    ),
+    Mutant(
+        "a queue stays for each batch that there was",
+        "_file/queue.pxi",
+        "and len(idle_queues[queue.kind]) < MOST_IDLE:",
+        "and True:",
+        "file/test_queue.py::test_few_queues_stay",
+    ),
+    Mutant(
+        "the collector takes the files of a batch that is under way",
+        "_file/channels.pxi",
+        "@cython.no_gc_clear     # a batch that is collected counts its requests here\n",
+        "",
+        "file/test_queue.py::test_an_interpreter_exits_with_batches_under_way",
+    ),
+    Mutant(
+        "no tracer stays of records that are read past the page cache",
+        "_file/reading.pxi",
+        "leave_tracer(channel.tracer_fd, offset, place.length)",
+        "pass",
+        "file/test_tracers.py::test_another_mapping_finds_that_records_were_read_before",
     ),
 ]
 
@@ -760,8 +901,8 @@ def install(source: Path, site: Path) -> None:
 def passes(test: str, site: Path, source: Path) -> bool:
     """Return whether a test passes with the package installed in `site`.
 
-    One that hangs does not, as some do without their guard. No pipe, which a forked child
-    that hangs would keep open.
+    One that hangs does not: some do so without their protection. There is no pipe, which a
+    forked child that hangs would keep open.
     """
     command = [sys.executable, "-P", "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"]
     environment = {**os.environ, "PYTHONPATH": str(site)}
@@ -778,7 +919,7 @@ def passes(test: str, site: Path, source: Path) -> bool:
 
 
 def survives(mutant: Mutant, source: Path, site: Path) -> bool:
-    """Return whether the test passes although its guard is gone."""
+    """Return whether the test passes although the protection is gone."""
     path = source / "yammap" / mutant.file
     text = path.read_text()
     path.write_text(text.replace(mutant.old, mutant.new))

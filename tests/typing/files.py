@@ -29,7 +29,10 @@ def ways_in(path: Path, descriptor: int) -> None:
 def what_is_refused(path: Path, m: yammap.Mmap) -> None:
     yammap.open(path, sise=10)  # type: ignore[call-arg]
     yammap.open(path, on_fault="ignore")  # type: ignore[arg-type]
-    yammap.open_array(path, offset="start")  # type: ignore[arg-type]
+    yammap.open(path, "wb")  # type: ignore[arg-type]
+    yammap.open(path, advice="randomly")  # type: ignore[arg-type]
+    m.madvise("randomly")  # type: ignore[arg-type]
+    yammap.open_array(path, offset="start")  # type: ignore[call-overload]
     m.write("text")  # type: ignore[arg-type]
     m.read_at(10, 0)  # type: ignore[arg-type]
 
@@ -83,6 +86,7 @@ def sizes_and_pages(m: yammap.Mmap) -> None:
     assert_type(m.refresh(), int)
     m.sync(0, 10, wait=False)
     m.madvise(yammap.MADV_RANDOM)
+    m.madvise("random")
     m.madvise(yammap.Advice.WILLNEED, 0, 10)
     assert_type(m.warm(progress=lambda done, total: print(done / total)), int)
     assert_type(m.evict(), int)
@@ -122,4 +126,5 @@ class Log(yammap.Mmap):
 
     def entered(self) -> None:
         with self as log:
-            assert_type(log, "Log")
+            same: Log = log
+        print(same)

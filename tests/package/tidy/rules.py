@@ -24,12 +24,12 @@ FILES = {"yammap/_core.pyx": 1500}
 FLOORS = (
     ("_errors",),
     ("_linux",),
-    ("_sigbus",),
+    ("_sigbus", "_queue"),
     ("_memory", "_extent"),
     ("_core",),
     ("_file",),
     ("_arrays",),
-    ("compat",),
+    ("compat", "plot"),
     ("__init__",),
     ("_cli",),
 )
@@ -44,6 +44,47 @@ READABLE = ("public", "readonly")
 SHOWN = {
     "PinnedMemory": "the core's door for other extension modules, read between two calls",
 }
+
+# Fields with an object, or classes, that are read outside of a guard, and why they may be.
+_ALONE = "one thread at a time has the object"
+_ONCE = "set before any other thread has the object, and never again"
+SETTLED = {
+    "Mapping.memory": _ONCE,
+    "Mapping.extent": _ONCE,
+    "Positioned._turn": f"{_ONCE}, but in a forked child",
+    "Turn.lock": "set once, under the guard of whoever reads it first",
+    "Generations.keepers": "set once, under a guard; a set's own methods are guarded",
+    "Generations.closed_text": _ONCE,
+    "Region.name": "a former name is kept, so a reference to it can be taken any time",
+    "View.region": _ONCE,
+    "Kept.memory": _ONCE,
+    "Guard.memory": _ONCE,
+    "Guard.mapping": _ONCE,
+    "Default.text": _ONCE,
+    "PinnedMemory": _ALONE,
+    "Queue": _ALONE,
+    "FileToRead.choice": _ONCE,
+    "Files": _ALONE,
+    "Many": _ALONE,
+    "Batch": f"{_ALONE}, but for `stop`, which sets a number",
+}
+
+# Modules, or whole rooms, without a test of their name: where they are tested instead.
+UNTESTED = {
+    "_sigbus": "tests/faults has them by case, and sigbus/test_races.py all at once",
+    "_queue": "file/test_queue.py has each kind of queue, by the batches that use it",
+    "compat": "one class to its users: compat/test_compat.py and test_stdlib.py",
+}
+
+# Files that are named and are not in the tree: users' programs, and the kernel's headers.
+ELSEWHERE = (
+    "train.py",
+    "llm.c",
+    "preprocess_data.py",
+    "linux/mman.h",
+    "linux/stat.h",
+    "asm-generic/mman-common.h",
+)
 
 # Words that have been replaced, and say less than what stands in their place.
 GONE = {
@@ -71,6 +112,10 @@ _INCLUDE = re.compile(
 _ATTRIBUTE = re.compile(
     r"(?:<(?P<cast>\w+)> *)?(?P<of>\w*)\)*\.(?=(?P<field>[A-Za-z_]\w*)"
     r"(?P<assigned>(?:\[[^\]]*\])? *(?:[-+*/|&%^]|<<|>>|//)?=(?!=))?)"
+)
+
+_FILE = re.compile(
+    r"(?<![\w./{}*<-])(?:[\w.-]+/)*[\w-]+\.(?:pyx|pxi|pxd|pyi|py|c|h|md|rst)(?![\w*(/])"
 )
 
 
@@ -285,7 +330,8 @@ class Kinds:
     """The extension types of a tree: in which room each is, and what it has."""
 
     def __init__(self, cython):
-        self.rooms, self.bases, self.fields, others = {}, {}, {}, set()
+        self.rooms, self.bases, self.fields, self.methods = {}, {}, {}, {}
+        others = set()
         for path, name, text in cython:
             others |= sources.struct_fields(text, path.suffix)
             for kind in sources.classes(text, path.suffix):
@@ -298,10 +344,11 @@ class Kinds:
             self.rooms[kind.name] = room
         self.bases.setdefault(kind.name, kind.bases)
         self.fields.setdefault(kind.name, {}).update(kind.fields)
+        self.methods.setdefault(kind.name, set()).update(kind.methods)
 
     def owner(self, kind, field):
         """Return the class, `kind` or one above it, that has the field, or None."""
-        if field in self.fields.get(kind, ()):
+        if field in self.fields.get(kind, ()) or field in self.methods.get(kind, ()):
             return kind
         owners = (self.owner(base, field) for base in self.bases.get(kind, ()))
         return next(filter(None, owners), None)
@@ -335,7 +382,15 @@ def fields_elsewhere(root, shown=SHOWN):
 
 
 def _mentions(kinds, text, suffix):
-    """Yield line, class, field and use wherever a field is named that others may not.
+    """Yield line, class, field and use wherever a field is named that others may not."""
+    for line, owner, field, use in _every_mention(kinds, text, suffix):
+        is_for_all = kinds.fields[owner][field].startswith(READABLE)
+        if use == "set" or not is_for_all:
+            yield line, owner, field, use
+
+
+def _every_mention(kinds, text, suffix):
+    """Yield line, class, field and use wherever a field is named.
 
     Whose it is tells its name, or what the name before the dot is declared as.
     """
@@ -346,8 +401,7 @@ def _mentions(kinds, text, suffix):
             known = types.get(line, {}).get(match["of"])
             receivers = kinds.of_field(match["of"]) | {match["cast"], known}
             for owner in kinds.owners(receivers, match["field"]):
-                is_for_all = kinds.fields[owner][match["field"]].startswith(READABLE)
-                if match["assigned"] or not is_for_all:
+                if match["field"] in kinds.fields[owner]:
                     use = "set" if match["assigned"] else "read"
                     yield line, owner, match["field"], use
 
@@ -368,6 +422,104 @@ def _types(kinds, text, suffix, rows):
 
 
 # -- Words
+
+
+# -- Guards
+
+
+# What holds a guard, and what a docstring says where the caller holds it.
+_GUARD = re.compile(r" *with .*(?:(?P<section>critical_section\()|(?P<mutex>mutex\b)).*:")
+_BY_CALLER = {
+    "mutex": re.compile("caller holds the mutex"),
+    "section": re.compile("caller (?:holds the mutex, or )?is in the section"),
+}
+_ALONE_IN = ("__cinit__", "__dealloc__")
+_CALL = re.compile(r"(?:(?P<of>\w+)\.)?(?P<name>\w+)\(")
+_OBJECTS = {"object", "list", "set", "dict", "tuple", "str", "bytes", "type"}
+
+
+def objects_without_a_guard(root, settled=frozenset(SETTLED)):
+    """Judge each field with an object: without a GIL, one that is read may be freed."""
+    kinds = Kinds(texts(root, ".pyx", ".pxi", ".pxd", ".h", ".c"))
+    for path, name, text in texts(root, ".pyx", ".pxi"):
+        held = _held(text, path.suffix)
+        rows = sources.code(text, path.suffix).splitlines()
+        for line, owner, field, _ in _every_mention(kinds, text, path.suffix):
+            subject = f"{owner}.{field}"
+            is_test = re.search(rf"\.{field} is (?:not )?None", rows[line - 1])
+            is_guarded = held[line] or is_test or {owner, subject} & settled
+            if not is_guarded and _is_object(kinds, owner, field):
+                what = f"{subject} is used outside of a critical section and of the mutex"
+                yield Complaint(f"{subject} in {name}", f"{name}:{line}", 1, what)
+
+
+def _is_object(kinds, owner, field):
+    kind = kinds.fields[owner].get(field, "").split()
+    return field != "__weakref__" and kind and kind[-1] in _OBJECTS | kinds.rooms.keys()
+
+
+def _held(text, suffix):
+    """Return, for each line, the guards that are held there, or that its caller holds."""
+    rows = sources.code(text, suffix).splitlines()
+    held = {line: set() for line in range(1, len(rows) + 1)}
+    for line, row in enumerate(rows, 1):
+        if match := _GUARD.match(row):
+            for inner in range(line + 1, sources.end_of_block(rows, line - 1) + 1):
+                held[inner].add(match.lastgroup)
+    for function, guard in _by_caller(text, suffix):
+        for inner in range(function.line, function.end + 1):
+            held[inner].add(guard)
+    return held
+
+
+def _by_caller(text, suffix):
+    """Yield functions with the guard that their callers hold."""
+    rows = text.splitlines()
+    for function in sources.functions(text, suffix):
+        body = "\n".join(rows[function.line - 1 : function.end])
+        said = " ".join(re.findall(r'"""(.*?)"""', body, re.S)[:1]).split()
+        for guard, words in _BY_CALLER.items():
+            if words.search(" ".join(said)) or function.name in _ALONE_IN:
+                yield function, guard
+
+
+def calls_without_a_guard(root):
+    """Judge each call of a function whose docstring says which guard its caller holds."""
+    read = list(texts(root, ".pyx", ".pxi"))
+    kinds = Kinds(texts(root, ".pyx", ".pxi", ".pxd", ".h", ".c"))
+    wanted = {}
+    for path, _, text in read:
+        for function, guard in _by_caller(text, path.suffix):
+            if function.name not in _ALONE_IN:
+                key = _class_around(text, path.suffix, function), function.name
+                wanted.setdefault(key, set()).add(guard)
+    for path, name, text in read:
+        held = _held(text, path.suffix)
+        for line, owner, called in _calls(kinds, text, path.suffix):
+            guards = wanted.get((owner, called))
+            if guards and not guards & held[line]:
+                what = f"{called} is called without the guard that its docstring names"
+                yield Complaint(f"{called} in {name}", f"{name}:{line}", 1, what)
+
+
+def _class_around(text, suffix, function):
+    within = sources.classes(text, suffix)
+    around = [k.name for k in within if k.line < function.line <= k.end]
+    return around[-1] if around else None
+
+
+def _calls(kinds, text, suffix):
+    """Yield line, class (None for a function) and name of whatever is called."""
+    rows = sources.code(text, suffix).splitlines()
+    types = _types(kinds, text, suffix, rows)
+    for line, row in enumerate(rows, 1):
+        for match in _CALL.finditer(row):
+            if re.match(r" *(?:cdef|cpdef|def)\b", row):
+                continue
+            known = {types.get(line, {}).get(match["of"])} | kinds.of_field(match["of"])
+            found = kinds.owners(known - {None}, match["name"]) if match["of"] else {None}
+            for owner in found:
+                yield line, owner, match["name"]
 
 
 def rooms_without_a_head(root):
@@ -424,6 +576,41 @@ def _pattern(word):
     return re.compile(r"\b" + r"[\s#*]+".join(map(re.escape, word.split())) + end, re.I)
 
 
+# -- Tests and documents
+
+
+def modules_without_a_test(root, untested=UNTESTED):
+    for path, name, _ in texts(root, ".py", ".pyx", ".pxi", ".c"):
+        module = name.removeprefix("yammap/")
+        room, stem = module.partition("/")[0], path.stem.lstrip("_")
+        if path.stem.startswith("__") or {room, module} & set(untested):
+            continue
+        folder = "*" if room == module else room.lstrip("_")
+        if not any((root / "tests").glob(f"{folder}/test_{stem}.py")):
+            where = f"tests/{folder}/test_{stem}.py".replace("/*/", "/.../")
+            yield Complaint(module, name, 1, f"{where} is not there: test it by itself")
+
+
+def files_that_are_not_there(root):
+    """Judge the files that code and documents name, by the end of their paths."""
+    folders = "yammap", "docs", "tests", "benchmarks", "examples"
+    tree = [*root.iterdir(), *chain(*((root / name).rglob("*") for name in folders))]
+    there = [f"/{path.relative_to(root).as_posix()}" for path in tree]
+    documents = [*texts(root, ".md", ".rst", folder="docs"), *_documents_at(root)]
+    for _, name, text in chain(texts(root, *SOURCE, ".pxd", ".pyi"), documents):
+        for match in _FILE.finditer(text):
+            file = re.sub(r"^(\.*/)+", "", match[0])
+            if file not in ELSEWHERE and not any(p.endswith(f"/{file}") for p in there):
+                place = f"{name}:{sources.line_of(text, match.start())}"
+                yield Complaint(f"file {file}", place, 1, f"there is no file {file}")
+
+
+def _documents_at(root):
+    for path in (root / "README.md", root / "CONTRIBUTING.md", root / "SECURITY.md"):
+        if path.exists():
+            yield path, path.name, path.read_text()
+
+
 RULES = (
     long_functions,
     long_tests,
@@ -432,7 +619,11 @@ RULES = (
     imports_upwards,
     names_upwards,
     fields_elsewhere,
+    objects_without_a_guard,
+    calls_without_a_guard,
     rooms_without_a_head,
     glossary,
     words_that_went,
+    modules_without_a_test,
+    files_that_are_not_there,
 )

@@ -100,11 +100,11 @@ def _cython_functions(text):
     lines = code(text, ".pyx").splitlines()
     for number, line in enumerate(lines):
         if match := _FUNCTION.match(line):
-            end = _end_of_block(lines, number)
+            end = end_of_block(lines, number)
             yield Function(match[2], number + 1, _count(lines[number:end]), end)
 
 
-def _end_of_block(lines, start):
+def end_of_block(lines, start):
     def indent(line):
         return len(line) - len(line.lstrip())
 
@@ -137,7 +137,7 @@ def classes(text, suffix):
 
 
 def _class(lines, start, match):
-    end = _end_of_block(lines, start)
+    end = end_of_block(lines, start)
     inner = len(match[1]) + 4
     own = [line[inner:] for line in lines[start:end] if line[:inner].isspace()]
     methods = {
@@ -213,7 +213,7 @@ def struct_fields(text, suffix):
     else:
         lines = plain.splitlines()
         bodies = [
-            "\n".join(lines[number + 1 : _end_of_block(lines, number)])
+            "\n".join(lines[number + 1 : end_of_block(lines, number)])
             for number, line in enumerate(lines)
             if _CYTHON_STRUCT.match(line)
         ]

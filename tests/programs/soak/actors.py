@@ -144,7 +144,7 @@ class Reader(Actor):
         self.complain(look, data)
 
     def copy(self, m: yammap.Mmap, offset: int, length: int) -> bytes:
-        """Return the bytes up to the first that cannot be had."""
+        """Return the bytes up to the first that cannot be read."""
         buffer = bytearray(length)
         try:
             return buffer[: m.read_at(buffer, offset)]
