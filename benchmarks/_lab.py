@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 import yammap
 from yammap._cli.demo import Vocabulary, sources
 
-__all__ = ["KIB", "MIB", "TOKEN", "Lab", "Store", "positions"]
+__all__ = ["KIB", "MIB", "TOKEN", "Lab", "Store", "blocks", "open_store", "positions"]
 
 KIB, MIB = 1 << 10, 1 << 20
 TOKEN = np.dtype("<u2")
@@ -34,6 +34,12 @@ def positions(
     """Return the offsets, multiples of `step`, of a round's random records in `span`."""
     generator = np.random.default_rng(number)
     return generator.integers(0, (span - size) // step + 1, count) * step
+
+
+def blocks(offsets: NDArray[np.int64], sizes: NDArray[np.int64] | int) -> float:
+    """Return the bytes of the file's blocks that a record touches, in the mean."""
+    last = (offsets + sizes - 1) // mmap.PAGESIZE
+    return float((last - offsets // mmap.PAGESIZE + 1).mean()) * mmap.PAGESIZE
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib import rc_context
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ._report import heading, picture_of, races_by_heading
+from ._chart import chart
+from ._report import caption, gains, heading, picture_of, races_by_heading, told
 
 __all__ = ["draw"]
 
@@ -29,24 +31,30 @@ STYLE: Any = {
 }
 
 
-def ratios(races: list[dict[str, Any]], figure: Figure) -> None:
-    """Draw the contenders with a target: what was reached, and asked (the tick)."""
-    rows = [(race, row) for race in races for row in race["rows"] if row["reach"]]
+def dots(races: list[dict[str, Any]], figure: Figure) -> None:
+    """Draw the rows of a table: how many times as fast as the peer each of the ways is."""
     axes = figure.subplots()
-    figure.set_size_inches(9, 0.8 + 0.26 * len(rows))
-    for y, (_, row) in enumerate(rows):
-        low, middle, high = row["ratio"]
-        colour = COLOURS[0] if middle >= row["reach"] else COLOURS[4]
-        axes.barh(y, middle - 1, left=1, color=colour, height=0.6)
-        axes.plot((low, high), (y, y), color=GREY)
-        axes.plot(row["reach"], y, "|", color=COLOURS[1], markersize=13, markeredgewidth=2)
-    labels = [f"{heading(race)}  |  {row['what']}" for race, row in rows]
-    axes.set_yticks(range(len(rows)), labels)
+    lines = 1 + races[0]["title"].count(" beside ")
+    figure.set_size_inches(5, 0.9 + (0.15 + 0.13 * lines) * len(races))
+    *ours, peer = races[0]["rows"]
+    for way, (colour, row) in enumerate(zip(COLOURS, ours, strict=False)):
+        values = gains(races, way)
+        axes.plot(values, range(len(races)), "o", color=colour, label=row["what"])
+    shown = (race["title"].replace("`", "") for race in races)
+    labels = [title.replace(" beside ", "\nbeside ") for title in shown]
+    axes.set_yticks(range(len(races)), labels)
+    axes.grid(alpha=0.3, color=GREY, axis="y")
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
+    finish(axes, len(races), f"times as fast as {peer['what']}")
+
+
+def finish(axes: Axes, rows: int, label: str) -> None:
+    """Let rows go down from the first one, along an axis of ratios around 1."""
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter("{x:g}")
     axes.axvline(1, color=GREY, linewidth=0.8)
-    axes.invert_yaxis()
-    axes.set_xlabel("times as fast as the contender (the tick: what was to be reached)")
+    axes.set_ylim(rows - 0.4, -0.6)
+    axes.set_xlabel(label)
 
 
 def curve(races: list[dict[str, Any]], figure: Figure) -> None:
@@ -72,20 +80,19 @@ def curve(races: list[dict[str, Any]], figure: Figure) -> None:
 
 
 def pictures(results: dict[str, Any]) -> Iterator[tuple[str, Figure]]:
-    """Yield each picture with its name."""
-    figure = Figure()
-    ratios(results["races"], figure)
-    yield "reach.svg", figure
+    """Yield each picture of a table with its name."""
     for shown, races in races_by_heading(results):
-        if races[0]["axis"]:
+        draw_it = curve if races[0]["axis"] else dots if races[0]["table"] else None
+        if draw_it:
             figure = Figure()
-            curve(races, figure)
+            draw_it(races, figure)
             yield picture_of(shown), figure
 
 
 def draw(results: dict[str, Any], directory: Path) -> None:
     """Write all pictures as SVG."""
     directory.mkdir(parents=True, exist_ok=True)
+    (directory / "ratios.svg").write_text(chart(told(results), caption(results)))
     with rc_context(STYLE):
         for name, figure in pictures(results):
             figure.savefig(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypedDict, Unpack
 
@@ -17,14 +17,43 @@ from numpy.typing import NDArray
 from ._lab import Store
 from ._race import Contender
 
-__all__ = ["gather", "listed", "memmap", "preadv", "preadv_pool", "slices"]
+__all__ = [
+    "AS_GOOD",
+    "CACHING",
+    "Terms",
+    "Words",
+    "batches",
+    "gather",
+    "gathers",
+    "listed",
+    "memmap",
+    "preadv",
+    "preadv_pool",
+    "slices",
+    "with_words",
+]
 
 Shape = tuple[int, int]
+Words = Mapping[str, Any]
+
+# What a caller may say of the page cache. The default is the first one, and is to take at
+# most a ninth more than the better one of the others.
+CACHING: tuple[Words, ...] = {}, {"cached": True}, {"cached": False}
+AS_GOOD = 0.9
 
 
 class Terms(TypedDict, total=False):
     most: int | None
     reach: float | None
+    told: str
+    frugal: float | None
+    within: float | None
+
+
+def with_words(call: str, words: Words) -> str:
+    """Return a call as it is written with some words of the caller."""
+    given = "".join(f", {name}={value}" for name, value in words.items())
+    return f"{call.removesuffix(')')}{given})"
 
 
 def listed(work: NDArray[Any]) -> list[Any]:
@@ -39,7 +68,11 @@ def target(shape: Shape) -> NDArray[np.uint8]:
 
 
 def gather(
-    store: Store, shape: Shape, batch: int, threads: int = 1, **terms: Unpack[Terms]
+    store: Store,
+    shape: Shape,
+    batch: int,
+    words: Words = CACHING[0],
+    **terms: Unpack[Terms],
 ) -> Contender:
     """Read `batch` records a call."""
     out = target(shape)
@@ -47,10 +80,41 @@ def gather(
     def job(offsets: NDArray[np.int64]) -> NDArray[np.uint8]:
         for i in range(0, len(offsets), batch):
             part = offsets[i : i + batch]
-            store.m.gather(part, shape[1], out=out[i : i + len(part)], threads=threads)
+            store.m.gather(part, shape[1], out=out[i : i + len(part)], **words)
         return out[: len(offsets)]
 
-    return Contender("yammap: m.gather(offsets, n, out)", job, **terms)
+    what = with_words("yammap: m.gather(offsets, n, out)", words)
+    return Contender(what, job, **terms)
+
+
+def gathers(store: Store, shape: Shape, batch: int) -> Iterator[Contender]:
+    """Read by the default, and by all that a caller may say of the page cache."""
+    yield gather(store, shape, batch)
+    for words in CACHING[1:]:
+        yield gather(store, shape, batch, words, reach=AS_GOOD)
+
+
+def batches(
+    store: Store,
+    shape: Shape,
+    batch: int,
+    words: Words = CACHING[0],
+    **terms: Unpack[Terms],
+) -> Contender:
+    """Read `batch` records a batch, the next ones while the last are used."""
+    out = target(shape)
+
+    def job(offsets: NDArray[np.int64]) -> NDArray[np.uint8]:
+        starts = range(0, len(offsets), batch)
+        parts = (offsets[i : i + batch] for i in starts)
+        rows = [out[i : i + batch] for i in starts]
+        rows += [out[:batch]] * 2  # there must be one more than are under way
+        for _ in store.m.batches(parts, shape[1], out=rows, **words):
+            pass
+        return out[: len(offsets)]
+
+    what = with_words("yammap: m.batches(parts, n, out=rows)", words)
+    return Contender(what, job, **terms)
 
 
 def memmap(

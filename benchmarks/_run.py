@@ -23,22 +23,30 @@ from rich.text import Text
 from . import (
     _readahead,
     append,
+    batches,
     calls,
     create,
     depth,
     growth,
+    handles,
+    limits,
     losses,
+    programs,
     ragged,
     records,
     rows,
     scaling,
     scan,
+    shards,
+    shared,
     stall,
+    stdlib,
+    stores,
     tokens,
 )
 from ._lab import Lab
 from ._race import Race, run
-from ._report import COLUMNS, cells, races_by_heading
+from ._report import races_by_heading, sheet
 
 __all__ = ["SCENARIOS", "measure", "show"]
 
@@ -48,12 +56,20 @@ SCENARIOS: dict[str, Callable[[Lab], Iterator[Race]]] = {
     "rows": rows.races,
     "records": records.races,
     "depth": depth.races,
+    "limits": limits.races,
+    "batches": batches.races,
+    "shards": shards.races,
+    "stores": stores.races,
     "scan": scan.races,
     "append": append.races,
     "create": create.races,
     "stall": stall.races,
     "calls": calls.races,
+    "stdlib": stdlib.races,
+    "programs": programs.races,
+    "handles": handles.races,
     "growth": growth.races,
+    "shared": shared.races,
     "losses": losses.races,
     "scaling": scaling.races,
 }
@@ -135,16 +151,16 @@ def machine() -> dict[str, str]:
 
 
 def show(results: dict[str, Any]) -> None:
-    """Print one table of all."""
-    caption = "time / yammap's: of these (quartiles of pairs); above 1 yammap is faster"
-    table = Table(box=box.SIMPLE_HEAD, caption=caption, caption_justify="left")
-    for i, column in enumerate(COLUMNS):
-        table.add_column(column, justify="right" if i else "left", overflow="fold")
-    for shown, races in races_by_heading(results):
-        table.add_row(Text(shown, style="bold"))
-        for race in races:
-            for row in cells(race):
-                table.add_row(*map(Text, row))
-        table.add_section()
+    """Print all tables."""
     # A pipe has no width but what COLUMNS happens to say.
-    Console(width=None if sys.stdout.isatty() else 120).print(table)
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    for shown, races in races_by_heading(results):
+        header, rows = sheet(races)
+        title = Text(shown, style="bold")
+        table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left")
+        for i, column in enumerate(header):
+            table.add_column(column, justify="right" if i else "left", overflow="fold")
+        for row in rows:
+            table.add_row(*(Text(cell.replace("`", "")) for cell in row))
+        console.print(table)
+    console.print("Ratios above 1 say that yammap is faster; in brackets, quartiles.")

@@ -90,19 +90,24 @@ def races(lab: Lab) -> Iterator[Race]:
     def page() -> None:
         path.write_bytes(bytes(mmap.PAGESIZE))
 
-    def race(title: str, *contenders: Contender, note: str = "") -> Race:
+    def race(title: str, *contenders: Contender, why: str = "") -> Race:
         title = f"append {len(RECORD)} B {count:,} times, {title}"
         return Race(
-            title, contenders, lambda _: range(count), len(RECORD), before=page, note=note
+            title, contenders, lambda _: range(count), len(RECORD), before=page, why=why
         )
 
     yield race(
         "each in the file at once",
         Contender("yammap: m.append(record), an array alive", live(path)),
-        Contender("os.write(fd, record), not mapped", os_write(path), reach=1),
+        Contender(
+            "os.write(fd, record), not mapped",
+            os_write(path),
+            reach=1,
+            told="64-byte records appended, file size exact",
+        ),
         Contender("mmap: resize, mm[a:] = record, no array", resize(path), most=few),
         Contender("mmap: write, a new mmap, a new array", map_anew(path), most=few),
-        note="os.write has no mapping to keep in step, no other threads to keep apart, and "
+        why="os.write has no mapping to keep in step, no other threads to keep apart, and "
         "allocates no blocks before the size changes.",
     )
     yield race(
@@ -111,5 +116,10 @@ def races(lab: Lab) -> Iterator[Race]:
             "yammap: ahead=16 MiB, m.append(record), an array alive",
             live(path, ahead=16 * MIB),
         ),
-        Contender("file.write(record), buffered", buffered(path), reach=1),
+        Contender(
+            "file.write(record), buffered",
+            buffered(path),
+            reach=1,
+            told="64-byte records appended with ahead=",
+        ),
     )

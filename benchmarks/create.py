@@ -90,5 +90,5 @@ def races(lab: Lab) -> Iterator[Race]:
         work=lambda _: range(1),
         size=size,
         before=lab.new,
-        note="The disk writes earlier rounds back meanwhile.",
+        why="The kernel writes the files of earlier rounds to the disk meanwhile.",
     )

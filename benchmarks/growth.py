@@ -66,7 +66,10 @@ def races(lab: Lab) -> Iterator[Race]:
             Contender("yammap: m.resize(n), an array alive", partial(resize, path=path)),
             Contender("yammap: preallocate=False, m.resize(n), an array alive", sparse),
             Contender(
-                "mmap: mm.resize(n), no array", partial(mmap_resize, path=path), reach=0.67
+                "mmap: mm.resize(n), no array",
+                partial(mmap_resize, path=path),
+                reach=0.67,
+                told="a file grown by 4 KiB",
             ),
             Contender("mmap: ftruncate, a new mmap, a new array", mapped_anew, reach=2),
             Contender(

@@ -29,7 +29,7 @@ def unmapped(lab: Lab) -> Iterator[Race]:
             [gather(store, shape, 64), preadv(store, shape)],
             partial(positions, count=shape[0], span=span, size=shape[1]),
             size=shape[1],
-            note="Without mmap(2) each record is a system call, for a loop in Python too.",
+            why="Without mmap(2) each record costs a system call, as in a Python loop.",
         )
 
 
@@ -60,18 +60,22 @@ def tiny(lab: Lab) -> Race:
         "open a file of 100 B, read it, close it",
         [
             Contender("yammap: open(path), m.read()", mapped_whole),
-            Contender("open(path, 'rb'), file.read()", read_whole),
+            Contender(
+                "open(path, 'rb'), file.read()",
+                read_whole,
+                told="a 100-byte file opened, read and closed",
+            ),
         ],
         lambda _: paths,
         size=100,
-        note="Mapping and unmapping cost more than to read what fits into a page.",
+        why="Mapping and unmapping a file cost more than reading what fits into a page.",
     )
 
 
 def stream(path: str, size: int) -> Iterator[Any]:
     """Let the mapping read ahead, and keep what is there."""
     with yammap.open(path, length=size) as m:
-        yield from m.stream(scan.CHUNK, drop_behind=False)
+        yield from m.stream(scan.CHUNK, cached=True)
 
 
 def sequential(lab: Lab) -> Race:
@@ -79,7 +83,7 @@ def sequential(lab: Lab) -> Race:
     size, store = lab.sized(1024), lab.big
     store.warm(size)
     ways = {
-        "yammap: m.stream(1 MiB, drop_behind=False)": stream,
+        "yammap: m.stream(1 MiB, cached=True)": stream,
         "file.readinto(buffer of 1 MiB)": scan.readinto,
         "np.memmap: slices of 1 MiB": scan.memmap,
     }
@@ -93,7 +97,7 @@ def sequential(lab: Lab) -> Race:
         [contender(what) for what in ways],
         lambda _: range(1),
         size=size,
-        note="There is nothing to read ahead of; each maps or opens the file anew.",
+        why="There is nothing to read ahead, and each turn maps or opens the file again.",
     )
 
 

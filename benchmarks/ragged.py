@@ -5,28 +5,37 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ._lab import Lab, Store, open_store, positions
+from ._lab import Lab, Store, blocks, open_store, positions
 from ._race import Contender, Race
-from ._readers import Terms, listed
+from ._readers import AS_GOOD, CACHING, Terms, Words, listed, with_words
 
 _Work = NDArray[np.int64]  # offset and length of each record
 _Pairs = Sequence[tuple[int, int]]
 _Bytes = NDArray[np.uint8]
 
 
-def gather(store: Store) -> Contender:
+def gather(store: Store, words: Words = CACHING[0], **terms: Unpack[Terms]) -> Contender:
     """Read all records in one call."""
 
     def job(work: _Work) -> _Bytes:
-        values: _Bytes = store.m.gather_ragged(work[:, 0], work[:, 1])[0]
+        values: _Bytes = store.m.gather_ragged(work[:, 0], work[:, 1], **words)[0]
         return values
 
-    return Contender("yammap: m.gather_ragged(offsets, lengths)", job)
+    what = with_words("yammap: m.gather_ragged(offsets, lengths)", words)
+    return Contender(what, job, **terms)
+
+
+def gathers(store: Store) -> Iterator[Contender]:
+    """Read by the default, and by all that a caller may say of the page cache."""
+    yield gather(store)
+    for words in CACHING[1:]:
+        yield gather(store, words, reach=AS_GOOD)
 
 
 def preadv(store: Store, **terms: Unpack[Terms]) -> Contender:
@@ -42,6 +51,26 @@ def preadv(store: Store, **terms: Unpack[Terms]) -> Contender:
         return out
 
     return Contender("os.preadv(fd, [out[i:j]], offset)", job, listed, **terms)
+
+
+def preadv_pool(store: Store, threads: int, **terms: Unpack[Terms]) -> Contender:
+    """Read each record by a system call, into its place, in a pool of threads."""
+    fd = store.fd
+
+    def job(work: _Work) -> _Bytes:
+        ends = np.cumsum(work[:, 1])
+        rest = np.empty(ends[-1], np.uint8).data
+        places = np.stack([work[:, 0], ends - work[:, 1], ends], axis=1).tolist()
+
+        def part(first: int) -> None:
+            for offset, start, end in places[first::threads]:
+                os.preadv(fd, [rest[start:end]], offset)
+
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(part, range(threads)))
+        return np.asarray(rest)
+
+    return Contender(f"os.preadv in {threads} threads", job, **terms)
 
 
 def memmap(store: Store, **terms: Unpack[Terms]) -> Contender:
@@ -75,8 +104,11 @@ def cold(lab: Lab) -> Race:
     return Race(
         "ragged records of 100 - 4000 B, cold",
         [
-            gather(store),
-            preadv(store, reach=4),
+            *gathers(store),
+            preadv_pool(store, 64, reach=1),
+            preadv(
+                store, reach=6, told="ragged records of 100 to 4,000 bytes, from the disk"
+            ),
             memmap(store, most=few, reach=20),
             slices(store, most=few),
         ],
@@ -84,6 +116,7 @@ def cold(lab: Lab) -> Race:
         size=2050,
         before=store.evict,
         cold=True,
+        limits={"read": 1.01 * blocks(*work(0).T)},
     )
 
 
@@ -103,7 +136,7 @@ def races(lab: Lab) -> Iterator[Race]:
         store.warm(store.size)
         yield Race(
             "definitions of the standard library, shuffled, warm",
-            [gather(store), preadv(store), memmap(store), slices(store)],
+            [*gathers(store), preadv(store), memmap(store), slices(store)],
             lambda number: np.random.default_rng(number).permutation(parts),
             size=int(parts[:, 1].mean()),
         )

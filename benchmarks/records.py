@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ._lab import KIB, MIB, Lab
 from ._race import Contender, Race
-from ._readers import gather, listed
+from ._readers import gathers, listed
 
 SIZE = 16
 
@@ -38,14 +38,14 @@ def races(lab: Lab) -> Iterator[Race]:
     yield Race(
         f"{count:,} records of 16 B over {span // MIB:,} MiB, warm",
         [
-            gather(store, (count, SIZE), count),
+            *gathers(store, (count, SIZE), count),
             Contender("np.memmap: np.take of a strided view", np_take, numbers, reach=3),
             Contender("np.memmap: fancy index of a strided view", fancy, numbers),
             Contender("mmap: [mm[i:j] for ...]", mmap_slices, listed, reach=20),
         ],
         lambda number: np.random.default_rng(number).permutation(count) * KIB,
         size=SIZE,
-        note="Each record is a miss of the caches. np.take copies the view first, in "
+        why="Each record is a miss of the caches. np.take copies the view first, in "
         "order, and then from that copy; where records lie 64 B apart instead of 1 KiB, "
         "that is sixteen times as much to copy as to take.",
     )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Unpack
@@ -13,28 +14,67 @@ from numpy.typing import NDArray
 
 import yammap
 
-from ._lab import KIB, Lab
+from ._lab import KIB, Lab, Store
 from ._race import Contender, Race
-from ._readers import Terms
+from ._readers import AS_GOOD, CACHING, Terms, Words, listed, with_words
 
 _Rows = NDArray[Any]
 TAKE = "yammap: a.take(indices, out)"
 
 
-def take_anew(path: Path, shape: tuple[int, int], out: _Rows) -> Contender:
+def take_anew(
+    path: Path,
+    shape: tuple[int, int],
+    out: _Rows,
+    words: Words = CACHING[0],
+    **terms: Unpack[Terms],
+) -> Contender:
     """Open the array, so that its mapping holds no page from round to round, and take."""
 
     def job(indices: NDArray[np.int64]) -> _Rows:
         array = yammap.MappedArray(path, out.dtype, shape)
-        taken: _Rows = array.take(indices, out=out)
+        taken: _Rows = array.take(indices, out=out, **words)
         return taken
 
-    return Contender(f"{TAKE}, opened anew", job)
+    return Contender(f"{with_words(TAKE, words)}, opened anew", job, **terms)
 
 
-def take(array: yammap.MappedArray, out: _Rows) -> Contender:
+def takes_anew(path: Path, shape: tuple[int, int], out: _Rows) -> Iterator[Contender]:
+    """Take by the default, and by all that a caller may say of the page cache."""
+    yield take_anew(path, shape, out)
+    for words in CACHING[1:]:
+        yield take_anew(path, shape, out, words, reach=AS_GOOD)
+
+
+def take(
+    array: yammap.MappedArray, out: _Rows, words: Words = CACHING[0], **terms: Unpack[Terms]
+) -> Contender:
     """Take from an array that is open."""
-    return Contender(TAKE, lambda indices: array.take(indices, out=out))
+    return Contender(
+        with_words(TAKE, words),
+        lambda indices: array.take(indices, out=out, **words),
+        **terms,
+    )
+
+
+def takes(array: yammap.MappedArray, out: _Rows) -> Iterator[Contender]:
+    """Take by the default, and by all that a caller may say of the page cache."""
+    yield take(array, out)
+    for words in CACHING[1:]:
+        yield take(array, out, words, reach=AS_GOOD)
+
+
+def preadv(store: Store, out: _Rows, **terms: Unpack[Terms]) -> Contender:
+    """Read each row by a system call, into its place."""
+    rows = [[memoryview(row)] for row in out.view(np.uint8)]
+    fd, size = store.fd, out[0].nbytes
+
+    def job(indices: Sequence[int]) -> _Rows:
+        for row, index in zip(rows, indices, strict=False):
+            os.preadv(fd, row, index * size)
+        return out
+
+    return Contender("os.preadv(fd, [out[i]], j)", job, listed, **terms)
 
 
 def np_take(array: _Rows, out: _Rows, **terms: Unpack[Terms]) -> Contender:
@@ -60,10 +100,14 @@ def of_big(lab: Lab) -> Iterator[Race]:
     """Yield the races on the large file, cold and warm."""
     store, count = lab.big, lab.scaled(32768, 64)
     array = store.memmap.view("<u2").reshape(-1, KIB // 2)
-    out, other = (np.ones((count, KIB // 2), "<u2") for _ in range(2))
+    out, other, third = (np.ones((count, KIB // 2), "<u2") for _ in range(3))
     yield Race(
         f"{count:,} rows of 1 KiB, cold",
-        [take_anew(store.path, array.shape, out), fancy(array, reach=20)],
+        [
+            *takes_anew(store.path, array.shape, out),
+            preadv(store, third, reach=6),
+            fancy(array, reach=20, told="random rows of 1 KiB, from the disk"),
+        ],
         partial(indices, count=count, rows=len(array)),
         size=KIB,
         before=store.evict,
@@ -75,7 +119,11 @@ def of_big(lab: Lab) -> Iterator[Race]:
     mapped = yammap.MappedArray(store.path, "<u2", array.shape)
     yield Race(
         f"{count:,} rows of 1 KiB, warm",
-        [take(mapped, out), np_take(array, other, reach=1), fancy(array, reach=1)],
+        [
+            *takes(mapped, out),
+            np_take(array, other, reach=1, told="random rows of 1 KiB, from memory"),
+            fancy(array, reach=1),
+        ],
         partial(indices, count=count, rows=span // KIB),
         size=KIB,
         rounds=41,

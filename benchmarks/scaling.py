@@ -69,7 +69,10 @@ def threads(lab: Lab) -> Iterator[Race]:
             "threads",
             count,
             store.size,
-            gather(store, shape, 1024, threads=count),
+            replace(
+                gather(store, shape, 1024, {"threads": count}),
+                what="yammap: m.gather(offsets, n, out, threads=as many)",
+            ),
             replace(preadv_pool(store, shape, count), what="os.preadv in as many threads"),
         )
 

@@ -7,29 +7,31 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import numpy as np
 
 import yammap
 
+from ._fresh import fresh
 from ._lab import MIB, Lab, Store
+from ._meter import Meter
 from ._race import Contender, Measured, Race
+from ._readers import AS_GOOD, CACHING, with_words
 
 CHUNK = MIB
+TOLD = "a large file read once, from the disk"
 RESIDENT, CACHED = "resident memory", "page cache"
 
 
-def stream(path: str, size: int) -> Iterator[Any]:
+def stream(path: str, size: int, **words: Any) -> Iterator[Any]:
     """Let the mapping read ahead and drop behind."""
     with yammap.open(path, length=size) as m:
-        yield from m.stream(CHUNK)
+        yield from m.stream(CHUNK, **words)
 
 
 def readinto(path: str, size: int) -> Iterator[Any]:
@@ -47,8 +49,9 @@ def memmap(path: str, size: int) -> Iterator[Any]:
         yield array[start : start + CHUNK]
 
 
+STREAM = "yammap: m.stream(1 MiB)"
 WAYS: dict[str, Callable[[str, int], Iterable[Any]]] = {
-    "yammap: m.stream(1 MiB)": stream,
+    **{with_words(STREAM, words): partial(stream, **words) for words in CACHING},
     "file.readinto(buffer of 1 MiB)": readinto,
     "np.memmap: slices of 1 MiB": memmap,
 }
@@ -80,27 +83,36 @@ def scan(way: str, path: str, size: int) -> dict[str, Any]:
     xor([np.ones(CHUNK, np.uint8)])  # what NumPy takes at first use is not the scan's
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # resets VmHWM
     held = status("VmRSS")
-    start = perf_counter()
+    meter = Meter()
     total = xor(WAYS[way](path, size))
-    seconds = perf_counter() - start
+    spent = meter.spent()
     grown = {RESIDENT: status("VmHWM") - held, CACHED: cached(path, size) - before}
-    return {"seconds": seconds, "result": total, "memory": grown}
+    return {**spent, "result": total, "memory": grown}
 
 
-def scanned(work: range, way: str, path: Path) -> Measured:
+def scanned(work: range, way: str, path: Path, limit: int | None = None) -> Measured:
     """Scan in a process of its own; `work` is the bytes, each an operation."""
-    command = [sys.executable, "-P", "-m", __name__, way, str(path), str(len(work))]
-    found = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
-    return Measured(found["seconds"], np.uint64(found["result"]), found["memory"])
+    return fresh(__name__, way, str(path), str(len(work)), limit=limit)
 
 
-def race(store: Store, size: int, reach: float | None = None, **terms: Any) -> Race:
-    """Return the race over the first bytes of a file; `reach` is for the loop of reads."""
+def race(
+    store: Store,
+    size: int,
+    reach: float | None = None,
+    limit: int | None = None,
+    **terms: Any,
+) -> Race:
+    """Return the race over the first bytes of a file; `reach` is for the loop of reads.
+
+    Each of the processes has `limit` bytes of memory.
+    """
+    asked = {way: AS_GOOD for way in WAYS if way.startswith("yammap")} | {STREAM: None}
     contenders = [
         Contender(
             way,
-            partial(scanned, way=way, path=store.path),
-            reach=reach if scanner is readinto else None,
+            partial(scanned, way=way, path=store.path, limit=limit),
+            reach=reach if scanner is readinto else asked.get(way),
+            told=TOLD if reach and scanner is readinto else "",
         )
         for way, scanner in WAYS.items()
     ]

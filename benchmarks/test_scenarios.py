@@ -3,20 +3,27 @@
 It is a test, not a measurement, for which there is `yammap bench`; sizes are small.
 """
 
+import itertools
 import json
 import mmap
+import os
 import re
 import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from yammap._bench import _readahead
+from yammap._bench import _readahead, limits, programs, stores
+from yammap._bench._fresh import MEMORY, can_limit, limited
 from yammap._bench._lab import Lab
-from yammap._bench._race import Contender, Measured, Race, row_of, run
-from yammap._bench._report import cells, races_by_heading
+from yammap._bench._meter import Meter
+from yammap._bench._race import Contender, Measured, Race, run
+from yammap._bench._report import races_by_heading, report, sheet
 from yammap._bench._run import SCENARIOS, races_of, set_for
 
+from yammap import compat
 from yammap._cli.commands import bench, commands
 
 
@@ -29,8 +36,8 @@ def test_scenario(name, lab, benchmark):
     benchmark.extra_info["races"] = races
     for race in races:
         for row in race["rows"]:
-            assert row["ratio"][1] == row["seconds"] / row["yammap"]
-            assert row["ratio"][0] > 0
+            assert row["ratio"][1] == row["seconds"] / race["rows"][0]["seconds"]
+            assert 0 < row["ratio"][0] <= row["ratio"][1] <= row["ratio"][2]
 
 
 def invoke(*arguments):
@@ -70,7 +77,7 @@ def test_command_writes_table_json_plots_and_report(tmp_path):
         "scan",
         "growth",
     }
-    assert "<svg" in (plots / "reach.svg").read_text()
+    assert "<svg" in (plots / "ratios.svg").read_text()
     document = invoke("report", str(file))
     assert re.search(
         r"\| token windows, cold, read_ahead_kb \w+ \| .* \| at least 20x \| ", document
@@ -93,33 +100,222 @@ def seconds(text):
     return float(number) * UNITS[unit]
 
 
-def shown(row):
-    """Return the times and the ratio of a table's row, and the ratio's quartiles."""
-    race = {"axis": "", "size": None, "rows": [row]}
-    ((_, time, yammap, _, ratio),) = cells(race)
-    return seconds(time), seconds(yammap), [float(n) for n in re.findall(r"[\d.]+", ratio)]
+def race_of(*times, **terms):
+    """Return a race whose contenders take these times: each a list, gone round for ever."""
+
+    def contender(what, mine):
+        turns = itertools.cycle(mine)
+        return Contender(what, lambda work: Measured(next(turns) * len(work)))
+
+    names = ["yammap", *(f"other {i}" for i in range(1, len(times)))]
+    contenders = [contender(*pair) for pair in zip(names, times, strict=True)]
+    return Race("race", contenders, lambda _: range(3), **terms)
 
 
-@pytest.mark.parametrize("count", [1, 2, 3, 4, 7, 11])
-def test_ratio_in_a_table_is_that_of_the_times_beside_it(count):
-    generator = np.random.default_rng(count)
-    for _ in range(200):
-        times = generator.uniform(1e-7, 1e-5, (count, 2)).tolist()
-        pairs = [(Measured(theirs), Measured(ours)) for theirs, ours in times]
-        time, yammap, (ratio, low, high) = shown(row_of(Contender("other", len), pairs, 1))
-        # Three digits of each time, and two decimals of the ratio.
-        assert abs(ratio - time / yammap) <= 0.011 * ratio + 0.006
-        assert low <= ratio <= high
+def results_of(*races, budget=60, software="CPython 3.11.7, NumPy 2"):
+    """Return results as `measure` does."""
+    kept = {"read_ahead_kb": 128}
+    machine = {"machine": "machine", "software": software, "date": "today"}
+    terms = {"scale": 1, "seconds": 1, "own_read_ahead_kb": None}
+    return machine | terms | {"races": [kept | run(race, budget) for race in races]}
 
 
-def test_of_an_even_number_of_pairs_the_one_that_flatters_less_is_shown():
-    pairs = [(Measured(theirs), Measured(1.0)) for theirs in (4.0, 1.0, 3.0, 2.0)]
-    row = row_of(Contender("other", len), pairs, 1)
-    assert (row["seconds"], row["yammap"], row["ratio"]) == (2.0, 1.0, [1.0, 2.0, 3.0])
+def figures(race):
+    """Return the times and the ratio of each row of a race's table, by contender."""
+    _, rows = sheet([race])
+    return {
+        what: (seconds(time), [float(n) for n in re.findall(r"[\d.]+", ratio)])
+        for what, time, _, ratio in rows
+    }
+
+
+@pytest.mark.parametrize("rounds", [1, 2, 3, 4, 7, 11])
+def test_ratios_in_a_table_are_those_of_the_times_in_it(rounds):
+    generator = np.random.default_rng(rounds)
+    for _ in range(50):
+        # Whatever a machine's speed does, and more: no two turns are alike.
+        times = generator.uniform(1e-7, 1e-5, (4, rounds + 1)).tolist()
+        found = figures(run(race_of(*times, rounds=rounds), budget=60))
+        ours = found["`yammap`"][0]
+        assert len(found) == 4
+        for time, (ratio, *quartiles) in found.values():
+            # Three digits of each time, and two decimals of the ratio.
+            assert abs(ratio - time / ours) <= 0.011 * ratio + 0.006
+            assert sorted([ratio, *quartiles])[len(quartiles) // 2] == ratio
+            assert len(quartiles) == (2 if rounds > 1 else 0)
+
+
+def test_figures_of_a_table_are_of_the_same_rounds():
+    # A turn that warms up, and three rounds: 2, 4 and 9 times as fast, 8 by the medians.
+    race = run(race_of([9, 1, 2, 1], [9, 2, 8, 9], rounds=3), budget=60)
+    assert [row["seconds"] for row in race["rows"]] == [1, 8]
+    assert race["rows"][1]["ratio"] == [3, 8, 8]
+    assert [row["rounds"] for row in race["rows"]] == [3, 3]
+
+
+def test_all_contenders_have_as_many_rounds_however_slow_one_is():
+    race = run(race_of([1e-9], [1e-9], [5.0], rounds=5), budget=0)
+    assert [row["rounds"] for row in race["rows"]] == [1, 1, 1]
+
+
+def calls_of(*pairs, **terms):
+    """Return the races of a table of calls, of which yammap has one way."""
+    return [race_of(*([time] for time in pair), table="calls", **terms) for pair in pairs]
+
+
+def test_a_table_of_calls_has_a_column_a_contender_and_the_geometric_mean():
+    races = results_of(*calls_of((1e-6, 2e-6), (1e-6, 0.5e-6), mean=1.0))["races"]
+    header, rows = sheet(races)
+    assert header == ("call", "other 1", "yammap", "other 1 / yammap")
+    assert rows == [
+        ("race", "2 us", "1 us", "2.00"),
+        ("race", "500 ns", "1 us", "0.50"),
+        ("geometric mean", "", "", "1.00"),
+    ]
+
+
+def test_a_call_is_slow_by_its_ratio_unless_it_takes_next_to_nothing():
+    for ours, verdict in (74e-9, "yes"), (76e-9, "**no**"):
+        document = list(report(results_of(*calls_of((ours, 50e-9), mean=1.0))))
+        (line,) = (line for line in document if "no call over" in line)
+        assert line.endswith(f"| {verdict} |")
+    quick = results_of(*calls_of((25e-9, 10e-9), mean=1.0))
+    (line,) = (line for line in report(quick) if "no call over" in line)
+    assert "| none | yes |" in line
+
+
+def test_calls_of_other_interpreters_have_tables_of_their_own():
+    ours = results_of(*calls_of((1e-6, 2e-6), mean=1.0), race_of([1e-6], [1e-6]))
+    others = results_of(
+        *calls_of((1e-6, 3e-6), mean=1.0), software="CPython 3.13.0, NumPy 2"
+    )
+    document = list(report(ours, [others]))
+    headings = [line for line in document if line.startswith("### ")]
+    assert headings == [
+        "### Calls, CPython 3.11.7",
+        "### Race",
+        "### Calls, CPython 3.13.0",
+    ]
+    # Of what a reader asks first, the least favourable interpreter counts.
+    assert [line for line in document if "on average" in line] == [
+        "| calls, on average, by yammap | `other 1` | 2.00x | `other 1` | 2.00x |"
+    ]
+
+
+def test_a_report_of_two_interpreters_has_all_the_pictures_that_it_shows(tmp_path):
+    files = []
+    for version in "3.11.7", "3.13.0":
+        file = tmp_path / f"{version}.json"
+        races = calls_of((1e-6, 2e-6), mean=1.0)
+        results = results_of(*races, software=f"CPython {version}, NumPy 2")
+        file.write_text(json.dumps(results))
+        files.append(str(file))
+    document = invoke("report", *files, "--plots", str(tmp_path / "plots"))
+    shown = re.findall(r"\(plots/(.*)\)", document)
+    assert len(shown) == 3
+    assert sorted(shown) == sorted(path.name for path in (tmp_path / "plots").iterdir())
+
+
+def test_a_cold_table_has_the_time_of_processors_and_the_bytes_of_the_device():
+    turn = Measured(3e-6, processor=2e-6, read=12288)
+    contenders = [Contender("yammap", lambda _: turn), Contender("other", lambda _: turn)]
+    race = Race("race", contenders, lambda _: range(3), size=4096, cold=True)
+    header, rows = sheet([run(race, budget=0) | {"read_ahead_kb": 128}])
+    assert header == ("what", "time", "processor", "read", "rate", "time / yammap's")
+    assert rows[0][1:5] == ("1 us", "667 ns", "4 KiB", "4.1 GB/s")
+
+
+def verdicts(*contenders, **terms):
+    """Return what a report says was asked beside these, what came, and whether it did."""
+    race = Race("race", contenders, lambda _: range(1), **terms)
+    lines = [line.strip("| ").split(" | ") for line in report(results_of(race))]
+    return [line[2:] for line in lines if line[0] == "race" and len(line) == 5]
+
+
+@pytest.mark.parametrize(("theirs", "verdict"), [(2.6e-6, "yes"), (2.4e-6, "**no**")])
+def test_a_report_says_whether_less_of_the_processor_was_taken(theirs, verdict):
+    ours = Contender("yammap", lambda _: Measured(1, processor=2e-6))
+    other = Contender("a", lambda _: Measured(1, processor=theirs), frugal=1.25)
+    asked, _, met = verdicts(ours, other)[0]
+    assert (asked, met) == ("of the processor at least 1.25x", verdict)
+
+
+@pytest.mark.parametrize(("ours", "verdict"), [(0.004, "yes"), (0.0061, "**no**")])
+def test_a_report_says_whether_yammap_took_little_more_than_another(ours, verdict):
+    contenders = (
+        Contender("yammap", lambda _: Measured(ours)),
+        Contender("a", lambda _: Measured(0.001), within=5e-3),
+    )
+    assert verdicts(*contenders)[0] == [
+        "at most 5 ms more",
+        f"{1000 * ours - 1:.3g} ms",
+        verdict,
+    ]
+
+
+@pytest.mark.parametrize(("read", "verdict"), [(4100, "yes"), (9000, "**no**")])
+def test_a_report_says_whether_the_device_read_too_much(read, verdict):
+    ours = Contender("yammap", lambda _: Measured(1, read=read))
+    assert verdicts(ours, limits={"read": 8192})[0][0::2] == ["at most 8 KiB", verdict]
+
+
+def test_a_meter_counts_what_the_device_reads(tmp_path):
+    if _readahead.get(tmp_path) is None:
+        pytest.skip("not on a disk")
+    with Lab(tmp_path, 0.001) as lab:
+        store = lab.big
+        store.evict()
+        meter = Meter()
+        os.preadv(store.fd, [bytearray(1 << 20)], 0)
+        read = meter.spent()["read"]
+        assert read is None or read >= 1 << 20
+
+
+@pytest.mark.skipif(not can_limit(), reason="needs root and memory cgroups of version 1")
+def test_a_limited_process_has_no_more_memory_and_leaves_no_cgroup():
+    def taken(mebibytes):
+        code = f"bytearray({mebibytes} << 20).count(1)"
+        with limited(64 << 20) as words:
+            command = [*words, sys.executable, "-S", "-c", code]
+            return subprocess.run(command, check=False).returncode
+
+    assert taken(16) == 0
+    assert taken(128) == -signal.SIGKILL
+    assert not [*MEMORY.glob(f"yammap-bench-{os.getpid()}")]
+
+
+def test_a_law_repeats_records_and_stays_in_the_file():
+    terms = {"way": "", "path": "", "span": 1 << 30, "size": 4096, "batch": 64}
+    tasks = {
+        law: limits.Task(**terms, count=5000, law=law, number=3)
+        for law in ("uniform", "Zipf")
+    }
+    for task in tasks.values():
+        offsets = task.offsets()
+        assert offsets.min() >= 0
+        assert offsets.max() + task.size <= task.span
+        assert not (offsets % task.size).any()
+    assert tasks["Zipf"].needed() < 0.7 * tasks["uniform"].needed()
+
+
+def test_the_extra_brings_all_stores():
+    missing = {kind.package for kind in stores.KINDS.values()}
+    missing -= {kind.package for kind in stores.installed().values()}
+    assert missing <= {"array_record"}  # which has no wheels but for x86_64
+
+
+def test_a_reason_is_given_once():
+    races = [race_of([2.0], [1.0], why="Because."), race_of([3.0], [1.0], why="Because.")]
+    races = [Race(**{**vars(race), "title": str(i)}) for i, race in enumerate(races)]
+    document = list(report(results_of(*races)))
+    assert [line for line in document if "Because." in line] == ["1. Because."]
+    assert (
+        document.count("Why others are faster: [reason 1](#where-yammap-is-slower).") == 2
+    )
 
 
 def test_a_cold_table_is_followed_by_that_at_the_readahead_of_the_machine():
-    kept = {"axis": "", "x": None, "note": "", "rows": []}
+    kept = {"axis": "", "x": None, "note": "", "why": "", "table": "", "rows": []}
     titles = [("a", True, 128), ("b", False, 128), ("a", True, 8192), ("b", True, 8192)]
     races = [
         kept | {"title": title, "cold": cold, "read_ahead_kb": kib}
@@ -128,6 +324,24 @@ def test_a_cold_table_is_followed_by_that_at_the_readahead_of_the_machine():
     found = [shown for shown, _ in races_by_heading({"races": races})]
     expected = "a, read_ahead_kb 128", "a, read_ahead_kb 8192", "b", "b, read_ahead_kb 8192"
     assert found == list(expected)
+
+
+def test_each_program_maps_by_what_stands_in_for_mmap(tmp_path, monkeypatch):
+    made = []
+
+    class Counted(compat.mmap):
+        def __new__(cls, *arguments, **options):
+            made.append(cls)
+            return super().__new__(cls, *arguments, **options)
+
+    monkeypatch.setattr(compat, "mmap", Counted)
+    with Lab(tmp_path, 0.001) as lab:
+        for race in programs.races(lab):
+            race.turn(race.contenders[0], 0)
+            assert made, race.title
+            made.clear()
+            race.turn(race.contenders[1], 0)
+            assert not made, race.title
 
 
 @pytest.fixture

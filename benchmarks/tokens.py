@@ -7,10 +7,11 @@ from functools import partial
 
 from ._lab import TOKEN, Lab, positions
 from ._race import Race
-from ._readers import gather, memmap, preadv, slices
+from ._readers import gathers, memmap, preadv, slices
 
 BATCH = 64
 WINDOW = 1025 * TOKEN.itemsize
+TOLD = "random 2 KiB windows of tokens, from"
 
 
 def races(lab: Lab) -> Iterator[Race]:
@@ -21,11 +22,11 @@ def races(lab: Lab) -> Iterator[Race]:
     yield Race(
         "token windows, cold",
         [
-            gather(store, shape, BATCH),
-            memmap(store, shape, TOKEN, most=few, reach=20),
+            *gathers(store, shape, BATCH),
+            memmap(store, shape, TOKEN, most=few, reach=20, told=f"{TOLD} the disk"),
             slices(store.mm, shape, most=few),
             slices(store.random, shape, ", MADV_RANDOM"),
-            preadv(store, shape),
+            preadv(store, shape, reach=6),
         ],
         work=partial(positions, count=shape[0], span=store.size, size=WINDOW, step=2),
         size=WINDOW,
@@ -37,8 +38,8 @@ def races(lab: Lab) -> Iterator[Race]:
     yield Race(
         "token windows, warm",
         [
-            gather(store, shape, BATCH),
-            memmap(store, shape, TOKEN, reach=5),
+            *gathers(store, shape, BATCH),
+            memmap(store, shape, TOKEN, reach=5, told=f"{TOLD} memory"),
             slices(store.mm, shape),
             preadv(store, shape),
         ],
