@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._core import Mapping
 from .._file.opening import open as open_path
 from .array_layout import contiguous
 from .mapped_array import MappedArray
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from .._file.mmap_file import Mmap
     from .._file.opening import Path, PlainMode
 
 __all__ = ["OFFSET", "complete", "make_files", "write_records"]
@@ -101,10 +99,10 @@ def write_records(
         joined = np.concatenate(records, dtype=values.dtype)  # in its byte order, too
     ends = len(values) + np.cumsum([0, *lengths], dtype=OFFSET)
     _drop_incomplete(offsets)
-    _write(values.mapping, joined, values._layout.offset + values.nbytes)
-    # One system call, and whole numbers on each page: a kill leaves the first ones.
-    new = ends[1:] if len(offsets) else ends
-    _write(offsets.mapping, new, offsets.nbytes)
+    # Bytes behind the end of a file are written by pwrite(2), which makes it longer, too:
+    # a kill leaves no zeros. Offsets lie whole on pages, so it leaves the first of them.
+    values.mapping.write_at(joined, values._layout.offset + values.nbytes)
+    offsets.mapping.write_at(ends[1:] if len(offsets) else ends, offsets.nbytes)
 
 
 def _drop_incomplete(offsets: MappedArray[Any]) -> None:
@@ -112,19 +110,3 @@ def _drop_incomplete(offsets: MappedArray[Any]) -> None:
     m = offsets.mapping
     if m.size() >= offsets.nbytes + OFFSET.itemsize:
         m.resize(offsets.nbytes)
-
-
-def _write(m: Mmap, array: NDArray[Any], offset: int) -> None:
-    """Write by system calls: one that is killed leaves no zeros for what it did not write.
-
-    (A mapping would have to make the file longer first.)
-    """
-    data: memoryview = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
-    fd = Mapping.fileno(m)
-    try:
-        while data:
-            done = os.pwrite(fd, data, offset)
-            data, offset = data[done:], offset + done
-    except OSError as error:
-        error.filename = m.name
-        raise
