@@ -96,3 +96,6 @@ def test_an_index_that_changes_after_the_check(mapped, bad, monkeypatch):
     monkeypatch.setattr("concurrent.futures.ThreadPoolExecutor", Pool)
     with pytest.raises(IndexError, match=str(bad)):
         take_rows(mapped, index, out, place=(10, 0, 16), threads=2, cached=None)
+    index[:] = 0
+    with pytest.raises(ValueError, match=f"16 bytes at offset {bad}, is not in"):
+        mapped.gather_ragged(index, np.full(40, 16), out, threads=2)

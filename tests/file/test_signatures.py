@@ -104,3 +104,15 @@ def test_a_call_that_never_was_right(path, arguments, options, text):
     with pytest.raises(TypeError) as error:
         yammap.open_array(path, "u1", *arguments, **options)
     assert str(error.value) == text
+
+
+@pytest.mark.parametrize("name", ["gather", "gather_ragged", "scatter"])
+def test_a_compiled_method_shows_what_is_written_in_python(name):
+    method = getattr(yammap.Mmap, name)
+    shown = inspect.unwrap(method)
+    assert inspect.isfunction(shown)
+    assert not inspect.isfunction(method)
+    assert inspect.signature(method) == inspect.signature(shown)
+    assert method.__qualname__ == f"Records.{name}"
+    assert method.__doc__ == shown.__doc__
+    assert inspect.getsource(method) == inspect.getsource(shown)

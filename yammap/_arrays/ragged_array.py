@@ -233,7 +233,8 @@ class RaggedArray(Generic[Scalar]):
             words: dict[str, Any] = {"threads": threads, "cached": cached}
             return state.values.take_ragged(starts, lengths, out, **words)
         bounds, out = _result(state.values, lengths, out)
-        gather_ragged(*_bytes_of(state.values, starts, lengths), out, threads, cached)
+        runs = _bytes_of(state.values, starts, lengths)
+        gather_ragged(*runs, out, threads=threads, cached=cached)
         return out, bounds
 
     def batches(

@@ -37,22 +37,24 @@ class Batch(Generic[_T]):
     def stop(self) -> None: ...
 
 def gather(
-    mapping: Mapping,
+    self: Mapping,
     offsets: ArrayLike,
     length: SupportsIndex,
-    out: _Array | None,
-    threads: int,
-    cached: bool | None,
+    out: _Array | None = ...,
+    *,
+    threads: int = ...,
+    cached: bool | None = ...,
 ) -> _Array: ...
 def gather_ragged(
-    mapping: Mapping,
+    self: Mapping,
     offsets: ArrayLike,
     lengths: ArrayLike,
-    out: _Array | None,
-    threads: int,
-    cached: bool | None,
+    out: _Array | None = ...,
+    *,
+    threads: int = ...,
+    cached: bool | None = ...,
 ) -> tuple[_Array, NDArray[np.int64]]: ...
-def scatter(mapping: Mapping, offsets: ArrayLike, records: _Array) -> None: ...
+def scatter(self: Mapping, offsets: ArrayLike, records: _Array) -> None: ...
 def take_rows(
     mapping: Mapping,
     index: NDArray[np.int64],

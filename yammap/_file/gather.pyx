@@ -150,6 +150,16 @@ cdef class Batch:
         self.records.ranges[1] = fault_range(self.buffer.buf, self.buffer.len)
         return 0
 
+    cdef object take_new(self, shape):
+        out = empty(shape, BYTE)
+        self.take_array(out, PyBUF_WRITABLE)
+        return out
+
+    cdef int take_fitting(self, out) except -1:
+        self.take_out(out)
+        self.require_size()
+        return self.require_flat(out)
+
     cdef int take_out(self, out) except -1:
         if not isinstance(out, ndarray):
             require_writeable(out)
@@ -503,10 +513,9 @@ cdef Batch gathering(mapping, offsets, length, out, cached):
     if batch.records.count:
         batch.require_length(batch.records.length, length)
     if out is None:
-        out = empty((batch.records.count, length), BYTE)
-    batch.take_out(out)
-    batch.require_size()
-    batch.require_flat(out)
+        out = batch.take_new((batch.records.count, length))
+    else:
+        batch.take_fitting(out)
     batch.result = out
     return batch
 
@@ -520,10 +529,9 @@ cdef Batch gathering_ragged(mapping, offsets, lengths, out, cached):
     batch.hold(mapping, False)
     batch.require_lengths(&found)
     if out is None:
-        out = empty(batch.records.starts[found.count], BYTE)
-    batch.take_out(out)
-    batch.require_size()
-    batch.require_flat(out)
+        out = batch.take_new(batch.records.starts[found.count])
+    else:
+        batch.take_fitting(out)
     batch.result = out, starts
     return batch
 
@@ -544,16 +552,18 @@ cdef Batch taking(mapping, index, out, place, cached):
     return batch
 
 
-def gather(mapping, offsets, length, out, threads, cached):
-    """Copy records of one length from the mapping, as `Records.gather`."""
-    cdef Batch batch = gathering(mapping, offsets, length, out, cached)
+@cython.binding(True)
+def gather(self, offsets, length, out=None, *, threads=1, cached=None):
+    """Copy records of one length from the mapping: a method of `Records`."""
+    cdef Batch batch = gathering(self, offsets, length, out, cached)
     batch.run(threads)
     return batch.result
 
 
-def gather_ragged(mapping, offsets, lengths, out, threads, cached):
-    """Copy records of many lengths from the mapping, as `Records.gather_ragged`."""
-    cdef Batch batch = gathering_ragged(mapping, offsets, lengths, out, cached)
+@cython.binding(True)
+def gather_ragged(self, offsets, lengths, out=None, *, threads=1, cached=None):
+    """Copy records of many lengths from the mapping: a method of `Records`."""
+    cdef Batch batch = gathering_ragged(self, offsets, lengths, out, cached)
     batch.run(threads)
     return batch.result
 
@@ -646,8 +656,9 @@ def statistics(mapping):
     return file.choice.told()
 
 
-def scatter(mapping, offsets, records):
-    """Copy records of one length into the mapping, as `Records.scatter`."""
+@cython.binding(True)
+def scatter(self, offsets, records):
+    """Copy records of one length into the mapping: a method of `Records`."""
     cdef Batch batch = Batch.__new__(Batch)
     batch.take_index(offsets, "offsets")
     if not isinstance(records, ndarray):
@@ -658,5 +669,5 @@ def scatter(mapping, offsets, records):
                          f"offset, not shape {records.shape}")
     batch.require_flat(records)
     batch.records.length = batch.buffer.len // max(1, batch.records.count)
-    batch.hold(mapping, True)
+    batch.hold(self, True)
     batch.run(1)

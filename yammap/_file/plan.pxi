@@ -171,20 +171,20 @@ cdef bint copy_alike(Plan *r, int64_t end) noexcept nogil:
 
 
 cdef bint copy_ragged(Plan *r, int64_t end) noexcept nogil:
-    cdef int64_t last = r.count - 1, i, offset, length
-    cdef char *buffer
+    """As `copy_alike`, records of many lengths, which nobody writes into a mapping."""
+    cdef const int64_t *index = r.index
+    cdef const int64_t *starts = r.starts
+    cdef char *data = r.data
+    cdef char *buffer = r.buffer
+    cdef int64_t size = r.ranges[0].length, last = r.count - 1, i, offset, length
     for i in range(r.done, end):
         r.done = i
-        length = length_of(r, i)
-        prefetch_record(<uintptr_t> r.data + r.index[min(i + PREFETCHED, last)], length)
-        offset = offset_of(r, i)
-        if offset == -1:
+        length = starts[i + 1] - starts[i]
+        prefetch_record(<uintptr_t> data + index[min(i + PREFETCHED, last)], length)
+        offset = index[i]
+        if offset < 0 or length > size - offset:
             return False
-        buffer = r.buffer + r.starts[i]
-        if r.writing:
-            copy_record(r.data + offset, buffer, length)
-        else:
-            copy_record(buffer, r.data + offset, length)
+        copy_record(buffer + starts[i], data + offset, length)
     r.done = end
     return True
 
@@ -267,11 +267,14 @@ cdef bint looks_cold(const Plan *r) noexcept nogil:
 cdef void copy_records(void *argument) noexcept nogil:
     """Copy until the deadline, under the guard: a fault leaves `done` where it was."""
     cdef Plan *r = <Plan *> argument
-    cdef int64_t now = rough_nanoseconds()
+    cdef int64_t now
     cdef bint all_inside = True
+    if not r.cold and end_of_block(r) == r.count:
+        copy_until(r, r.count)      # nothing comes after it that its time could tell about
+        return
+    now = rough_nanoseconds()
     r.deadline = now + STRETCH
-    if end_of_block(r) < r.count:
-        has_waited(&r.faults)       # from now on
+    has_waited(&r.faults)           # from now on
     while all_inside and r.done < r.count and now < r.deadline \
             and not (r.cold and r.may_queue):
         all_inside = copy_window(r, &now) if r.cold else copy_block(r, &now)

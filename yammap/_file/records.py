@@ -18,6 +18,7 @@ from .gather import (
     statistics,
 )
 from .pages import Pages
+from .signatures import done_by
 from .streaming import PREFETCH, accepts_old_names, chunks, chunks_past_cache
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class Records(Pages):
 
     __slots__ = ()
 
+    @done_by(gather)
     def gather(
         self,
         offsets: ArrayLike,
@@ -88,8 +90,9 @@ class Records(Pages):
         >>> m.gather([6, 0, 3], 2).tobytes()
         b'ghabde'
         """
-        return gather(self, offsets, length, out, threads, cached)
+        raise NotImplementedError
 
+    @done_by(gather_ragged)
     def gather_ragged(
         self,
         offsets: ArrayLike,
@@ -147,7 +150,7 @@ class Records(Pages):
         >>> values.tobytes(), starts
         (b'fgha', array([0, 3, 4]))
         """
-        return gather_ragged(self, offsets, lengths, out, threads, cached)
+        raise NotImplementedError
 
     def batches(
         self,
@@ -301,6 +304,7 @@ class Records(Pages):
         """
         return statistics(self)
 
+    @done_by(scatter)
     def scatter(self, offsets: ArrayLike, records: NDArray[Any]) -> None:
         r"""Copy records of one length to anywhere, in one call without the GIL.
 
@@ -335,7 +339,7 @@ class Records(Pages):
         >>> m.pread(8, 0)
         b'ab\x00\x00\x00\x00gh'
         """
-        scatter(self, offsets, records)
+        raise NotImplementedError
 
     @accepts_old_names
     def stream(

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from functools import wraps
+from functools import update_wrapper, wraps
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["formerly", "renames", "shows"]
+__all__ = ["done_by", "formerly", "renames", "shows"]
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -52,6 +52,30 @@ def shows(
         *own, _ = signature.parameters.values()
         function.__signature__ = signature.replace(parameters=[*own, *shown])  # type: ignore[attr-defined]
         return function
+
+    return decorate
+
+
+def done_by(
+    function: Callable[..., Any],
+) -> Callable[[Callable[_P, _T]], Callable[_P, _T]]:
+    """Let a compiled function be the method that is shown here.
+
+    A method that calls the function would cost a small batch a fifth of its time.
+
+    Parameters
+    ----------
+    function : callable
+        It takes what the method takes, and is bound as a method is.
+
+    Returns
+    -------
+    callable
+        A decorator, which returns that function with the method's name and documentation.
+    """
+
+    def decorate(shown: Callable[_P, _T]) -> Callable[_P, _T]:
+        return update_wrapper(function, shown)
 
     return decorate
 
