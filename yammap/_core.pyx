@@ -246,7 +246,7 @@ cdef class Mapping:
         if self.extent.fd != -1:
             self.memory.let_go_of_file(False)
             with nogil:
-                self.extent.stop_ahead(self.memory.length)
+                self.extent.stop_ahead(self.memory.length())
                 self.extent.close_file()
         self.extent.forget_errors()
 
@@ -384,7 +384,7 @@ cdef class Mapping:
         """
         cdef int64_t length = as_offset(size, "size")
         cdef int64_t start = as_offset(offset, "offset")
-        length = clip(start, length, self.memory.length)
+        length = clip(start, length, self.memory.length())
         result = PyBytes_FromStringAndSize(NULL, length)
         cdef char *target = PyBytes_AS_STRING(result)
         cdef Py_ssize_t count = transfer(self, target, start, length, False, 0)
@@ -496,7 +496,7 @@ cdef class Mapping:
         cdef int64_t start = -1
         get_source(data, &source)
         try:
-            if self.memory.append_limit:
+            if self.memory.append_limit():
                 start = append_hot(self, <char *> source.buf, source.len)
             if start == -1:
                 start = extend_at_end(self, <char *> source.buf, source.len)
@@ -508,7 +508,7 @@ cdef class Mapping:
 
     def __len__(self):
         self.memory.require_open()
-        return self.memory.length
+        return self.memory.length()
 
     def __getitem__(self, key):
         cdef Py_ssize_t index, first, last, step, start, stop, count
@@ -522,7 +522,7 @@ cdef class Mapping:
         unpack(key, &first, &last, &step)
         while True:
             start, stop = first, last
-            count = PySlice_AdjustIndices(self.memory.length, &start, &stop, step)
+            count = PySlice_AdjustIndices(self.memory.length(), &start, &stop, step)
             result = PyBytes_FromStringAndSize(NULL, count)
             target = PyBytes_AS_STRING(result)
             if step == 1 and copy_hot(self, target, start, count, False, False):
@@ -650,8 +650,7 @@ cdef class Mapping:
         cdef int64_t source = as_offset(src, "src")
         cdef int64_t length = as_offset(count, "count")
         require_positional(self)
-        fit(self, source, &length, self.memory.length)
-        fit(self, target, &length, self.memory.length)
+        fit(self, max(source, target), &length, self.memory.length())
         move_pieces(self, target, source, length)
 
     # -- Size
@@ -676,7 +675,7 @@ cdef class Mapping:
         4096
         """
         self.memory.require_open()
-        return self.memory.length
+        return self.memory.length()
 
     def resize(self, size):
         """Set the file's size, so that the mapping has `size` bytes.
@@ -724,9 +723,9 @@ cdef class Mapping:
         cdef int64_t length = as_offset(size, "size")
         require_growable(self)
         warn_unless_guarded()
-        if length < self.memory.length:
+        if length < self.memory.length():
             self.memory.ask_keepers()
-        if length >= self.memory.length or not shrink(self, length):
+        if length >= self.memory.length() or not shrink(self, length):
             extend(self, NULL, length, 0)
 
     def allocate(self, offset=0, length=None):
@@ -1060,7 +1059,7 @@ cdef class Mapping:
                     start = min(start, INT64_MAX - self.extent.origin)
                     code = self.extent.look_for(what, start, &found)
         check(self, code)
-        return min(found, self.memory.length)
+        return min(found, self.memory.length())
 
     # -- Handing out
 
@@ -1430,7 +1429,7 @@ cdef int64_t move_by_call(Mapping m, Snapshot *s, char *memory, char *buffer,
     code[0] = CLOSED
     with m.mutex:
         if m.memory.is_open():
-            if s.truncations != m.memory.truncations:
+            if s.truncations != m.memory.truncations():
                 code[0] = EAGAIN
             else:
                 with nogil:

@@ -46,7 +46,7 @@ cdef class Extent(OpenFile):
     cdef readonly bint appending    # O_APPEND: the kernel picks the position
     cdef bint preallocate
     cdef int64_t allocated          # the end of the blocks that this object allocated
-    cdef readonly int64_t step      # bytes by which the file runs ahead; 0: exact
+    cdef ordered_size _step
     cdef readonly int64_t populated  # pages for records have been made up to here
     cdef ahead_marker marker        # its size is the file's, while the file runs ahead
     cdef int lock_fd                # the lock of a mapping that runs ahead, or -1
@@ -287,8 +287,12 @@ cdef class Extent(OpenFile):
         return ahead_recover(self.fd, self.lock_fd != -1)
 
     cdef int run_ahead_by(self, int64_t step) noexcept nogil:
-        self.step = step
+        set_ordered(&self._step, step)
         return ahead_probe(self.fd)
+
+    cdef inline Py_ssize_t step(self) noexcept nogil:
+        """By how many bytes the file runs ahead; 0: it is exact."""
+        return get_ordered(&self._step)
 
     cdef bint runs_ahead(self) noexcept nogil:
         return self.lock_fd != -1 or self.inherited
@@ -345,14 +349,16 @@ cdef class Extent(OpenFile):
         cdef int code = self.make_exact(length)
         ahead_unlock(self.lock_fd)
         self.lock_fd = -1
-        self.marker.size = self.step = 0
+        self.marker.size = 0
+        set_ordered(&self._step, 0)
         return code
 
     cdef void leave_ahead_to_parent(self) noexcept nogil:
         """In a forked child: the parent would overwrite what the child appends."""
         if self.lock_fd != -1:
-            self.inherited = self.step > 0
-            self.marker.size = self.step = 0
+            self.inherited = self.step() > 0
+            self.marker.size = 0
+            set_ordered(&self._step, 0)
             close(self.lock_fd)     # which leaves the lock to the parent
             self.lock_fd = -1
 

@@ -14,8 +14,10 @@ cdef extern from "_linux/words.h" nogil:
     uint64_t add_word "relaxed_add"(uint64_t *word, uint64_t value)
     unsigned long get_total "relaxed_load"(const unsigned long *total)
     void set_total "relaxed_store"(unsigned long *total, unsigned long value)
-    Py_ssize_t get_ordered "ordered_load"(const Py_ssize_t *size)
-    void set_ordered "ordered_store"(Py_ssize_t *size, Py_ssize_t value)
+    ctypedef struct ordered_size:
+        pass
+    Py_ssize_t get_ordered "ordered_load"(const ordered_size *size)
+    void set_ordered "ordered_store"(ordered_size *size, Py_ssize_t value)
 
 
 # -- The one range check.

@@ -1,14 +1,19 @@
 /* Words that threads read and write without a lock: each access is whole.
  *
  * Those of a number and a hint are in no order with others. A size is: who reads it sees all
- * that was stored before it. */
+ * that was stored before it. It is a struct, so that no compiler takes another access. */
 #ifndef YAMMAP_WORDS_H
 #define YAMMAP_WORDS_H
 
 #define relaxed_load(word) __atomic_load_n(word, __ATOMIC_RELAXED)
 #define relaxed_store(word, value) __atomic_store_n(word, value, __ATOMIC_RELAXED)
 #define relaxed_add(word, value) __atomic_add_fetch(word, value, __ATOMIC_RELAXED)
-#define ordered_load(size) __atomic_load_n(size, __ATOMIC_ACQUIRE)
-#define ordered_store(size, value) __atomic_store_n(size, value, __ATOMIC_RELEASE)
+
+typedef struct {
+    Py_ssize_t value;
+} ordered_size;
+
+#define ordered_load(size) __atomic_load_n(&(size)->value, __ATOMIC_ACQUIRE)
+#define ordered_store(size, number) __atomic_store_n(&(size)->value, number, __ATOMIC_RELEASE)
 
 #endif

@@ -92,7 +92,7 @@ cdef int require_growable(Mapping m) except -1:
     refuse_without_descriptor(m)
     if not m.memory.grows:
         raise ValueError(f"this mapping of {m.name!r} has a fixed size of "
-                         f"{m.memory.length} bytes: it is copy-on-write or a window")
+                         f"{m.memory.length()} bytes: it is copy-on-write or a window")
     if m.extent.inherited:
         raise ValueError(f"{m.name!r} was opened with ahead by the process that "
                          f"forked this one, and grows there")

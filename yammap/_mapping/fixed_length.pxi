@@ -52,7 +52,7 @@ cdef int require_writable(Mapping m) except -1:
 cdef Py_ssize_t seek_within(Positioned m, Py_ssize_t offset, int whence) except -1:
     cdef Py_ssize_t base = 0, length
     m.memory.require_open()
-    length = m.memory.length
+    length = m.memory.length()
     if whence == SEEK_CUR:
         base = m._position
     elif whence == SEEK_END:
@@ -71,7 +71,7 @@ cdef int put_within(Positioned m, char *source, int64_t length, str refusal) exc
         return 0
     with m._turn:
         m.memory.require_open()
-        if length > m.memory.length - m._position:
+        if length > m.memory.length() - m._position:
             raise ValueError(refusal)
         m.write_here(source, length)
     return 0
@@ -84,7 +84,7 @@ cdef int64_t search_bounded(Positioned m, object sub, object start, object end,
     cdef int64_t last = INT64_MAX if end is LENGTH else as_ssize(end)
     get_source(sub, &needle)
     try:
-        first = min(first, m.memory.length)
+        first = min(first, m.memory.length())
         return search_from(m, &needle, first, last, backwards)
     finally:
         PyBuffer_Release(&needle)
@@ -359,11 +359,11 @@ cdef class FixedLength(Positioned):
         b'abab'
         """
         cdef Py_ssize_t target = as_ssize(dest), source = as_ssize(src)
-        cdef Py_ssize_t length = as_ssize(count)
+        cdef Py_ssize_t length = as_ssize(count), last = max(target, source)
+        cdef Py_ssize_t size = self.memory.length()
         require_writable(self)
-        if (min(target, source, length) < 0
-                or clip(max(target, source), length, self.memory.length) < length
-                or max(target, source) > self.memory.length):
+        if (min(target, source, length) < 0 or last > size
+                or clip(last, length, size) < length):
             raise ValueError("source, destination, or count out of range")
         move_pieces(self, target, source, length)
 
@@ -372,7 +372,7 @@ cdef class FixedLength(Positioned):
         cdef Py_ssize_t start = as_ssize(offset), length
         cdef Py_ssize_t count = 0 if size is LENGTH else as_ssize(size)
         self.memory.require_open()
-        length = self.memory.length
+        length = self.memory.length()
         count = length if size is LENGTH else count
         if min(start, count) < 0 or count > length - start:
             raise ValueError("flush values out of range")

@@ -23,7 +23,7 @@ cdef int publish(Mapping m, Region next_region, int64_t length) except -1:
 
     The caller holds the mutex.
     """
-    cdef bint was_empty = m.extent.remember_size(length, m.memory.length)
+    cdef bint was_empty = m.extent.remember_size(length, m.memory.length())
     return m.memory.publish(next_region, length, was_empty)
 
 
@@ -36,20 +36,20 @@ cdef Py_ssize_t extend(Mapping m, const char *source, int64_t offset,
     require_growable(m)
     if offset > MOST_SIZE or clip(m.extent.origin + offset, length, MOST_SIZE) < length:
         check(m, EFBIG)
-    if m.extent.step and run_ahead(m, source, offset, length, &inside):
+    if m.extent.step() and run_ahead(m, source, offset, length, &inside):
         return inside - offset
     with m.mutex:
         m.memory.stop_appends()
-        inside = clip(offset, length, m.memory.length)
+        inside = clip(offset, length, m.memory.length())
         if m.memory.is_open():
             with nogil:
-                code = (m.extent.make_exact(m.memory.length)
+                code = (m.extent.make_exact(m.memory.length())
                         or ensure_room(m, offset + length, next_region))
                 if code == 0:
-                    code = m.extent.lengthen(source + inside, m.memory.length,
+                    code = m.extent.lengthen(source + inside, m.memory.length(),
                                              offset + inside, length - inside)
             if code == 0:
-                publish(m, next_region, max(m.memory.length, offset + length))
+                publish(m, next_region, max(m.memory.length(), offset + length))
     check(m, code)
     return inside
 
@@ -59,7 +59,7 @@ cdef int64_t extend_at_end(Mapping m, const char *source, int64_t length) except
     cdef int64_t start
     cdef int code = NO_REGION
     require_growable(m)
-    if m.extent.step and run_ahead(m, source, -1, length, &start):
+    if m.extent.step() and run_ahead(m, source, -1, length, &start):
         return start
     if m.extent.appending:
         next_region = m.memory.new_region()     # after the write it would be too late
@@ -78,19 +78,19 @@ cdef int extend_exactly(Mapping m, const char *source, int64_t length, int64_t *
     cdef int code = CLOSED
     with m.mutex:
         m.memory.stop_appends()
-        start[0] = m.memory.length
+        start[0] = m.memory.length()
         end = start[0] + length
         if m.memory.is_open():
             with nogil:
                 if m.extent.appending:
                     code = append_record(m, source, length, start, &end, next_region)
                 else:
-                    code = (m.extent.make_exact(m.memory.length)
+                    code = (m.extent.make_exact(m.memory.length())
                             or ensure_room(m, end, next_region))
                     if code == 0:
                         code = m.extent.lengthen(source, start[0], start[0], length)
             if code == 0:
-                publish(m, next_region, max(m.memory.length, end))
+                publish(m, next_region, max(m.memory.length(), end))
     return code
 
 
@@ -99,9 +99,9 @@ cdef int append_record(Mapping m, const char *source, int64_t length, int64_t *s
     """Append with O_APPEND. Once the record is in the file, nothing may fail: if the new
     end cannot be mapped, `refresh` says so later. The caller holds the mutex.
     """
-    cdef int code = m.extent.append_record(source, length, m.memory.length, start, end)
-    if code == 0 and end[0] > m.memory.length and ensure_room(m, end[0], next_region):
-        end[0] = m.memory.length
+    cdef int code = m.extent.append_record(source, length, m.memory.length(), start, end)
+    if code == 0 and end[0] > m.memory.length() and ensure_room(m, end[0], next_region):
+        end[0] = m.memory.length()
     return code
 
 
@@ -113,10 +113,10 @@ cdef bint shrink(Mapping m, int64_t length) except -1:
     with m.mutex:
         m.memory.stop_appends()
         if m.memory.is_open():
-            if length > m.memory.length:
+            if length > m.memory.length():
                 return False
             with nogil:
-                code = m.extent.make_exact(m.memory.length)
+                code = m.extent.make_exact(m.memory.length())
             if code == 0:
                 code = cut(m, length, next_region, &exports)
     if exports:
@@ -134,7 +134,7 @@ cdef int cut(Mapping m, int64_t length, Region next_region, Py_ssize_t *exports)
     one to them, since its tail will have no file behind it. The caller holds the mutex.
     """
     cdef Region former = m.memory.region
-    cdef Py_ssize_t old = m.memory.length
+    cdef Py_ssize_t old = m.memory.length()
     cdef int code = 0
     if former.may_be_held_uncounted():
         with nogil:
@@ -147,7 +147,7 @@ cdef int cut(Mapping m, int64_t length, Region next_region, Py_ssize_t *exports)
     with nogil:
         code = m.extent.shorten(length)
     publish(m, next_region, old if code else length)
-    m.memory.zero_tails(former, m.memory.length)
+    m.memory.zero_tails(former, m.memory.length())
     return code
 
 
@@ -160,7 +160,7 @@ cdef int64_t take_over_size(Mapping m) except -1:
         m.memory.stop_appends()
         if m.memory.is_open():
             with nogil:
-                code = m.extent.end_of_data(m.memory.length, &end)
+                code = m.extent.end_of_data(m.memory.length(), &end)
                 if code == 0:
                     end = max(0, end - m.extent.origin)
                     changed = m.extent.time_of_change()

@@ -150,7 +150,7 @@ cdef class LineReader(Positioned):
         size = INT64_MAX if size == -1 else size
         while found == -1:
             self.memory.require_open()
-            length = clip(start, size, self.memory.length)
+            length = clip(start, size, self.memory.length())
             try:
                 found = search_from(self, &newline, start, start + length, False)
             except BusError:

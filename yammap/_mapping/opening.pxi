@@ -151,13 +151,13 @@ cdef int learn_length(Mapping m, int64_t length, file_stat *status,
         raise ValueError(f"length {length} at offset {m.extent.origin} is past the end of "
                          f"{m.name!r} ({status.st_size} bytes)")
     m.memory.set_file(status.st_dev, status.st_ino, size if length == -1 else length)
-    return check(m, EFBIG if m.memory.length > MOST_SIZE else 0)
+    return check(m, EFBIG if m.memory.length() > MOST_SIZE else 0)
 
 
 cdef int stay_exact(Mapping m, int code) except -1:
     """Unless the code is 0, stop running ahead, and warn of it."""
     if code:
-        m.extent.stop_ahead(m.memory.length)
+        m.extent.stop_ahead(m.memory.length())
         warnings.warn(f"{m.name!r} cannot run ahead of its data, so each append to "
                       f"it is a system call: ahead needs /proc, fcntl(2) with "
                       f"F_OFD_SETLK, fgetxattr(2), fsetxattr(2), fallocate(2), "
@@ -187,7 +187,7 @@ cdef int map_first(Mapping m, engine) except -1:
     if m.memory.mapped:
         warn_unless_guarded()
         m.extent.learn_overlay()
-        code = map_file(m, region, m.memory.length)
+        code = map_file(m, region, m.memory.length())
     if code in (ENODEV, EPERM, EACCES) and engine != "auto":
         reason = strerror(code).decode()
         raise OSError(code, f"mmap(2) is refused: {reason} (the file is sealed, or its "
@@ -234,7 +234,7 @@ cdef int close_mapping(Mapping m, bint revoke) except -1:
         m.memory.stop_appends()
         if m.extent.is_ahead() or m.extent.runs_ahead():
             with nogil:
-                ahead_code = m.extent.stop_ahead(m.memory.length)
+                ahead_code = m.extent.stop_ahead(m.memory.length())
         m.memory.close()
         revoke_code = m.memory.let_go_of_file(revoke)
         m.memory.forget_older_regions(True)

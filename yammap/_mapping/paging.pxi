@@ -13,7 +13,7 @@ cdef int advise(Mapping m, int advice, object offset, object length) except -1:
     if not m.memory.mapped:
         return advise_file(m, advice, start, count)
     if advice == MADV_DONTFORK or advice == MADV_DOFORK:
-        return advise_fork(m, advice, start == 0 and count == m.memory.length)
+        return advise_fork(m, advice, start == 0 and count == m.memory.length())
     if ((is_lasting(advice) or is_lasting_for_pages(advice))
             and start == 0 and length is None):
         return advise_whole(m, advice)
@@ -96,7 +96,7 @@ cdef int drop(Mapping m, object offset, object length, bint write) except -1:
     last = lead + start + count
     if start == 0:
         first = 0       # a page that only the mapping's own edge cuts is whole
-    last = round_up(last) if start + count == m.memory.length else last // PAGE * PAGE
+    last = round_up(last) if start + count == m.memory.length() else last // PAGE * PAGE
     with m.mutex:
         if m.memory.is_open():
             m.memory.drop(first, last, m.extent.fd == -1)
@@ -212,8 +212,8 @@ cdef int discard_changes(Mapping m, object offset, object length) except -1:
                                    f"has no changes of its own")
     first = round_up(lead + start) - lead
     last = (lead + start + count) // PAGE * PAGE - lead
-    if start + count == m.memory.length:
-        last = round_up(lead + m.memory.length) - lead
+    if start + count == m.memory.length():
+        last = round_up(lead + start + count) - lead
     restore(m, start, min(first, start + count))
     restore(m, max(start, max(first, last)), start + count)
     if last > first:

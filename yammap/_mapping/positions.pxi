@@ -193,7 +193,7 @@ cdef class Positioned(Paged):
         At the end of the mapping the file is asked, so that is not for here.
         """
         cdef int64_t start = self._position
-        if (not self.takes_no_turn() or length >= self.memory.length - start
+        if (not self.takes_no_turn() or length >= self.memory.length() - start
                 or not copy_hot(self, buffer, start, length, writing, callers)):
             return False
         self._position = start + length
@@ -210,10 +210,10 @@ cdef class Positioned(Paged):
 
         That of a window, of a copy on write and without a descriptor is fixed.
         """
-        cdef Py_ssize_t before = self.memory.length
+        cdef Py_ssize_t before = self.memory.length()
         if self.follows_file() and self.is_outdated():
             Mapping.refresh(self)
-        return self.memory.length != before
+        return self.memory.length() != before
 
     cdef inline bint follows_file(self) noexcept:
         return self.memory.grows and not self.windowed
@@ -307,7 +307,7 @@ cdef class Positioned(Paged):
             return self._position + offset
         if whence == SEEK_END:
             self.catch_up()
-            return self.memory.length + offset
+            return self.memory.length() + offset
         if whence == SEEK_DATA or whence == SEEK_HOLE:
             return self.lseek(offset, whence)
         raise ValueError(f"whence must be one of SEEK_SET, SEEK_CUR, SEEK_END, SEEK_DATA, "
@@ -372,9 +372,9 @@ cdef class Positioned(Paged):
         """
         self.memory.require_open()
         size = INT64_MAX if size == -1 else size
-        if size >= self.memory.length - start:
+        if size >= self.memory.length() - start:
             self.catch_up()
-        return clip(start, size, self.memory.length)
+        return clip(start, size, self.memory.length())
 
     cdef Py_ssize_t fetch(self, char *target, int64_t start, int64_t count,
                           bint callers) except -1:
@@ -586,7 +586,8 @@ cdef class Positioned(Paged):
         while True:
             try:
                 store(self, source, start, length)
-                if not self.catch_up() or clip(start, length, self.memory.length) == length:
+                if (not self.catch_up()
+                        or clip(start, length, self.memory.length()) == length):
                     return self.move_to(start + length)
             except BusError as error:
                 if not self.catch_up():

@@ -18,8 +18,8 @@ cdef int64_t append_hot(Mapping m, const char *source, int64_t length) noexcept:
     if length > PAGE or not fault_in_force(tick()):
         return -1
     with cython.critical_section(m.memory):
-        start = m.memory.length
-        if start + length < m.memory.append_limit and put(m, source, length):
+        start = m.memory.length()
+        if start + length < m.memory.append_limit() and put(m, source, length):
             m.memory.grow_to(start + length)
         else:
             start = -1
@@ -34,11 +34,11 @@ cdef bint put(Mapping m, const char *source, int64_t length) noexcept nogil:
     cdef fault_range ranges[2]
     cdef ahead_record record
     cdef char *end_of_file = m.memory.region.at(m.extent.end_of_trailer())
-    record.target = m.memory.region.at(m.memory.length)
+    record.target = m.memory.region.at(m.memory.length())
     record.source = source
     record.length = length
     record.end_of_data = &(<ahead_trailer *> end_of_file - 1).end
-    record.end = m.extent.origin + m.memory.length + length
+    record.end = m.extent.origin + m.memory.length() + length
     ranges[0] = fault_range(record.target, end_of_file - <char *> record.target)
     ranges[1] = fault_range(source, length)
     return (m.memory.has_no_new_patch()
@@ -60,26 +60,26 @@ cdef bint run_ahead(Mapping m, const char *source, int64_t offset, int64_t lengt
     cdef bint stored = False, refused = False
     with m.mutex:
         m.memory.stop_appends()
-        start[0] = m.memory.length
+        start[0] = m.memory.length()
         inside = 0 if offset == -1 else start[0] - offset
         end = start[0] + length - inside
-        if (not m.memory.is_open() or not m.extent.step or not 0 <= inside < length
+        if (not m.memory.is_open() or not m.extent.step() or not 0 <= inside < length
                 or not fault_in_force(tick())):
             return False
         with nogil:
-            if m.extent.changed_by_others(m.memory.length) == 0:
+            if m.extent.changed_by_others(m.memory.length()) == 0:
                 code = step(m, end, next_region)
         refused = is_refused(code)
         if refused:
             with nogil:
-                m.extent.stop_ahead(m.memory.length)    # it will be refused every time
+                m.extent.stop_ahead(m.memory.length())    # it will be refused every time
         if code == 0:
             publish(m, next_region, start[0])
             stored = store_ahead(m, source + inside, length - inside)
         if not stored:
             with nogil:
-                changed = m.extent.changed_by_others(m.memory.length)
-            file_end = max(0, m.extent.size_left(m.memory.length) + changed
+                changed = m.extent.changed_by_others(m.memory.length())
+            file_end = max(0, m.extent.size_left(m.memory.length()) + changed
                            - m.extent.origin)
     if changed < 0:
         raise_bus_error(EFAULT, m.name, file_end, 0, True,
@@ -93,10 +93,10 @@ cdef bint store_ahead(Mapping m, const char *source, int64_t length) noexcept:
 
     The caller holds the mutex.
     """
-    cdef int64_t end = m.memory.length + length, start
+    cdef int64_t end = m.memory.length() + length, start
     cdef bint stored
     with nogil:
-        start = m.extent.write_pages(m.memory.length, end)
+        start = m.extent.write_pages(m.memory.length(), end)
         m.memory.populate(start, m.extent.populated)
         stored = put(m, source, length)
     if stored:
@@ -110,7 +110,7 @@ cdef int step(Mapping m, int64_t end, Region next_region) noexcept nogil:
     On a nearly full disk the step is small. The caller holds the mutex.
     """
     cdef int64_t least = m.extent.size_ahead(end)
-    cdef int64_t size = least + round_up(m.extent.step)
+    cdef int64_t size = least + round_up(m.extent.step())
     cdef int code
     if m.extent.has_size(least):
         return 0
@@ -119,7 +119,7 @@ cdef int step(Mapping m, int64_t end, Region next_region) noexcept nogil:
     code = ensure_room(m, size - m.extent.origin, next_region)
     if code:
         return code
-    code = m.extent.step_to(m.memory.length, size)
+    code = m.extent.step_to(m.memory.length(), size)
     if code:
-        code = m.extent.step_to(m.memory.length, least)
+        code = m.extent.step_to(m.memory.length(), least)
     return code

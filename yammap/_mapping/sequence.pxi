@@ -32,7 +32,7 @@ cdef int set_slice(Mapping m, object key, object value) except -1:
         require_mutable(m)
         while True:
             start, stop = first, last
-            count = PySlice_AdjustIndices(m.memory.length, &start, &stop, step)
+            count = PySlice_AdjustIndices(m.memory.length(), &start, &stop, step)
             if source.len != count:
                 raise IndexError(f"mmap slice assignment is wrong size: {source.len} "
                                  f"bytes for {count} of {m.name!r}")
@@ -55,23 +55,24 @@ cdef int require_mutable(Mapping m) except -1:
 
 
 cdef int64_t offset_of(Mapping m, Py_ssize_t index) except -1:
-    cdef int64_t offset = index + m.memory.length if index < 0 else index
-    if 0 <= offset < m.memory.length:
+    cdef Py_ssize_t size = m.memory.length()
+    cdef int64_t offset = index + size if index < 0 else index
+    if 0 <= offset < size:
         return offset
     m.memory.require_open()
     raise IndexError(f"mmap index out of range: {index} of {m.name!r}, which has "
-                     f"{m.memory.length} bytes")
+                     f"{size} bytes")
 
 
 cdef bint transfer_slice(Mapping m, char *buffer, Py_ssize_t start, Py_ssize_t step,
                          Py_ssize_t count, bint writing) except -1:
     """Copy one way or the other; False when a truncation of ours overtook it."""
-    cdef Py_ssize_t truncations = m.memory.truncations
+    cdef Py_ssize_t truncations = m.memory.truncations()
     if step != 1:
         return transfer_strided(m, buffer, start, step, count, writing)
     if writing:
         return (store_inside(m, buffer, start, count)
-                and truncations == m.memory.truncations)
+                and truncations == m.memory.truncations())
     return transfer(m, buffer, start, count, False, 0) == count
 
 
@@ -201,7 +202,7 @@ cdef int move_pieces(Mapping m, int64_t target, int64_t source, int64_t length) 
         try:
             if (transfer(m, piece, source + start, count, False, 0) < count
                     or transfer(m, piece, target + start, count, True, 0) < count):
-                raise ValueError(f"{m.name!r} was cut to {m.memory.length} bytes, of "
+                raise ValueError(f"{m.name!r} was cut to {m.memory.length()} bytes, of "
                                  f"which {length} were to be moved")
         except BusError as error:
             error.count = done

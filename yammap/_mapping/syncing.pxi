@@ -48,7 +48,7 @@ cdef int make_exact_now(Mapping m) except -1:
         m.memory.stop_appends()
         if m.memory.is_open():
             with nogil:
-                code = m.extent.make_exact(m.memory.length)
+                code = m.extent.make_exact(m.memory.length())
     return check(m, code)
 
 
@@ -92,7 +92,7 @@ cdef int rewrite_pages(Mapping m, object offset, object length) except -1:
     if fault != NULL:
         raise_bus_error(EFAULT, m.name, region.offset_of(fault), 0, True,
                         "the page cannot be written")
-    if start == 0 and count == m.memory.length:
+    if start == 0 and count == m.memory.length():
         forgive_sync_failure(m)
     m.sync(start, count)
     return 0

@@ -6,12 +6,12 @@ cdef int store(Mapping m, char *source, int64_t offset, int64_t length) except -
     cdef int64_t inside
     cdef Py_ssize_t truncations
     while True:
-        truncations = m.memory.truncations
+        truncations = m.memory.truncations()
         inside = length
-        if clip(offset, length, m.memory.length) < length:
+        if clip(offset, length, m.memory.length()) < length:
             inside = extend(m, source, offset, length)
         if (store_inside(m, source, offset, inside)
-                and truncations == m.memory.truncations):
+                and truncations == m.memory.truncations()):
             return 0
 
 
@@ -102,7 +102,7 @@ cdef bint store_cold(Mapping m, char *source, int64_t offset, int64_t done) exce
     cdef int64_t start = offset + done
     cdef bint written = False
     with m.mutex:
-        if m.memory.is_open() and clip(start, CHUNK, m.memory.length) == CHUNK:
+        if m.memory.is_open() and clip(start, CHUNK, m.memory.length()) == CHUNK:
             with nogil:
                 written = m.extent.write_whole(source + done, start, CHUNK)
     return written

@@ -36,10 +36,8 @@ cdef class Generations:
     cdef readonly Region region     # None: closed
     cdef list older_regions         # that may have holders
     cdef set keepers                # of views, who let go when they are asked; by weakref
-    cdef readonly Py_ssize_t length         # bytes in the mapping
-    cdef readonly Py_ssize_t truncations    # how often this mapping has cut the file
+    cdef ordered_size _length, _truncations, _append_limit
     cdef unsigned long patch_total_checked  # the total at which no region had patches
-    cdef readonly int64_t append_limit      # appends up to here take no mutex
     cdef readonly bint mapped       # False: the engine is "pread"
     cdef readonly int prot
     cdef int flags
@@ -58,6 +56,23 @@ cdef class Generations:
         """Set what errors say when the mapping is closed; ``{!r}`` stands for the name."""
         self.closed_text = text
 
+    # -- What threads read without a guard
+
+    @cython.final
+    cdef inline Py_ssize_t length(self) noexcept nogil:
+        """How many bytes the mapping has."""
+        return get_ordered(&self._length)
+
+    @cython.final
+    cdef inline Py_ssize_t truncations(self) noexcept nogil:
+        """How often this mapping has cut the file."""
+        return get_ordered(&self._truncations)
+
+    @cython.final
+    cdef inline Py_ssize_t append_limit(self) noexcept nogil:
+        """Up to where appends take no mutex."""
+        return get_ordered(&self._append_limit)
+
     # -- What operations begin and end with
 
     @cython.final
@@ -67,8 +82,8 @@ cdef class Generations:
         s.patch_total = load_total(&patch_total)
         with cython.critical_section(self):
             region = self.region
-            s.length = self.length
-            s.truncations = self.truncations
+            s.length = self.length()
+            s.truncations = self.truncations()
         if region is None or s.patch_total != get_total(&self.patch_total_checked):
             self.look_again()       # out of line: both are rare
         return region
@@ -83,12 +98,12 @@ cdef class Generations:
         """
         cdef const void *region
         s.patch_total = load_total(&patch_total)
-        s.truncations = get_ordered(&self.truncations)
-        s.length = get_ordered(&self.length)
+        s.truncations = self.truncations()
+        s.length = self.length()
         region = pin_hold(place_of_region(<void *> self))
         if region == NULL:
             return NULL
-        if (region != <void *> None and s.truncations == get_ordered(&self.truncations)
+        if (region != <void *> None and s.truncations == self.truncations()
                 and s.patch_total == get_total(&self.patch_total_checked)):
             return region
         pin_drop()
@@ -114,7 +129,7 @@ cdef class Generations:
         """
         if self.is_undisturbed(s):
             return False
-        if s.truncations != get_ordered(&self.truncations):
+        if s.truncations != self.truncations():
             return True
         self.look_for_patches()
         return region.watch.heals != 0
@@ -123,7 +138,7 @@ cdef class Generations:
     cdef inline bint is_undisturbed(self, Snapshot *s) noexcept nogil:
         """Whether neither a truncation of ours nor any patch came since `enter`."""
         atomic_thread_fence(memory_order_acquire)
-        return (s.truncations == get_ordered(&self.truncations)
+        return (s.truncations == self.truncations()
                 and load_total(&patch_total) == s.patch_total)
 
     cdef int look_for_patches(self) except -1:
@@ -176,8 +191,8 @@ cdef class Generations:
 
     cdef int begin(self, Region region) except -1:
         """Open the mapping, with its first region."""
-        region.expose(self.length)
-        self.patch_total_checked = load_total(&patch_total)
+        region.expose(self.length())
+        set_total(&self.patch_total_checked, load_total(&patch_total))
         with cython.critical_section(self):
             self.region = region
         return 0
@@ -185,7 +200,7 @@ cdef class Generations:
     cdef void stop_appends(self) noexcept:
         """Under the mutex: make appends take it until `append_limit` is set again."""
         with cython.critical_section(self):
-            self.append_limit = 0
+            set_ordered(&self._append_limit, 0)
 
     @cython.final
     cdef inline void grow_to(self, int64_t length) noexcept:
@@ -194,7 +209,7 @@ cdef class Generations:
         The caller is in the section.
         """
         self.region.expose(length)
-        set_ordered(&self.length, length)
+        set_ordered(&self._length, length)
 
     cdef int forget_older_regions(self, bint closing) except -1:
         """Let go of the regions that only their exports hold, or nobody.
@@ -224,8 +239,8 @@ cdef class Generations:
             if self.region.has_uncounted_holders and not replaced:
                 exports += 1    # one was made just now, by a thread without a GIL
             if exports == 0:
-                set_ordered(&self.length, length)
-                set_ordered(&self.truncations, self.truncations + 1)
+                set_ordered(&self._length, length)
+                set_ordered(&self._truncations, self.truncations() + 1)
         return exports
 
     cdef int add_keeper(self, object keeper) except -1:
@@ -276,7 +291,7 @@ cdef class Generations:
             warn_unless_guarded()           # five times as long as all the rest
         with cython.critical_section(self):
             region = self.region
-            length[0] = self.length
+            length[0] = self.length()
             if region is not None:
                 atomic_fetch_add(&region.exports, 1)
                 region.has_uncounted_holders = region.has_uncounted_holders or uncounted
@@ -314,7 +329,7 @@ cdef class Generations:
             if region is not None:
                 self.older_regions.append(region)
             self.region = None
-            set_ordered(&self.truncations, self.truncations + 1)
+            set_ordered(&self._truncations, self.truncations() + 1)
         return 0
 
     cdef int let_go_of_file(self, bint revoke) noexcept:
@@ -342,12 +357,12 @@ cdef class Generations:
             if new is not old:
                 self.older_regions.append(old)  # first: it may let others into the section
             new.expose(length)
-            if length < self.length:
-                set_ordered(&self.length, length)
-                set_ordered(&self.truncations, self.truncations + 1)
+            if length < self.length():
+                set_ordered(&self._length, length)
+                set_ordered(&self._truncations, self.truncations() + 1)
                 atomic_thread_fence(memory_order_release)
             self.region = new
-            set_ordered(&self.length, length)
+            set_ordered(&self._length, length)
         if new is not old:
             self.forget_older_regions(False)
         return 0
@@ -356,7 +371,7 @@ cdef class Generations:
         """Publish a record, and let appends up to `limit` do without the mutex."""
         with cython.critical_section(self):
             self.grow_to(length)
-            self.append_limit = limit
+            set_ordered(&self._append_limit, limit)
 
 
 cdef object label_of(object name):

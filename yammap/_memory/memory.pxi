@@ -70,7 +70,8 @@ cdef class Memory(Generations):
         self.prot = PROT_READ | PROT_WRITE if writable else PROT_READ
 
     cdef void set_file(self, uint64_t device, uint64_t inode, int64_t length) noexcept:
-        self.device, self.inode, self.length = device, inode, length
+        self.device, self.inode = device, inode
+        set_ordered(&self._length, length)
 
     cdef void set_engine(self, bint mapped, bint raises) noexcept:
         self.mapped, self.raises = mapped, raises
@@ -200,7 +201,7 @@ cdef class Memory(Generations):
 
     cdef int heal_region(self, Region region, bint discard, size_t *written):
         cdef size_t lead = region.data - region.base
-        cdef size_t length = lead + min(region.length_max, self.length)
+        cdef size_t length = lead + min(region.longest(), self.length())
         cdef int code
         with nogil:
             code = patch_heal(&region.watch, length, discard, written)

@@ -34,7 +34,7 @@ cdef class Region:
     cdef char *base
     cdef size_t span
     cdef size_t zeros_from          # from here on zeros are mapped, not the file
-    cdef int64_t length_max         # the longest that the mapping has been in it
+    cdef ordered_size length_max
     cdef size_t length_max_watched  # the same in whole pages, as the handler knows it
     cdef char *data
     cdef atomic_count exports       # live buffers, each of which holds a reference
@@ -64,6 +64,10 @@ cdef class Region:
         What is added is odd, so that no number comes twice.
         """
         set_word(&self.serial, add_word(&next_serial, 0x9e3779b97f4a7c15ULL))
+
+    cdef inline int64_t longest(self) noexcept nogil:
+        """The most bytes that the mapping has had in it."""
+        return get_ordered(&self.length_max)
 
     cdef void put_under_watch(self, int64_t offset, int fd, int prot, int flags,
                               bint raises) noexcept nogil:
@@ -110,7 +114,7 @@ cdef class Region:
 
     cdef void release_reserve(self) noexcept nogil:
         """Give back the part of the reserve that no copy in flight can touch."""
-        cdef size_t kept = round_up(max(self.data - self.base + self.length_max, 1))
+        cdef size_t kept = round_up(max(self.data - self.base + self.longest(), 1))
         if kept < self.span:
             self.give_back(kept)
 
@@ -139,7 +143,7 @@ cdef class Region:
 
     cdef int drop(self, int64_t first, int64_t last, int advice) except -1:
         """Take page table entries away, from offset `first` to `last` of the region."""
-        cdef int64_t end = round_up(self.data - self.base + self.length_max)
+        cdef int64_t end = round_up(self.data - self.base + self.longest())
         last = min(last, min(end, <int64_t> self.zeros_from))
         if self.base != NULL and last > first:
             with nogil:
@@ -172,8 +176,8 @@ cdef class Region:
 
     cdef void expose(self, int64_t length) noexcept nogil:
         """Let views touch `length` bytes, which the mapping has now."""
-        if length > self.length_max:
-            self.length_max = length
+        if length > self.longest():
+            set_ordered(&self.length_max, length)
             if self.watch.lead + length > self.length_max_watched:
                 self.length_max_watched = round_up(self.watch.lead + length)
                 patch_expose(&self.watch, self.length_max_watched)

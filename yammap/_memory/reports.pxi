@@ -168,7 +168,7 @@ cdef list faults_in(list regions):
         i = 0
         while patch_get(&region.watch, i, &found):
             start = max(0, found.start - region.data)
-            end = min(found.start + found.length - region.data, region.length_max)
+            end = min(found.start + found.length - region.data, region.longest())
             if found.length:
                 result.append(Fault(start, end - start, access_of(found.writing),
                                     found.code))
