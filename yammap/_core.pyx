@@ -1104,6 +1104,15 @@ cdef class Mapping:
         view.show(start, count, not self.memory.is_writable())
         return PyMemoryView_FromObject(view)
 
+    @property
+    def _exported(self):
+        """A `View` of all bytes, as NumPy makes arrays of it at any offset."""
+        cdef Py_ssize_t size
+        cdef View view = View.__new__(View)
+        view.take(self.memory.counted(&size, False))
+        view.show(0, size, not self.memory.is_writable())
+        return view
+
     def __getbuffer__(self, Py_buffer *info, int flags):
         cdef Py_ssize_t length
         cdef Region region = self.memory.counted(&length, True)

@@ -128,8 +128,7 @@ class Mmap(Lockable):
     [b'first line\n', b'second line\n']
     """
 
-    __slots__ = ("_exporter",)  # `_memory`, as `array` finds it faster; from its first call
-    _exporter: Any
+    __slots__ = ()
 
     def __init__(
         self,
@@ -500,10 +499,8 @@ class Mmap(Lockable):
         """
         if type(shape) is int and shape >= 0 and order == "C":
             try:
-                array: NDArray[Any] = frombuffer(self._exporter, dtype, shape, offset)
+                array: NDArray[Any] = frombuffer(self._exported, dtype, shape, offset)
                 return array
-            except AttributeError:
-                self._exporter = self._memory
             except (OverflowError, TypeError, ValueError):
                 pass  # which are raised again in words that say what to do
         return self._array(dtype, shape, offset, order)

@@ -60,10 +60,7 @@ cdef class Positioned(Paged):
     cdef readonly bint _descriptor_is_out       # so its offset is the position
     cdef public object _unsynced_directory      # of Durable, whose slot would begin unset
 
-    cdef readonly Memory _memory    # what arrays are made over
-
     def __cinit__(self):
-        self._memory = self.memory
         self._turn = Turn.__new__(Turn)
 
     def __del__(self):

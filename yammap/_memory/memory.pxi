@@ -41,22 +41,6 @@ cdef class Memory(Generations):
         self.advice = self.page_advice = MADV_NORMAL
         self.fork_advice = MADV_DOFORK
 
-    # -- What it shows
-
-    def __getbuffer__(self, Py_buffer *info, int flags):
-        """Export all bytes without lending the mapping, for arrays at any offset.
-
-        As a `View` of a part does, but it exists already, and its exports are counted.
-        """
-        cdef Py_ssize_t length
-        cdef Region region = self.counted(&length, False)
-        export(info, flags, region, region.at(0), length, not self.is_writable())
-
-    def __releasebuffer__(self, Py_buffer *info):
-        # Never called, since exports belong to their region. But np.frombuffer() holds on
-        # to its export only where this exists.
-        pass
-
     # -- What it may do
 
     cdef void set_growth(self, bint grows, int64_t reserve) noexcept:

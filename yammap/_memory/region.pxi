@@ -240,12 +240,14 @@ cdef int export(Py_buffer *info, int flags, Region region, char *start,
 
 
 @cython.final
+@cython.freelist(8)
 @cython.auto_pickle(False)
 cdef class View:
     """Exports a part of a region, so that nobody holds the mapping object for it.
 
     It counts as an export itself: making a memoryview of it may run the collector, which
-    may run a finaliser, and that must not cut the file meanwhile.
+    may run a finaliser, and that must not cut the file meanwhile. And np.frombuffer()
+    drops its export and keeps the view, as one that need not be told of a release.
     """
     cdef Region region
     cdef char *start
@@ -263,6 +265,11 @@ cdef class View:
     def __getbuffer__(self, Py_buffer *info, int flags):
         atomic_fetch_add(&self.region.exports, 1)
         export(info, flags, self.region, self.start, self.length, self.readonly)
+
+    @property
+    def base(self):
+        """The owner of the memory, as arrays tell theirs."""
+        return self.region
 
     def __dealloc__(self):
         if self.region is not None:
