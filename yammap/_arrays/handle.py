@@ -42,6 +42,15 @@ else:
 __all__ = ["Handle", "Scalar"]
 
 
+class NothingKept:
+    """What a handle has in the place of a `Kept` before its first access."""
+
+    view: None = None
+
+
+NOTHING_KEPT = NothingKept()
+
+
 class Handle(Reductions, Conversions, Generic[Scalar]):
     """The part of `MappedArray` that has the attributes of an array, and travels."""
 
@@ -51,7 +60,7 @@ class Handle(Reductions, Conversions, Generic[Scalar]):
     _layout: Layout
     _mode: HandleMode
     _opened: dict[str, Mmap]
-    _kept: Kept | None
+    _kept: Kept | NothingKept
     _rows: Rows | tuple[()] | None  # None: not looked at yet; (): not whole
 
     @classmethod
@@ -67,7 +76,7 @@ class Handle(Reductions, Conversions, Generic[Scalar]):
     ) -> None:
         self._source, self._layout, self._mode = source, layout, mode
         self._opened = {} if m is None else {"mapping": m}
-        self._kept = self._rows = None
+        self._kept, self._rows = NOTHING_KEPT, None
 
     # -- Attributes
 
@@ -141,7 +150,7 @@ class Handle(Reductions, Conversions, Generic[Scalar]):
         """Mmap: the mapped file, opened on first use; arrays of this process share it."""
         m = descriptors.keep(self._mapping)
         if self._mode != "c" and not descriptors.has(m):
-            self._kept = None
+            self._kept = NOTHING_KEPT
             self._opened["mapping"] = m = descriptors.keep(self._source.open(self._mode))
         return m
 
@@ -155,8 +164,7 @@ class Handle(Reductions, Conversions, Generic[Scalar]):
 
     def _whole(self) -> NDArray[Any]:
         """Return the array over the mapping; made once, as long as that stays as it is."""
-        kept = self._kept
-        whole = None if kept is None else kept.view
+        whole = self._kept.view
         return self._keep() if whole is None else whole
 
     def _keep(self) -> NDArray[Any]:

@@ -61,8 +61,7 @@ class Pieces(Handle[Scalar]):
     @overload
     def __getitem__(self, key: Any) -> Any: ...
     def __getitem__(self, key: Any) -> Any:
-        kept = self._kept  # as _whole() does, which costs as much as NumPy's indexing
-        whole = None if kept is None else kept.view
+        whole = self._kept.view  # as _whole() does, which costs as much as NumPy's indexing
         if whole is None:
             whole = self._keep()
         piece = whole[key]
@@ -79,11 +78,13 @@ class Pieces(Handle[Scalar]):
         return self._piece_mapped_apart(layout_of(piece, self.offset + place))
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        if type(value) in _NUMBERS:  # which overlap with nothing
-            self._whole()[key] = value
-            return
-        self._whole()[key] = self._comparable(value)
-        if getattr(value, "nbytes", 0) >= _LARGE and self._is_large:
+        is_number = type(value) in _NUMBERS  # which overlaps with nothing
+        new = value if is_number else self._comparable(value)
+        whole = self._kept.view  # as above, and not before: making `new` may run any code
+        if whole is None:
+            whole = self._keep()
+        whole[key] = new
+        if not is_number and getattr(value, "nbytes", 0) >= _LARGE and self._is_large:
             self._drop_pages()
 
     def _comparable(self, value: Any) -> Any:
