@@ -27,6 +27,25 @@ def test_append_mode_sees_what_others_append(path):
         assert one.append(b"") == 6
 
 
+def test_append_mode_finds_room_behind_what_others_append(path):
+    with yammap.open(path, "a+", reserve=0) as m:
+        with open(path, "ab") as other:
+            other.write(bytes(9 * PAGE))
+        assert m.append(b"one") == 9 * PAGE
+        assert m.size() == 9 * PAGE + 3
+        assert m.pread(9, 9 * PAGE) == b"one"
+
+
+@pytest.mark.parametrize("mode", ["a+", "w+"])
+def test_append_keeps_views_of_a_region_without_room(path, mode):
+    with yammap.open(path, mode, reserve=0) as m:
+        assert m.append(b"one") == 0
+        view = m.view()
+        assert [m.append(bytes(PAGE)) for _ in range(3)] == [3, PAGE + 3, 2 * PAGE + 3]
+        assert view == b"one"
+        assert m.pread(m.size(), 0) == b"one" + bytes(3 * PAGE)
+
+
 def test_resize(m, path):
     m.resize(20_000)
     assert m.size() == os.stat(path).st_size == 20_000

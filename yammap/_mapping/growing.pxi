@@ -61,13 +61,13 @@ cdef int64_t extend_at_end(Mapping m, const char *source, int64_t length) except
     require_growable(m)
     if m.extent.step() and run_ahead(m, source, -1, length, &start):
         return start
-    if m.extent.appending:
-        next_region = m.memory.new_region()     # after the write it would be too late
     while code == NO_REGION:
         code = extend_exactly(m, source, length, &start, next_region)
         if code == NO_REGION:
             next_region = m.memory.new_region()
     check(m, code)
+    if m.extent.appending and start + length > m.memory.length():
+        follow_record(m)
     return start
 
 
@@ -96,13 +96,30 @@ cdef int extend_exactly(Mapping m, const char *source, int64_t length, int64_t *
 
 cdef int append_record(Mapping m, const char *source, int64_t length, int64_t *start,
                        int64_t *end, Region next_region) noexcept nogil:
-    """Append with O_APPEND. Once the record is in the file, nothing may fail: if the new
-    end cannot be mapped, `refresh` says so later. The caller holds the mutex.
+    """Append with O_APPEND; NO_REGION, before that, if it is to be done with a new region.
+
+    Others may have appended so much that the new end has no room all the same. Then the
+    end stays where it is, for `follow_record`. The caller holds the mutex.
     """
-    cdef int code = m.extent.append_record(source, length, m.memory.length(), start, end)
+    cdef int code
+    if next_region is None and m.memory.make_room(end[0]) == NO_REGION:
+        return NO_REGION
+    code = m.extent.append_record(source, length, m.memory.length(), start, end)
     if code == 0 and end[0] > m.memory.length() and ensure_room(m, end[0], next_region):
         end[0] = m.memory.length()
     return code
+
+
+cdef int follow_record(Mapping m) except -1:
+    """Publish a record that is in the file, behind what others have appended.
+
+    So nothing may fail: if the new end cannot be mapped, `refresh` says so later.
+    """
+    try:
+        take_over_size(m)
+    except (MemoryError, OSError, ValueError):      # another thread has closed it
+        pass
+    return 0
 
 
 cdef bint shrink(Mapping m, int64_t length) except -1:
