@@ -23,7 +23,7 @@ PYTHON = (3, 11)
 EXPECTED = Path(__file__).with_suffix(".json")
 SEPARATOR = " | "
 
-# Calls that nothing of the standard library does as well.
+# Calls that nothing of the standard library does as well, or that other races are about.
 MORE = (
     "m.read_at(buffer, 512)",
     "m.pread(64, 512)",
@@ -32,6 +32,10 @@ MORE = (
     "ahead.append(buffer)",
     "end.append(buffer)",
     "m.gather(offsets, 64, out)",
+    "elements[5]",
+    "elements[5] = 7",
+    "rows[5]",
+    "rows[5] = row",
     "yammap.open(path, 'r', offset=131072, length=65536).close()",
     "yammap.open(fd, 'r', offset=131072, length=65536).close()",
     "yammap.open(fd, 'r').close()",
@@ -66,6 +70,9 @@ def more(folder):
     ):
         m.write_at(bytes(1 << 20), 0)
         names |= {"m": m, "ahead": ahead, "end": end, "fd": m.fileno()}
+        elements = yammap.MappedArray(f"{folder}/file", "<f4", mode="r+")
+        names |= {"elements": elements, "rows": elements.reshape(-1, 256)}
+        names |= {"row": np.zeros(256, np.float32)}
         for call in MORE:
             job = loop(call, names)
             ours = Contender("yammap", job)

@@ -37,7 +37,8 @@ _ACCESSES = ACCESS_DEFAULT, ACCESS_READ, ACCESS_WRITE, ACCESS_COPY
 PAGESIZE = os.sysconf("SC_PAGESIZE")
 READ_WRITE = Prot.READ | Prot.WRITE
 
-_MOST_INT = 2**31 - 1
+_LEAST_INT, _MOST_INT = -(2**31), 2**31 - 1
+_LEAST_SSIZE, _MOST_SSIZE = -sys.maxsize - 1, sys.maxsize
 
 # Flags that yammap may ignore: no program can see that their effect is missing.
 _HINTS = MapFlag.DENYWRITE | MapFlag.EXECUTABLE | MapFlag.NORESERVE | MapFlag.STACK
@@ -52,7 +53,7 @@ _READ, _WRITE = int(Prot.READ), int(Prot.WRITE)
 def as_ssize(value: SupportsIndex) -> int:
     """Return `value` as an integer that fits a C ssize_t."""
     number = index(value)
-    if not -sys.maxsize - 1 <= number <= sys.maxsize:
+    if not _LEAST_SSIZE <= number <= _MOST_SSIZE:
         raise OverflowError("Python int too large to convert to C ssize_t")
     return number
 
@@ -60,7 +61,7 @@ def as_ssize(value: SupportsIndex) -> int:
 def as_int(value: SupportsIndex) -> int:
     """Return `value` as an integer that fits a C int."""
     number = index(value)
-    if not -_MOST_INT - 1 <= number <= _MOST_INT:
+    if not _LEAST_INT <= number <= _MOST_INT:
         bound = "greater than maximum" if number > 0 else "less than minimum"
         raise OverflowError(f"signed integer is {bound}")
     return number
