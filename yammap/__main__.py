@@ -1,5 +1,6 @@
 """``yammap`` and ``python -m yammap``: the command line, if its extras are installed."""
 
+import contextlib
 import io
 import sys
 
@@ -23,7 +24,17 @@ def main() -> None:
             raise
         sys.exit(f'yammap: this command needs {error.name}: pip install "yammap[{extra}]"')
     except OSError as error:
+        _give_up_full_output()
         sys.exit(f"yammap: {error}")
+
+
+def _give_up_full_output() -> None:
+    """Close an output that takes no more, for Python 3.14 to try no more at the end."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with contextlib.suppress(OSError):
+            sys.stdout.close()
 
 
 if __name__ == "__main__":

@@ -89,6 +89,7 @@ __all__ = [
 
 
 cdef extern from "Python.h":
+    int PY_VERSION_HEX
     void Py_XINCREF(PyObject *object)
     void Py_XDECREF(PyObject *object)
     Py_ssize_t PyLong_AsSsize_t(object value) except? -1

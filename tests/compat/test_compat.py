@@ -111,6 +111,14 @@ SAME = [
     lambda m, _: m.flush(1, 10),
     lambda m, _: m.flush(PAGE, 10**9),
     lambda m, _: m.flush(-PAGE, 1),
+    lambda m, _: m.flush(0, -1),
+    lambda m, _: m.flush(-1),
+    lambda m, _: m.flush(10**9),
+    *[
+        lambda m, _, flags=flags: m.flush(0, PAGE, flags=flags)
+        for flags in (0, 1, 2, 3, 4, 5, 6, 8, -1, None, 1.5)
+        if sys.version_info >= (3, 15)
+    ],
     lambda m, c: m.madvise(c.MADV_RANDOM),
     lambda m, c: m.madvise(c.MADV_WILLNEED, PAGE, 10**9),
     lambda m, c: m.madvise(c.MADV_NORMAL, 10**9),
@@ -136,6 +144,26 @@ SAME = [
 @pytest.mark.parametrize("call", SAME)
 def test_side_by_side(path, call):
     assert outcome(compat, call, path) == outcome(standard, call, path)
+
+
+NAMED = ["", "x" * 66, "x" * 67, "é" * 33, "é" * 34, "a\0b", "\ud800", b"x", 1]
+
+
+@pytest.mark.skipif(sys.version_info < (3, 15), reason="new in Python 3.15")
+@pytest.mark.parametrize("name", NAMED)
+@pytest.mark.parametrize("is_file", [False, True])
+def test_names_side_by_side(path, name, is_file):
+    path.write_bytes(b"abc")
+
+    def named(module):
+        with open(path, "r+b") as file:
+            m = module.mmap(file.fileno() if is_file else -1, 3)
+        try:
+            return m.set_name(name)
+        except (TypeError, ValueError) as error:
+            return type(error), str(error)
+
+    assert named(compat) == named(standard)
 
 
 # What is raised by slots of the core says more than the standard library's, behind it.

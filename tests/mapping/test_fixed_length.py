@@ -3,6 +3,7 @@
 import inspect
 import mmap
 import operator
+import sys
 
 import pytest
 
@@ -54,10 +55,12 @@ def test_a_search_begins_at_the_position(m):
 
 
 def test_the_defaults_say_what_they_are():
+    start, end = ("None",) * 2 if sys.version_info >= (3, 14) else ("tell()", "len()")
     assert str(inspect.signature(compat.mmap.find)) == (
-        "(self, sub, start=tell(), end=len(), /)"
+        f"(self, sub, start={start}, end={end}, /)"
     )
-    assert "= len(), /)" in str(inspect.signature(compat.mmap.flush))
+    size = "= -1, /, *, flags" if sys.version_info >= (3, 15) else f"= {end}, /)"
+    assert size in str(inspect.signature(compat.mmap.flush))
 
 
 def test_a_read_only_mapping_takes_no_byte(tmp_path):
@@ -80,7 +83,7 @@ def test_a_read_only_mapping_takes_no_byte(tmp_path):
         assert m.read() == b"bytes"
 
 
-@pytest.mark.parametrize("key", [0, 10, -11, 1.5, 2**64, slice(1, 3), slice(0, 3, 0)])
+@pytest.mark.parametrize("key", [0, 1.5, 2**64, slice(1, 3), slice(0, 3, 0)])
 def test_what_deletes_is_refused_in_the_words_of_mmap(m, key):
     theirs = mmap.mmap(-1, 10)
     with pytest.raises((TypeError, IndexError, ValueError)) as expected:
@@ -88,6 +91,14 @@ def test_what_deletes_is_refused_in_the_words_of_mmap(m, key):
     with pytest.raises(expected.type) as told:
         del m[key]
     assert str(told.value).startswith(str(expected.value))
+
+
+def test_a_wrong_index_is_said_before_another_mistake_by_python_before_3_14(m):
+    is_new = sys.version_info >= (3, 14)
+    with pytest.raises(TypeError if is_new else IndexError):
+        del m[10]
+    with pytest.raises(ValueError if is_new else IndexError):
+        m[10] = 256
 
 
 @pytest.mark.parametrize("size", [[], 1.5, "1", 2**64, -(2**64)])

@@ -32,6 +32,7 @@ BOOKKEEPING = {
     "__annotations__",
     "__annotations_cache__",
     "__buffer__",  # of extension types, from 3.12 on
+    "__classdictcell__",  # of named tuples, from 3.14 on
     "__dict__",
     "__firstlineno__",
     "__getnewargs__",
@@ -77,7 +78,8 @@ def public_names():
 
 
 def test_public_names():
-    assert public_names() == PUBLIC_NAMES.read_text().split()
+    names = {*public_names()} - {"yammap.compat.mmap.set_name"}  # of Python 3.15
+    assert sorted(names) == PUBLIC_NAMES.read_text().split()
 
 
 def public_signatures():
@@ -97,8 +99,15 @@ def is_pythons(thing):
     return issubclass(kind, BaseException | enum.Enum)
 
 
+def is_same_everywhere(signature):
+    """Whether it is what the list says: those of `mmap` are new in Python 3.14."""
+    return sys.version_info < (3, 14) or not signature.startswith("yammap.compat.mmap.")
+
+
 def test_public_signatures():
-    assert list(public_signatures()) == PUBLIC_SIGNATURES.read_text().splitlines()
+    expected = PUBLIC_SIGNATURES.read_text().splitlines()
+    found = public_signatures()
+    assert [*filter(is_same_everywhere, found)] == [*filter(is_same_everywhere, expected)]
 
 
 def test_what_has_no_underscore_is_meant_to_be_public():

@@ -55,6 +55,7 @@ PLAUSIBLE: dict[str, Callable[[], Any]] = {
     "length": lambda: 64,
     "lengths": lambda: np.full(len(OFFSETS), 64),
     "lines": lambda: [b"one\n", b"two\n"],
+    "name": lambda: "name",
     "newsize": lambda: random.choice([SIZE, SIZE + PAGE]),
     "offset": lambda: random.choice([0, 100, PAGE, 3 * PAGE]),
     "offsets": lambda: OFFSETS,

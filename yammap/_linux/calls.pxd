@@ -14,7 +14,7 @@ cdef extern from "<sys/mman.h>" nogil:
     int MAP_SHARED, MAP_PRIVATE, MAP_FIXED, MAP_ANONYMOUS, MAP_NORESERVE
     int MADV_NORMAL, MADV_RANDOM, MADV_SEQUENTIAL, MADV_WILLNEED, MADV_DONTNEED
     int MADV_DONTFORK, MADV_DOFORK, MADV_HUGEPAGE, MADV_NOHUGEPAGE
-    int MS_SYNC
+    int MS_ASYNC, MS_INVALIDATE, MS_SYNC
     void *mmap(void *address, size_t length, int prot, int flags, int fd, int64_t offset)
     int munmap(void *address, size_t length)
     void *mremap(void *address, size_t old_length, size_t new_length, int flags)

@@ -8,7 +8,7 @@
 @cython.final
 @cython.auto_pickle(False)
 cdef class Default:
-    """The default of an argument that, as in `mmap`, does not take None."""
+    """The default of an argument that, as in `mmap` before 3.14, does not take None."""
     cdef str text
 
     def __repr__(self):
@@ -21,8 +21,8 @@ cdef Default default(str text):
     return result
 
 
-TELL = default("tell()")
-LENGTH = default("len()")
+TELL = None if PY_VERSION_HEX >= 0x030E0000 else default("tell()")
+LENGTH = None if PY_VERSION_HEX >= 0x030E0000 else default("len()")
 
 
 cdef Py_ssize_t as_count(object size) except? -1:
@@ -36,10 +36,16 @@ cdef int refuse_deletion(Mapping m, object key) except -1:
     """Say that nothing can be deleted, after what is wrong with the key."""
     cdef Py_ssize_t start, stop, step
     if PyIndex_Check(key):
-        offset_of(m, PyNumber_AsSsize_t(key, <void *> IndexError))
+        say_index_first(m, PyNumber_AsSsize_t(key, <void *> IndexError))
         raise TypeError("mmap doesn't support item deletion")
     unpack(key, &start, &stop, &step)
     raise TypeError("mmap object doesn't support slice deletion")
+
+
+cdef bint are_sync_flags(int flags):
+    """Whether msync(2) takes them."""
+    cdef int how = flags & ~MS_INVALIDATE
+    return how == 0 or how == MS_ASYNC or how == MS_SYNC
 
 
 cdef int require_writable(Mapping m) except -1:
@@ -84,7 +90,8 @@ cdef int64_t search_bounded(Positioned m, object sub, object start, object end,
     cdef int64_t last = INT64_MAX if end is LENGTH else as_ssize(end)
     get_source(sub, &needle)
     try:
-        first = min(first, m.memory.length())
+        if PY_VERSION_HEX < 0x030F0000:     # where an empty `sub` is found behind the end
+            first = min(first, m.memory.length())
         return search_from(m, &needle, first, last, backwards)
     finally:
         PyBuffer_Release(&needle)
@@ -367,8 +374,12 @@ cdef class FixedLength(Positioned):
             raise ValueError("source, destination, or count out of range")
         move_pieces(self, target, source, length)
 
-    def _flush(self, offset, size, bint writes):
-        """Sync a range, unless the mapping `writes` nothing to its file."""
+    def _flush(self, offset, size, bint writes, int flags=MS_SYNC):
+        """Sync a range, unless the mapping `writes` nothing to its file.
+
+        The kernel does nothing for flags that do not wait: it writes by itself, and all
+        mappings of a file show the same bytes.
+        """
         cdef Py_ssize_t start = as_ssize(offset), length
         cdef Py_ssize_t count = 0 if size is LENGTH else as_ssize(size)
         self.memory.require_open()
@@ -378,9 +389,10 @@ cdef class FixedLength(Positioned):
             raise ValueError("flush values out of range")
         if not writes:
             return
-        if start % PAGE:
+        if start % PAGE or not are_sync_flags(flags):
             raise OSError(EINVAL, strerror(EINVAL).decode())
-        sync_mapping(self, start, count, True)
+        if flags & MS_SYNC:
+            sync_mapping(self, start, count, True)
 
     def _size_of_file(self):
         """The present size of the file, which may be larger than the mapping."""

@@ -14,12 +14,19 @@ cdef int set_item(Mapping m, object key, object value) except -1:
         return set_slice(m, key, value)
     index = PyNumber_AsSsize_t(key, <void *> IndexError)
     require_mutable(m)
-    offset_of(m, index)     # a wrong index is said before a wrong value
+    say_index_first(m, index)
     byte = as_byte(value)
     if copy_hot(m, <char *> &byte, offset_of(m, index), 1, True, False):
         return 0        # the byte is no caller's buffer
     while transfer(m, <char *> &byte, offset_of(m, index), 1, True, 0) == 0:
         pass
+    return 0
+
+
+cdef int say_index_first(Mapping m, Py_ssize_t index) except -1:
+    """Refuse a wrong index before any other mistake, as `mmap` before Python 3.14."""
+    if PY_VERSION_HEX < 0x030E0000:
+        offset_of(m, index)
     return 0
 
 

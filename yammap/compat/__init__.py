@@ -10,6 +10,7 @@ a mapping works, and has no features of its own.
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 from .._linux import flags as _flags
@@ -20,7 +21,11 @@ if not TYPE_CHECKING:  # names of one version or machine, such as MAP_32BIT
 
 # After that, which has a class `mmap` as well.
 from ._arguments import ACCESS_COPY, ACCESS_DEFAULT, ACCESS_READ, ACCESS_WRITE, PAGESIZE
-from ._mmap import mmap
+
+if sys.version_info >= (3, 15):
+    from ._python_3_15 import mmap
+else:
+    from ._mmap import mmap
 
 __all__ = [
     "ACCESS_COPY",
@@ -32,7 +37,7 @@ __all__ = [
     "error",
     "mmap",
 ]
-__all__ += [n for n in _flags.__all__ if n.startswith(("MADV_", "MAP_", "PROT_"))]
+__all__ += [n for n in _flags.__all__ if n.startswith(("MADV_", "MAP_", "MS_", "PROT_"))]
 
 ALLOCATIONGRANULARITY = PAGESIZE
 error = OSError

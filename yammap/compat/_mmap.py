@@ -290,8 +290,12 @@ class mmap(FixedLength, Mmap):  # noqa: N801
         >>> from yammap import compat as mmap
         >>> mmap.mmap(-1, 10).flush()
         """
+        self._flush_with(0, offset, size)
+
+    def _flush_with(self, flags: int, offset: SupportsIndex, size: SupportsIndex) -> None:
+        writes = self._access not in (ACCESS_READ, ACCESS_COPY)
         try:
-            self._flush(offset, size, self._access not in (ACCESS_READ, ACCESS_COPY))
+            self._flush(offset, size, writes, flags)
         except BusError:  # it comes last: all bytes of the file are on the disk
             if self.faults():
                 raise
