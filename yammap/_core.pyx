@@ -102,7 +102,6 @@ cdef extern from "Python.h":
     Py_ssize_t PySlice_AdjustIndices(Py_ssize_t size, Py_ssize_t *start, Py_ssize_t *stop,
                                      Py_ssize_t step)
     unsigned long PyThread_get_thread_ident() nogil
-    Py_ssize_t Py_REFCNT(PyObject *object)
     ctypedef struct PyTypeObject:
         const char *tp_name
         PyObject *tp_dict
@@ -213,6 +212,7 @@ cdef class Mapping:
     cdef object __weakref__
     cdef void *next_mapping     # in the list of all
     cdef void *previous_mapping
+    cdef object reference       # weak, for a fork
     cdef bint listed
     cdef bint started
     cdef bint windowed          # growable, and yet it does not follow the file's end
@@ -233,6 +233,7 @@ cdef class Mapping:
         self.extent = Extent.__new__(Extent)
         self.memory.say_closed(self._closed_text)
         self.last_faults = []
+        self.reference = PyWeakref_NewRef(self, None)
         enlist(self)
 
     def __init__(self, fd, name, *, private=False, readonly=False, offset=0, length=None,

@@ -66,6 +66,33 @@ def test_a_fork_while_a_mapping_is_freed(child):
         """)
 
 
+def test_forks_among_threads_that_open_and_free(child):
+    child("""
+        import os, threading, warnings, yammap
+
+        warnings.simplefilter("ignore", DeprecationWarning)     # a fork among threads
+        done = threading.Event()
+
+        def use():
+            while not done.is_set():
+                yammap.anonymous(4096)
+
+        threads = [threading.Thread(target=use) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        ends = []
+        for _ in range(200):
+            pid = os.fork()
+            if pid == 0:
+                os._exit(0)
+            ends.append(os.waitpid(pid, 0)[1])
+        done.set()
+        for thread in threads:
+            thread.join()
+        assert ends == [0] * 200, ends
+        """)
+
+
 def test_a_fork_leaves_the_program_descriptors(child):
     """What is opened once more before it, to know of errors, is not worth the last ones."""
     child("""

@@ -21,7 +21,6 @@ cdef void enlist(Mapping m) noexcept:
 
 cdef void delist(Mapping m) noexcept:
     global mappings
-    m.listed = False        # before a wait, in which another thread may fork
     with mappings_mutex:
         if m.next_mapping != NULL:
             (<Mapping> m.next_mapping).previous_mapping = m.previous_mapping
@@ -66,16 +65,17 @@ def after_fork_in_child():
 cdef list live_mappings():
     """All mappings but those that are being freed: a reference would free them twice.
 
-    One has no references until it is taken off the list, and then one of its own. (Without
-    a GIL that moment takes PyUnstable_TryIncRef() of Python 3.14.)
+    Each has a weak reference to itself, which is dead from before it is freed. Its count
+    would not tell: another thread may drop the last one after we looked.
     """
     cdef list found = []    # made before the mutex is held: the collector may run here
     cdef void *next_one
     with mappings_mutex:
         next_one = mappings
         while next_one != NULL:
-            if Py_REFCNT(<PyObject *> next_one) > 0 and (<Mapping> next_one).listed:
-                found.append(<Mapping> next_one)
+            mapping = (<Mapping> next_one).reference()
+            if mapping is not None:
+                found.append(mapping)
             next_one = (<Mapping> next_one).next_mapping
     return found
 
