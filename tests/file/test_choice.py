@@ -122,6 +122,22 @@ def test_without_room_the_cache_is_tried_first(m, room):
     assert found[0]["reason"] == "pages are read again, or too few were read to tell"
 
 
+def test_without_room_a_batch_changes_its_way_as_soon_as_the_sample_tells(path, room):
+    """Into the cache, then past it, and into it again when it meets the same pages."""
+    room(64 * PAGE)
+    path.touch()
+    os.truncate(path, 50_000 * PAGE)
+    with yammap.open(path) as m:
+        pages = np.random.default_rng(0).permutation(50_000)[:10_000]
+        found = read(m, pages)
+        assert found["engine"].endswith(PAST)
+        assert found["requests"] == len(pages)
+        assert 2000 < m.resident().sum() < 3000
+        found = read(m, np.tile(pages[:50], 200))
+        assert found["engine"].endswith(INTO)
+        assert m.resident().sum() == 50
+
+
 def test_without_room_rare_reuse_goes_past_the_cache(path, room):
     room(64 * PAGE)
     path.touch()

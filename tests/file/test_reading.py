@@ -104,6 +104,21 @@ def test_a_batch_goes_on_where_memory_is_hot(m, kind, data, cached):
     assert np.array_equal(found, data.reshape(-1, PAGE)[pages, 3:53])
 
 
+@pytest.mark.parametrize("kind", ["io_uring", "hints"], indirect=True)
+def test_a_batch_of_which_a_part_is_cold_stays_in_the_queue(path, kind):
+    """A page fault would wait, however fast the disk is, and read around the page."""
+    pages = np.arange(4096)
+    path.write_bytes(bytes(len(pages) * PAGE))
+    with yammap.open(path) as m, path.open("rb") as file:
+        os.fsync(file.fileno())
+        cold(m)
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
+        for page in pages[pages % 32 > 0].tolist():
+            os.pread(file.fileno(), 1, page * PAGE)
+        m.gather(pages * PAGE, PAGE, cached=True)
+        assert m.statistics()["requests"] == len(pages)
+
+
 # -- The sample of reads
 
 

@@ -27,7 +27,8 @@ cdef class Choice:
     cdef int64_t room               # which it was
     cdef reuse sample
     cdef Tracers tracers
-    cdef bint leaves_tracers        # as of the last choice
+    cdef bint leaves_tracers        # as of the last choice,
+    cdef bint follows_sample        # which the sample may change in the midst of a batch
     cdef str why                    # for it
     cdef str kind                   # of the queue that was used last
     cdef int64_t requests, bytes_read, failures
@@ -45,7 +46,7 @@ cdef class Choice:
     cdef bint goes_past_cache(self, int cached, Extents extents) except -1:
         """Whether to read past the page cache: as the caller wants, or as is cheaper."""
         with cython.critical_section(self):
-            self.leaves_tracers = False
+            self.leaves_tracers = self.follows_sample = False
             return self.choose(cached, extents)
 
     cdef bint choose(self, int cached, Extents extents) except -1:
@@ -61,6 +62,7 @@ cdef class Choice:
         reuse_begin(&self.sample, self.room // PAGE if extents.size > self.room else 0)
         if extents.size <= self.room:
             return self.choose_with_room(extents)
+        self.follows_sample = True
         if reuse_is_rare(&self.sample):
             self.why = "memory has no room for the mapping, and few pages are read again"
             return True

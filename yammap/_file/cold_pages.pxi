@@ -60,6 +60,16 @@ cdef inline bint has_waited(int64_t *faults) noexcept nogil:
     return before != faults[0]
 
 
+cdef inline bint has_read(int64_t *blocks) noexcept nogil:
+    """Whether a disk was asked for anything by this thread since it was asked last."""
+    cdef resource_usage usage
+    cdef int64_t before = blocks[0]
+    if getrusage(RUSAGE_THREAD, &usage) == -1:
+        return False
+    blocks[0] = usage.ru_inblock
+    return before != blocks[0]
+
+
 cdef inline int64_t time_for(int64_t records, int64_t bytes_, int64_t each) noexcept nogil:
     """Nanoseconds for records: `each` for one, and one for each two bytes."""
     return records * each + bytes_ // 2

@@ -12,7 +12,7 @@ from cpython.exc cimport PyErr_CheckSignals
 from libc.errno cimport EINVAL
 from libc.stdint cimport INT64_MAX, int64_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 from posix.unistd cimport getpid
 
 from .._core cimport PinnedMemory, fault_range, make_private, pin
@@ -413,11 +413,12 @@ cdef class Batch:
         cdef int code
         if self.is_inherited():
             self.drop_queue()
+        if self.queue is not None and is_complete(reading) \
+                and reading.end <= self.records.done:
+            self.go_on()
         if self.queue is None and not self.enter_queue():
             self.records.may_queue = False
             return 0
-        if is_complete(reading) and reading.end <= self.records.done:
-            self.begin_reading()
         with nogil:
             code = read_until(self.queue, reading, rough_nanoseconds() + STRETCH,
                               self.pinned)
@@ -432,8 +433,15 @@ cdef class Batch:
                 self.begin_reading()
         return 0
 
+    cdef int go_on(self) except -1:
+        """Go on where all that was asked for is there, the other way if that is better."""
+        if is_worse(&self.reading):
+            return self.leave_queue()
+        self.begin_reading()
+        return 0
+
     cdef bint enter_queue(self) except -1:
-        cdef bint past_cache
+        cdef bint past_cache, follows_sample
         self.files = Files.__new__(Files)
         pinned, choice = [self.pinned], None
         if self.many is not None:
@@ -441,15 +449,19 @@ cdef class Batch:
         if not self.files.begin(pinned, choice):
             return False
         past_cache = self.files.go_past_cache(self.cached, &self.records)
+        follows_sample = self.files.choice.follows_sample
         self.queue = take_queue(past_cache)
         if self.queue is None and past_cache:
-            past_cache = False
+            past_cache = follows_sample = False
             self.queue = take_queue(past_cache)
         if self.queue is None:
             return False
+        memset(&self.reading, 0, sizeof(Reading))
         self.reading.channels = self.files.as_channels(past_cache)
         self.reading.plan, self.reading.past_cache = &self.records, past_cache
         self.reading.sample = &self.files.choice.sample
+        self.reading.follows_sample = follows_sample
+        self.reading.first = self.records.done
         self.begin_reading()
         return True
 

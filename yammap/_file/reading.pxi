@@ -11,6 +11,10 @@ cdef unsigned AT_A_TIME = 16
 # A record is read into the page cache in requests of at most this many bytes.
 cdef int64_t MOST_BYTES = 1 << 20
 
+# Records that are read in one way at least, before the other one may be better: changing it
+# waits for all that is under way.
+cdef int64_t LEAST_RECORDS = 2048
+
 
 # A batch that is being read. Records are asked for in order, up to `end`; all before that
 # are there as soon as nothing is under way.
@@ -19,10 +23,13 @@ cdef struct Reading:
     reuse *sample
     const Channel *channels     # of each mapping
     bint past_cache
+    bint follows_sample         # which may speak for the other way by now
+    int64_t first               # the record at which it began,
     int64_t next                # the record to ask for, and
     int64_t start               # where in it
     int64_t end
     int64_t under_way
+    int64_t blocks              # that disks were asked for by this thread
     int64_t requests, bytes_read, failures
     bint has_failed             # the record at `end`
 
@@ -191,26 +198,42 @@ cdef int read_on(Queue q, Reading *r, unsigned least, PinnedMemory pinned) noexc
 
 cdef int read_until(Queue q, Reading *r, int64_t deadline,
                     PinnedMemory pinned) noexcept nogil:
-    """Read until the batch is complete, or all that is asked for now if it is warm."""
+    """Read until the batch is complete, or all that is asked for now if it is warm.
+
+    A window is warm where no disk was asked, and it took no longer than memory takes. The
+    time alone does not tell: a fast disk reads a tenth of a window meanwhile, and the hot
+    loop would wait for each such page, and for all that the kernel reads around it.
+    """
     cdef int64_t now = rough_nanoseconds(), before = now, first = r.next, fast
     cdef int64_t bytes_before = r.bytes_read
     cdef int code = 0
+    has_read(&r.blocks)         # from now on
     while code == 0 and not is_complete(r) and now < deadline:
         code = read_on(q, r, AT_A_TIME, pinned)
         now = rough_nanoseconds()
-        if not r.past_cache and r.next - first >= WINDOW_RECORDS:
+        if r.next - first >= WINDOW_RECORDS:
             fast = time_for(r.next - first, r.bytes_read - bytes_before, FAST_RECORD)
-            if now - before <= fast:
-                turn_hot(r)
+            if not r.past_cache and not has_read(&r.blocks) and now - before <= fast:
+                r.plan.cold = not stop_asking(r)
+            elif is_worse(r):
+                stop_asking(r)
             before, first, bytes_before = now, r.next, r.bytes_read
     return code
 
 
-cdef void turn_hot(Reading *r) noexcept nogil:
-    """Ask for no more: what comes next is in memory, and copied faster."""
+cdef bint stop_asking(Reading *r) noexcept nogil:
+    """Let what comes next be copied in another way; False where nothing comes."""
     cdef int64_t end = r.next + (r.start > 0)
-    if end < r.end:
-        r.end, r.plan.cold = end, False
+    if end >= r.end:
+        return False
+    r.end = end
+    return True
+
+
+cdef inline bint is_worse(const Reading *r) noexcept nogil:
+    """Whether the sample speaks for the other way by now."""
+    return r.follows_sample and r.next - r.first >= LEAST_RECORDS \
+        and reuse_is_rare(r.sample) != r.past_cache
 
 
 cdef int drain(Queue q, Reading *r, PinnedMemory pinned) noexcept nogil:

@@ -138,6 +138,7 @@ cdef extern from "<string.h>" nogil:
 cdef extern from "<sys/resource.h>" nogil:
     struct resource_usage "rusage":
         long ru_majflt
+        long ru_inblock
     int RUSAGE_THREAD
     int getrusage(int who, resource_usage *usage)
 
