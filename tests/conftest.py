@@ -8,9 +8,14 @@ import textwrap
 import threading
 import time
 
+import hypothesis
 import pytest
 
 import yammap
+
+# No time is a result: the machine may be slow, or busy.
+hypothesis.settings.register_profile("yammap", deadline=None)
+hypothesis.settings.load_profile("yammap")
 
 
 def wait_for_threads_to_end():

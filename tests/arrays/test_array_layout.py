@@ -46,7 +46,7 @@ def test_a_subarray_dtype_adds_dimensions(cube, path):
     assert np.array_equal(apart, cube[..., :2])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(draws=st.data(), axes=st.permutations(range(3)))
 def test_slices_of_slices_travel(tmp_path_factory, draws, axes):
     path = tmp_path_factory.mktemp("of") / "file"
@@ -63,7 +63,7 @@ def test_slices_of_slices_travel(tmp_path_factory, draws, axes):
     assert np.array_equal(handle, piece)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(draws=st.data(), rows=st.integers(1, 9), axes=st.permutations(range(3)))
 def test_rows_of_any_layout(tmp_path_factory, draws, rows, axes):
     path = tmp_path_factory.mktemp("rows") / "file"
@@ -82,7 +82,7 @@ def test_rows_of_any_layout(tmp_path_factory, draws, rows, axes):
         handle.take([len(array)])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     shape=st.lists(st.integers(1, 40), min_size=1, max_size=4),
     nbytes=st.integers(1, 4000),
@@ -102,7 +102,7 @@ def test_chunks_lie_together(tmp_path_factory, shape, nbytes, draws):
 SIDES = st.lists(st.integers(1, 4), max_size=4).map(tuple)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(shape=SIDES, draws=st.data())
 def test_another_shape_is_that_of_numpy(shape, draws):
     """None where NumPy would copy, and else the strides that it gives."""

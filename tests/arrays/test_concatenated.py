@@ -74,7 +74,7 @@ def cases(draw):
     return lengths, rest, axis, key, draw(DTYPES), draw(st.sampled_from("CF"))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(case=cases())
 def test_indexing_is_numpys(tmp_path_factory, case):
     lengths, rest, axis, key, dtype, order = case
@@ -97,7 +97,7 @@ def test_indexing_is_numpys(tmp_path_factory, case):
     assert np.asarray(c).tobytes() == whole.tobytes()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     lengths=LENGTHS,
     dtype=DTYPES,

@@ -237,7 +237,7 @@ def arrays_of(draws, path, kind):
     return yammap.MappedArray.of(on_file), in_memory, values
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(kind=st.sampled_from(KINDS), name=st.sampled_from(NAMES), draws=st.data())
 def test_handles_compute_as_arrays_do(tmp_path_factory, kind, name, draws):
     path = tmp_path_factory.mktemp("ufunc") / "file"

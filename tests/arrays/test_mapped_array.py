@@ -91,7 +91,7 @@ KEYS = npst.basic_indices(SHAPE, allow_newaxis=True, allow_ellipsis=True) | (
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(key=KEYS)
 def test_indexing_is_numpys(tmp_path_factory, key):
     path = tmp_path_factory.mktemp("index") / "file"
@@ -385,7 +385,7 @@ DTYPES = (
 ROWS = npst.array_shapes(min_dims=0, max_dims=2, min_side=1, max_side=4)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(dtype=DTYPES, row=ROWS, rows=st.integers(1, 30), draws=st.data())
 def test_take_is_that_of_numpy(tmp_path_factory, dtype, row, rows, draws):
     if dtype.itemsize == 0:

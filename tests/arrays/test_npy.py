@@ -31,7 +31,7 @@ DTYPES = npst.scalar_dtypes() | npst.array_dtypes(allow_subarrays=True)
 
 
 @pytest.mark.filterwarnings("ignore:Stored array in format")
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(array=npst.arrays(DTYPES, npst.array_shapes(min_dims=0, min_side=0), fill=None))
 def test_what_numpy_saves(tmp_path_factory, array):
     path = tmp_path_factory.mktemp("npy") / "array.npy"

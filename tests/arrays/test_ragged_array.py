@@ -87,7 +87,7 @@ def over_files(folder, records, dtype, row):
     return yammap.open_ragged(yammap.concatenate(parts), folder / "offsets")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     how=st.sampled_from([by_paths, by_lengths_in_bytes, over_files]),
     lengths=LENGTHS,

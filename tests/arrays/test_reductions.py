@@ -65,7 +65,7 @@ def kind_is_half(array):
     return array.dtype == np.float16
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(name=st.sampled_from(NAMES), kind=st.sampled_from(KINDS), draws=st.data())
 def test_reductions_are_numpys(tmp_path_factory, name, kind, draws):
     path = tmp_path_factory.mktemp("reduced") / "file"
@@ -83,7 +83,7 @@ def test_reductions_are_numpys(tmp_path_factory, name, kind, draws):
         alike(call, handle, array, is_spread=name in ("var", "std"))
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(name=st.sampled_from(NAMES), kind=st.sampled_from(KINDS), draws=st.data())
 def test_reductions_over_many_files_are_numpys(tmp_path_factory, name, kind, draws):
     folder = tmp_path_factory.mktemp("reduced")

@@ -123,6 +123,21 @@ def refuse(code, number, argument=None, values=()):
     assert libc.prctl(seccomp, by_filter, program, 0, 0) == 0, ctypes.get_errno()
 
 
+def become_nobody():
+    "Have no privileges from now on."
+    if os.geteuid() == 0:
+        os.setegid(65534)
+        os.seteuid(65534)
+
+
+def give_small_stacks():
+    "Give a thread as little as this Python allows."
+    try:
+        threading.stack_size(32 * 1024)
+    except ValueError:
+        threading.stack_size(64 * 1024)     # since Python 3.14
+
+
 def lose_proc():
     "Have no /proc from now on, in a mount namespace of this process."
     libc = ctypes.CDLL(None, use_errno=True)

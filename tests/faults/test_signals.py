@@ -103,7 +103,7 @@ def test_36_an_ignored_signal_stays_ignored(faulty):
 
 def test_41_a_small_thread_stack(faulty):
     faulty("""
-        threading.stack_size(32 * 1024)
+        give_small_stacks()
         m = mapped()
         os.truncate("file", 0)
         errors = []
@@ -529,7 +529,7 @@ def test_40_subinterpreters(faulty, tmp_path):
 @pytest.mark.parametrize("on_fault", ["raise", "poison"])
 def test_41_a_view_fault_on_a_small_thread_stack(faulty, on_fault):
     faulty(f"""
-        threading.stack_size(32 * 1024)
+        give_small_stacks()
         m = mapped(on_fault={on_fault!r})
         view = m.array()
         os.truncate("file", 0)

@@ -206,7 +206,7 @@ def test_27_mlockall_of_all_that_will_be_mapped(faulty):
         os.truncate("big", 64 * MIB)
         limit = 8 * MIB
         resource.setrlimit(resource.RLIMIT_MEMLOCK, (limit, limit))
-        os.setuid(65534)
+        become_nobody()
         MCL_FUTURE = 2
         assert ctypes.CDLL(None).mlockall(MCL_FUTURE) == 0
         m = yammap.open(fd, "r+")

@@ -31,7 +31,7 @@ def filled(*contents):
     return found
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(0, 600), st.integers(1, 5), st.integers(1, 3))
 def test_pieces_go_to_their_places(count, files, threads):
     generator = np.random.default_rng(count)

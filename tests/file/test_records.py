@@ -50,7 +50,7 @@ def test_gather_takes_any_integers(mapped, data, dtype, order):
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     offsets=st.lists(st.integers(0, SIZE - 300), max_size=400),
     length=st.integers(0, 300),
@@ -68,7 +68,7 @@ def test_gather_and_ragged_agree(threads, data, offsets, length):
 
 
 @pytest.mark.parametrize("threads", [1, 3])
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(records=st.lists(st.tuples(st.integers(0, SIZE - 5000), st.integers(0, 5000))))
 def test_ragged_records(threads, data, records):
     m = yammap.anonymous(SIZE)
@@ -233,7 +233,7 @@ def test_gather_of_every_kind_of_mapping(path, data, options):
 # -- scatter
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     offsets=st.lists(st.integers(0, 1000), max_size=60),
     length=st.integers(0, 100),

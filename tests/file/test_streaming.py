@@ -26,7 +26,7 @@ def mapped(path, data):
         yield m
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     chunk=st.integers(1, 2 * SIZE),
     offset=st.integers(0, SIZE),
