@@ -102,6 +102,7 @@ cdef extern from "Python.h":
     Py_ssize_t PySlice_AdjustIndices(Py_ssize_t size, Py_ssize_t *start, Py_ssize_t *stop,
                                      Py_ssize_t step)
     unsigned long PyThread_get_thread_ident() nogil
+    Py_ssize_t Py_REFCNT(PyObject *object)
     ctypedef struct PyTypeObject:
         const char *tp_name
         PyObject *tp_dict

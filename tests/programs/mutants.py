@@ -52,8 +52,9 @@ MUTANTS = [
     Mutant(
         "a mapping that is being freed is held at a fork",
         "_mapping/forking.pxi",
-        "mapping = (<Mapping> next_one).reference()",
-        "mapping = <Mapping> next_one",
+        "if Py_REFCNT(<PyObject *> next_one) > 0:\n"
+        "                mapping = (<Mapping> next_one).reference()",
+        "if True:\n                mapping = <Mapping> next_one",
         "mapping/test_forking.py::test_a_fork_while_a_mapping_is_freed",
     ),
     Mutant(

@@ -65,17 +65,19 @@ def after_fork_in_child():
 cdef list live_mappings():
     """All mappings but those that are being freed: a reference would free them twice.
 
-    Each has a weak reference to itself, which is dead from before it is freed. Its count
-    would not tell: another thread may drop the last one after we looked.
+    Each has a weak reference to itself: another thread may drop the last one after we saw
+    a count. Without a GIL it gives a reference to what this thread is freeing, after a
+    `__del__`; then the count is 0.
     """
     cdef list found = []    # made before the mutex is held: the collector may run here
     cdef void *next_one
     with mappings_mutex:
         next_one = mappings
         while next_one != NULL:
-            mapping = (<Mapping> next_one).reference()
-            if mapping is not None:
-                found.append(mapping)
+            if Py_REFCNT(<PyObject *> next_one) > 0:
+                mapping = (<Mapping> next_one).reference()
+                if mapping is not None:
+                    found.append(mapping)
             next_one = (<Mapping> next_one).next_mapping
     return found
 
