@@ -31,11 +31,8 @@ REACH = {64: 0.85, 1024: 0.97, 16384: 0.98}
 # Bytes of a record, and what its offset is a multiple of.
 SIZES = {64: 64, 512: 512, KIB: KIB, 2050: 2, 64 * KIB: PAGE}
 WHY = """\
-fio goes past the page cache, and always has as many requests under way as its depth says. \
-A batch has none before its first record and fewer towards its last, and leaves its pages \
-in the page cache. Where free memory goes back to the host of a virtual machine, as here, \
-the first touch of each such page took 9 us, in the time of a read; the buffers of fio are \
-touched once."""
+fio always has as many requests under way as its depth says, and checks nothing. A batch \
+has none before its first record, fewer towards its last, and hands out what it read."""
 
 
 def fio(store: Store, engine: str, depth: int, count: int) -> Measured:
