@@ -8,6 +8,7 @@ import doctest
 import importlib.util
 import json
 import re
+from itertools import takewhile
 from xml.etree import ElementTree
 
 import pytest
@@ -18,17 +19,17 @@ import yammap
 _IMPORT = re.compile(r"^(?:>>> )?(?:import|from) (\w+)", re.MULTILINE)
 
 
-def needs(document):
-    """Return the modules that its examples import."""
-    sources = "".join(example.source for example in examples(document))
-    return {*_IMPORT.findall(sources)}
+def is_runnable(example):
+    """Whether the modules that it imports are installed."""
+    return all(map(importlib.util.find_spec, _IMPORT.findall(example.source)))
 
 
 def runnable():
-    """Yield documents with examples; those on other libraries where these are installed."""
+    """Yield documents with their examples, up to the first on a library that is missing."""
     for document in DOCUMENTS:
-        if examples(document) and all(map(importlib.util.find_spec, needs(document))):
-            yield pytest.param(document, id=str(document.relative_to(ROOT)))
+        found = [*takewhile(is_runnable, examples(document))]
+        if any(example.language in RUNNERS for example in found):
+            yield pytest.param(document, found, id=str(document.relative_to(ROOT)))
 
 
 def run_python(example, document, namespace, capsys):
@@ -53,11 +54,11 @@ RUNNERS = {"python": run_python, "pycon": run_session}
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.data.context")
 @pytest.mark.filterwarnings("ignore:PySpark does not yet fully support pandas")
-@pytest.mark.parametrize("document", list(runnable()))
-def test_examples(document, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize(("document", "found"), list(runnable()))
+def test_examples(document, found, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     namespace = {"__name__": "__main__"}
-    for example in examples(document):
+    for example in found:
         if run := RUNNERS.get(example.language):
             run(example, document, namespace, capsys)
 
