@@ -242,3 +242,40 @@ finally:
 print(faults)
 """
     )
+
+
+LOOKS = """
+import os
+import numpy as np
+import yammap
+from yammap._file import gather
+
+gather.room_for_files = lambda: {room}
+with open("file", "wb") as file:
+    file.truncate({size})
+with yammap.open("file", "{mode}") as m:
+    for turn in range(2):
+        m.evict()
+        os.path.lexists("/begin")
+        m.gather(np.arange(64) * {size} // 64, 100)
+        os.path.lexists("/end")
+"""
+
+
+@pytest.mark.parametrize(
+    ("mode", "size", "room", "looks"),
+    [
+        ("r", 1 << 25, 1 << 40, True),
+        ("r", 1 << 25, 1 << 20, False),
+        ("r", 1 << 20, 1 << 40, False),
+        ("r+", 1 << 25, 1 << 40, False),
+    ],
+)
+def test_tracers_are_looked_for_where_some_may_be(tmp_path, mode, size, room, looks):
+    """Otherwise the kernel is asked about one page, which is cold."""
+    program = tmp_path / "program.py"
+    program.write_text(LOOKS.format(mode=mode, size=size, room=room))
+    lab.trace(program, tmp_path / "trace")
+    last = (tmp_path / "trace").read_text().rpartition('"/begin"')[2].partition('"/end"')[0]
+    assert (last.count("mincore(") > 1) is looks
+    assert "mincore(" in last

@@ -45,7 +45,7 @@ cdef class Files:
             extents.size += each.length
             extents.are_writable |= each.is_writable()
             extents.have_direct &= (<FileToRead> file).direct_fd != -1
-        if self.choice.needs_tracers(cached) and each.is_guarded():
+        if self.choice.needs_tracers(cached, extents) and each.is_guarded():
             channels = self.as_channels(False)
             with nogil:
                 look_for_tracers(&self.choice.tracers, plan, channels, count)

@@ -18,6 +18,11 @@ cdef struct Extents:            # of all mappings that a batch reads
     bint have_direct            # descriptors past the page cache
 
 
+cdef inline bint may_have_tracers(Extents extents) noexcept nogil:
+    """Whether batches ever leave some where memory has room."""
+    return extents.size > SMALL and extents.have_direct and not extents.are_writable
+
+
 @cython.final
 @cython.auto_pickle(False)
 cdef class Choice:
@@ -38,10 +43,13 @@ cdef class Choice:
         self.cached = -1
         reuse_begin(&self.sample, 0)
 
-    cdef bint needs_tracers(self, int cached) except -1:
+    cdef bint needs_tracers(self, int cached, Extents extents) except -1:
         """Whether what is known of tracers decides where the caller's records go."""
         with cython.critical_section(self):
-            return cached == -1 and self.cached == -1
+            if cached != -1 or self.cached != -1 or not may_have_tracers(extents):
+                return False
+            self.look()
+            return extents.size <= self.room
 
     cdef bint goes_past_cache(self, int cached, Extents extents) except -1:
         """Whether to read past the page cache: as the caller wants, or as is cheaper."""
@@ -75,7 +83,7 @@ cdef class Choice:
         Not by a writable mapping: the disk would have to write changed pages first. The
         caller is in the section.
         """
-        if extents.size <= SMALL or extents.are_writable:
+        if not may_have_tracers(extents):
             self.why = "there is memory for all of the mapping"
         elif are_wanted(&self.tracers):
             self.why = "there is memory for the mapping, of which more and more is read"
