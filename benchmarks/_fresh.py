@@ -45,9 +45,12 @@ def limited(size: int | None) -> Iterator[list[str]]:
 
 
 def fresh(module: str, *arguments: str, limit: int | None = None) -> Measured:
-    """Run a module of this package, which prints as JSON what it measured."""
+    """Run a module of this package, which prints as JSON what it measured.
+
+    It is in a process group of its own: Ctrl-C is for us, and we kill it then.
+    """
     with limited(limit) as words:
         command = [*words, sys.executable, "-P", "-m", module, *arguments]
-        done = subprocess.run(command, check=True, stdout=subprocess.PIPE)
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, process_group=0)
     found = json.loads(done.stdout)
     return Measured(**{**found, "result": np.uint64(found["result"])})

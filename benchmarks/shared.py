@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -227,11 +228,20 @@ def passed(data: Data, workers: int, pool: Pool) -> Race:
     )
 
 
+def started(workers: int) -> Pool:
+    """Start processes that inherit to ignore Ctrl-C: it is for us, and we end them then."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        return multiprocessing.get_context("spawn").Pool(workers)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def races(lab: Lab) -> Iterator[Race]:
     """Yield the races of this scenario."""
     with present():
         yield from small(lab)
     yield large(np.ones(lab.sized(256) // DTYPE.itemsize))
     workers = lab.scaled(WORKERS, 2)
-    with multiprocessing.get_context("spawn").Pool(workers) as pool:
+    with started(workers) as pool:
         yield passed(np.arange(lab.sized(1024) / DTYPE.itemsize), workers, pool)

@@ -284,6 +284,31 @@ def test_a_limited_process_has_no_more_memory_and_leaves_no_cgroup():
     assert not [*MEMORY.glob(f"yammap-bench-{os.getpid()}")]
 
 
+@pytest.mark.parametrize(
+    "code",
+    [
+        "from yammap._bench._fresh import fresh; fresh('interrupting')",
+        "import os, signal\nfrom yammap._bench.shared import started\n"
+        "with started(1) as pool: pool.apply(os.killpg, (0, signal.SIGINT))",
+    ],
+    ids=["fresh", "pool"],
+)
+def test_ctrl_c_ends_processes_without_a_word_of_theirs(code, tmp_path):
+    interrupt = "os.killpg(os.getpgid(os.getppid()), signal.SIGINT)"
+    module = f"import os, signal\n{interrupt}\nsignal.pause()\n"
+    (tmp_path / "interrupting.py").write_text(module)
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code],
+        check=False,
+        start_new_session=True,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )
+    assert done.returncode == -signal.SIGINT
+    assert done.stderr.count("Traceback") == 1, done.stderr
+
+
 def test_a_law_repeats_records_and_stays_in_the_file():
     terms = {"way": "", "path": "", "span": 1 << 30, "size": 4096, "batch": 64}
     tasks = {
