@@ -150,11 +150,32 @@ def open(
     perm : int, default 0o666
         Permission bits of a new file, less the process's umask.
     offset, length : int, optional
-        Window into the file, in bytes, as for `Mmap`.
-    reserve, preallocate, populate, advice, on_fault : optional
-        As for `Mmap`.
-    keep_fd, engine, ahead, cached : optional
-        As for `Mmap`.
+        Window into the file, in bytes, at any alignment. Without `length` it goes to the
+        end of the file and grows with it.
+    reserve : int, optional
+        Address space, in bytes, to set aside for growth.
+    preallocate : bool, default True
+        Allocate disk blocks when the file grows.
+    populate : bool, default False
+        Load all of it into memory and the page tables; with the engine ``"pread"``, into
+        the page cache.
+    advice : int or str, optional
+        A ``MADV_*`` constant for the whole mapping, or its name, as ``"random"``.
+    on_fault : {"raise", "poison"}, default "raise"
+        What a bus error in an array or view does. Every later method raises it; with
+        ``"raise"``, the thread that touched the page gets a `BusError` at once as well.
+    keep_fd : bool, default True
+        Keep the descriptor. Without it the size is fixed.
+    engine : {"mmap", "auto", "pread"}, default "mmap"
+        ``"auto"`` uses pread(2) and pwrite(2) where the filesystem cannot be mapped, and
+        ``"pread"`` always does. A file that is not mapped has no arrays and views.
+    ahead : int, default 0
+        Bytes by which appending makes the file longer at a time, so that `Mmap.append` is a
+        copy in memory and no system call. Until `Mmap.sync` or `Mmap.close` other programs
+        see zeros at the end. 0 keeps the file's size exact.
+    cached : bool, optional
+        Whether records that batches read from the disk stay in the page cache, where a call
+        does not say so itself, see `Mmap.gather`.
 
     Returns
     -------
