@@ -22,6 +22,7 @@ from ._linux.flags import AdviceName
 __all__ = [
     "LENGTH",
     "FixedLength",
+    "Keeper",
     "Kept",
     "LineReader",
     "Mapping",
@@ -62,6 +63,14 @@ class Kept:
     view: Any
     def __new__(cls, mapping: Mapping) -> Self: ...
     def let_go(self) -> None: ...
+
+@disjoint_base
+class Keeper:
+    _kept: Kept | None
+    def _whole(self) -> NDArray[Any]: ...
+    def __getitem__(self, key: Any, /) -> Any: ...
+    def __setitem__(self, key: Any, value: Any, /) -> None: ...
+    def __delitem__(self, key: Any, /) -> None: ...
 
 @disjoint_base
 class Mapping:

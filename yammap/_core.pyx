@@ -80,6 +80,7 @@ from ._linux.limits import limit_behind
 __all__ = [
     "LENGTH",
     "FixedLength",
+    "Keeper",
     "Kept",
     "LineReader",
     "Mapping",

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import yammap
-from yammap._core import Kept
+from yammap._core import Keeper, Kept
 
 
 def test_private_types_cannot_be_made(path):
@@ -141,3 +141,44 @@ def test_a_view_made_while_the_kept_one_was_let_go_is_not_kept(m):
     del made
     m.resize(1)  # no view is alive
     assert kept.view is None
+
+
+class Listed(Keeper):
+    """Of a list, which tells what it was asked."""
+
+    def __init__(self, numbers):
+        self.numbers, self.asked = numbers, []
+
+    def _keep(self):
+        return self.numbers
+
+    def _given(self, whole, piece):
+        return whole, piece
+
+    def _assign(self, key, value):
+        self.asked.append((key, value))
+
+
+def test_a_keeper_asks_its_class_for_pieces_and_values_that_are_no_numbers():
+    listed = Listed([1, 2, 3])
+    assert listed[1] == 2
+    assert listed[1:] == ([1, 2, 3], [2, 3])
+    listed[1], listed[2], listed[0] = 7, 0.5, "text"
+    assert (listed.numbers, listed.asked) == ([1, 7, 0.5], [(0, "text")])
+
+
+def test_a_keeper_uses_the_view_that_it_keeps(m):
+    listed = Listed(None)
+    listed._kept = kept_of(m)
+    assert listed[:3][0] is listed._kept.view
+    listed[0] = 7
+    assert m[0] == 7
+    listed._kept.let_go()
+    assert listed._whole() is None
+    with pytest.raises(TypeError):
+        listed._kept = m
+
+
+def test_a_keeper_deletes_nothing():
+    with pytest.raises(ValueError, match="cannot delete"):
+        del Listed([1])[0]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal
 
 import numpy as np
 
-from .._core import Kept
+from .._core import Keeper, Kept
 from .._file.html import html_of, spelled_size
 from .._file.ndarrays import as_tuple, require_elements
 from . import descriptors
@@ -24,7 +24,7 @@ from .rows import rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Self
+    from typing import Self, SupportsIndex
 
     from numpy.typing import DTypeLike, NDArray
     from typing_extensions import TypeVar
@@ -42,25 +42,15 @@ else:
 __all__ = ["Handle", "Scalar"]
 
 
-class NothingKept:
-    """What a handle has in the place of a `Kept` before its first access."""
-
-    view: None = None
-
-
-NOTHING_KEPT = NothingKept()
-
-
-class Handle(Reductions, Conversions, Generic[Scalar]):
+class Handle(Keeper, Reductions, Conversions, Generic[Scalar]):
     """The part of `MappedArray` that has the attributes of an array, and travels."""
 
-    __slots__ = ("_kept", "_layout", "_mode", "_opened", "_rows", "_source")
+    __slots__ = ("_layout", "_mode", "_opened", "_rows", "_source")
 
     _source: Source
     _layout: Layout
     _mode: HandleMode
     _opened: dict[str, Mmap]
-    _kept: Kept | NothingKept
     _rows: Rows | tuple[()] | None  # None: not looked at yet; (): not whole
 
     @classmethod
@@ -76,7 +66,7 @@ class Handle(Reductions, Conversions, Generic[Scalar]):
     ) -> None:
         self._source, self._layout, self._mode = source, layout, mode
         self._opened = {} if m is None else {"mapping": m}
-        self._kept, self._rows = NOTHING_KEPT, None
+        self._kept = self._rows = None
 
     # -- Attributes
 
@@ -150,7 +140,7 @@ class Handle(Reductions, Conversions, Generic[Scalar]):
         """Mmap: the mapped file, opened on first use; arrays of this process share it."""
         m = descriptors.keep(self._mapping)
         if self._mode != "c" and not descriptors.has(m):
-            self._kept = NOTHING_KEPT
+            self._kept = None
             self._opened["mapping"] = m = descriptors.keep(self._source.open(self._mode))
         return m
 
@@ -161,11 +151,6 @@ class Handle(Reductions, Conversions, Generic[Scalar]):
             # setdefault() is atomic. A lock would have to be renewed in a forked child.
             self._opened.setdefault("mapping", self._source.open(self._mode))
         return self._opened["mapping"]
-
-    def _whole(self) -> NDArray[Any]:
-        """Return the array over the mapping; made once, as long as that stays as it is."""
-        whole = self._kept.view
-        return self._keep() if whole is None else whole
 
     def _keep(self) -> NDArray[Any]:
         kept = Kept(self._mapping)  # before the array: what it is made of may change now
@@ -411,6 +396,10 @@ class Handle(Reductions, Conversions, Generic[Scalar]):
         return tuple(chunk)
 
     # -- How it travels
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
+        """Return what a pickle has; protocols 0 and 1 know no base in C, and need 2's."""
+        return super().__reduce_ex__(max(2, operator.index(protocol)))
 
     def __getstate__(self) -> tuple[Any, ...]:
         """Return the state; with its times, a changed file has a new pickle, for caches."""

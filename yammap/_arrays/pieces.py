@@ -10,7 +10,6 @@ import contextlib
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
-from numpy import ndarray
 
 from .._linux.flags import Advice
 from .array_layout import Layout
@@ -28,8 +27,6 @@ __all__ = ["Pieces", "layout_of"]
 
 # For this many bytes, a mapping of their own takes no longer than a copy.
 _LARGE = 1 << 20
-
-_NUMBERS = int, float
 
 
 class Pieces(Handle[Scalar]):
@@ -54,37 +51,31 @@ class Pieces(Handle[Scalar]):
             raise ValueError(f"as {np.dtype(dtype)} it is a copy: leave out copy=False")
         return array.astype(dtype)
 
-    @overload
-    def __getitem__(self, key: EllipsisType | slice) -> NDArray[Scalar]: ...
-    @overload
-    def __getitem__(self, key: NDArray[np.bool_ | np.integer[Any]]) -> NDArray[Scalar]: ...
-    @overload
-    def __getitem__(self, key: Any) -> Any: ...
-    def __getitem__(self, key: Any) -> Any:
-        whole = self._kept.view  # as _whole() does, which costs as much as NumPy's indexing
-        if whole is None:
-            whole = self._keep()
-        piece = whole[key]
-        if type(piece) is not ndarray or _is_small(piece) or not self._is_large:
-            return piece
-        return self._spared(whole, piece)
+    if TYPE_CHECKING:
 
-    def _spared(self, whole: NDArray[Any], piece: NDArray[Any]) -> NDArray[Any]:
-        """Return a piece that leaves less of the one mapping in memory."""
+        @overload
+        def __getitem__(self, key: EllipsisType | slice, /) -> NDArray[Scalar]: ...
+        @overload
+        def __getitem__(
+            self, key: NDArray[np.bool_ | np.integer[Any]], /
+        ) -> NDArray[Scalar]: ...
+        @overload
+        def __getitem__(self, key: Any, /) -> Any: ...
+        def __getitem__(self, key: Any, /) -> Any: ...
+
+    def _given(self, whole: NDArray[Any], piece: NDArray[Any]) -> NDArray[Any]:
+        """Return a piece, or one that leaves less of the one mapping in memory."""
+        if _is_small(piece) or not self._is_large:
+            return piece
         if not np.may_share_memory(piece, whole):
             self._drop_pages()
             return piece
         place = _address(piece) - _address(whole)
         return self._piece_mapped_apart(layout_of(piece, self.offset + place))
 
-    def __setitem__(self, key: Any, value: Any) -> None:
-        is_number = type(value) in _NUMBERS  # which overlaps with nothing
-        new = value if is_number else self._comparable(value)
-        whole = self._kept.view  # as above, and not before: making `new` may run any code
-        if whole is None:
-            whole = self._keep()
-        whole[key] = new
-        if not is_number and getattr(value, "nbytes", 0) >= _LARGE and self._is_large:
+    def _assign(self, key: Any, value: Any) -> None:
+        self._whole()[key] = self._comparable(value)
+        if getattr(value, "nbytes", 0) >= _LARGE and self._is_large:
             self._drop_pages()
 
     def _comparable(self, value: Any) -> Any:

@@ -148,6 +148,9 @@ cdef class Kept:
 
         Raises as every method of the mapping does, when it is closed or has faults.
         """
+        return self.present()
+
+    cdef inline object present(self):
         cdef Snapshot s
         cdef Region region = self.memory.enter(&s)
         with cython.critical_section(self):
@@ -165,6 +168,53 @@ cdef class Kept:
         """Keep nothing: the mapping is about to be cut or closed."""
         with cython.critical_section(self):
             self.kept = self.region = None
+
+
+@cython.auto_pickle(False)
+cdef class Keeper:
+    """An array's elements by index, in the view that it keeps.
+
+    A method in Python takes longer to call than NumPy takes for an index. So a subclass in
+    Python has three that are rare: `_keep` makes the view, `_given` looks at pieces that
+    are arrays, and `_assign` assigns what is no number.
+    """
+    cdef Kept kept      # None: nothing yet
+
+    @property
+    def _kept(self):
+        with cython.critical_section(self):
+            return self.kept
+
+    @_kept.setter
+    def _kept(self, Kept kept):
+        with cython.critical_section(self):
+            self.kept = kept
+
+    def _whole(self):
+        """Return the view; made once, as long as the mapping stays as it is."""
+        return whole_of(self)
+
+    def __getitem__(self, key):
+        whole = whole_of(self)
+        piece = whole[key]
+        return self._given(whole, piece) if type(piece) is type(whole) else piece
+
+    def __setitem__(self, key, value):
+        if type(value) is int or type(value) is float:      # which overlap with nothing
+            whole_of(self)[key] = value
+        else:
+            self._assign(key, value)
+
+    def __delitem__(self, key):
+        raise ValueError("cannot delete array elements")    # as NumPy says
+
+
+cdef inline object whole_of(Keeper keeper):
+    cdef Kept kept
+    with cython.critical_section(keeper):
+        kept = keeper.kept
+    whole = None if kept is None else kept.present()
+    return keeper._keep() if whole is None else whole
 
 
 cdef int make_private(type kind) except -1:
