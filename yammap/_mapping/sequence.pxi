@@ -61,11 +61,15 @@ cdef int require_mutable(Mapping m) except -1:
     return 0
 
 
-cdef int64_t offset_of(Mapping m, Py_ssize_t index) except -1:
+cdef inline int64_t offset_of(Mapping m, Py_ssize_t index) except -1:
     cdef Py_ssize_t size = m.memory.length()
     cdef int64_t offset = index + size if index < 0 else index
     if 0 <= offset < size:
         return offset
+    return refuse_index(m, index, size)
+
+
+cdef int refuse_index(Mapping m, Py_ssize_t index, Py_ssize_t size) except -1:
     m.memory.require_open()
     raise IndexError(f"mmap index out of range: {index} of {m.name!r}, which has "
                      f"{size} bytes")
