@@ -60,8 +60,8 @@ OPENED = (
     ),
 )
 ASSIGNED = (
-    ("a scalar assigned", "h[i] = 7", "a[i] = 7", None),
-    ("a row assigned", "h2[i] = row", "a2[i] = row", None),
+    ("a scalar assigned", "h[i] = 7", "a[i] = 7", 1 / 1.2),
+    ("a row assigned", "h2[i] = row", "a2[i] = row", 1),
 )
 
 
