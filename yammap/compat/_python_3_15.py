@@ -47,7 +47,7 @@ class mmap(_mmap.mmap):  # noqa: N801
             raise ValueError("can't get size with trackfd=False")
         return super().size() if self._is_file else length
 
-    def flush(
+    def flush(  # type: ignore[override]
         self,
         offset: SupportsIndex = 0,
         size: SupportsIndex = -1,
