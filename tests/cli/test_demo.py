@@ -221,6 +221,13 @@ def test_a_demo_that_is_killed_leaves_nothing(tmp_path, signum):
         # What a shell runs in the background ignores it.
         signal.signal(signal.SIGINT, signal.default_int_handler)
         sysconfig.get_path = lambda name: {str(library)!r}
+        read = demo.read
+
+        def read_without_end(*arguments):
+            demo.ROUNDS = 1 << 40
+            return read(*arguments)
+
+        demo.read = read_without_end
         demo.run({str(directory)!r})
     """
     command = [sys.executable, "-P", "-c", textwrap.dedent(source)]
