@@ -78,7 +78,7 @@ measured. Where interpreters differ, the least favourable one counts.
 `read_ahead_kb` of 128. The larger that setting is, the more `np.memmap` and `mmap` read around each
 record, and the larger the gain: the tables of cold races show both.
 
-All figures are from one run on {machine}, {software}, {date}.
+All figures are of {machine}, {software}, {date}. Those of a table are from one run.
 """
 LOST = """
 ## Where yammap is slower
