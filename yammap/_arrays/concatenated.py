@@ -34,17 +34,17 @@ __all__ = ["ConcatenatedArray"]
 class ConcatenatedArray(Taking, Reductions):
     """One array over many files, as `concatenate` makes it.
 
-    It never changes, and it travels: a pickle of a thousand files has some tens of bytes
-    for each. Files are mapped when they are used; of 8192 that are, the half that was used
-    least recently goes. Views keep what they show. (In mode ``"c"``, all stay mapped, since
-    changes are in memory only.)
+    Its shape never changes. A pickle of a thousand files has a few tens of bytes for each.
+    A file is mapped when it is used. When 8192 files are mapped, the half that was used
+    least recently is unmapped; views keep their memory. (In mode ``"c"``, all files stay
+    mapped, because changes are in memory only.)
 
     Notes
     -----
     ``array[key]`` is what NumPy gives: a view, where all elements are in one file. A slice
-    across a seam, where one file ends and the next begins, is a copy, and read-only: a
-    store into it is an error, since it could not reach the files. ``array[a:b] = x`` and
-    ``array[a:b] += 1`` do. (``x = array[a:b]; x += 1`` makes another array of ``x``.)
+    across a seam, where one file ends and the next begins, is a read-only copy: a store
+    into it is an error, because it could not reach the files. ``array[a:b] = x`` and
+    ``array[a:b] += 1`` do reach them. (``x = array[a:b]; x += 1`` makes ``x`` a new array.)
 
     Examples
     --------
@@ -133,7 +133,7 @@ class ConcatenatedArray(Taking, Reductions):
         )
 
     def suggest_chunks(self, nbytes: int = 128 << 20) -> tuple[tuple[int, ...], ...]:
-        """Return sizes of chunks of which each is in one file, and lies together there.
+        """Return chunk sizes with which each chunk lies together in one file.
 
         Parameters
         ----------
@@ -298,7 +298,7 @@ class ConcatenatedArray(Taking, Reductions):
     def stream(
         self, rows: int, *, prefetch: int = PREFETCH, cached: bool | None = None
     ) -> Iterator[NDArray[Any]]:
-        """Go through all rows in chunks, of which none crosses a seam, without copies.
+        """Go through all rows in chunks without copies; no chunk crosses a seam.
 
         Parameters
         ----------
@@ -310,8 +310,8 @@ class ConcatenatedArray(Taking, Reductions):
         Returns
         -------
         iterator of numpy.ndarray
-            Arrays of shape ``(rows, *shape[1:])``. Where the parts follow one another along
-            another dimension than the first, they are read-only copies.
+            Arrays of shape ``(rows, *shape[1:])``. If the parts follow one another along
+            another dimension than the first, the chunks are read-only copies.
 
         Raises
         ------

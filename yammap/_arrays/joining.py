@@ -35,7 +35,7 @@ def concatenate(
     order: Literal["C", "F"] = "C",
     mode: str | None = None,
 ) -> ConcatenatedArray:
-    """Return one array over many files, of which no byte is read or moved.
+    """Return one array over many files, without reading or moving their bytes.
 
     Parameters
     ----------
@@ -47,8 +47,8 @@ def concatenate(
         The dimension along which the parts follow one another.
     dtype, shape, offset, order : optional
         How the array lies in each file that is given by path, as for `MappedArray`: raw
-        files with a header of 1024 bytes have ``offset=1024``. A ``.npy`` file says that
-        itself.
+        files with a header of 1024 bytes have ``offset=1024``. For a ``.npy`` file, the
+        header says all of this.
     mode : {"r", "r+", "c"}, optional
         As for `MappedArray`; by default that of the handles, and ``"r"`` for paths.
 

@@ -73,16 +73,16 @@ def open_array(
     """Map a file and return it as a plain ndarray, in one call.
 
     A file in NumPy's format, whatever its name, has a header that describes the array. A
-    new file gets one if its path ends in ``.npy``. For the bytes of such a file as they
-    are, write ``yammap.open(path).array(dtype, shape, offset)``.
+    new file gets a header if its path ends in ``.npy``. To map the bytes of such a file
+    and ignore its header, write ``yammap.open(path).array(dtype, shape, offset)``.
 
     Parameters
     ----------
     path : path-like or int
         Path or descriptor of the file.
     dtype : dtype_like, optional
-        Element type; by default numpy.uint8, or the type in the header. Where the header
-        gives only the item size, as for bfloat16, any type of that size.
+        Element type; by default numpy.uint8, or the type in the header. If the header
+        gives only the item size, as for bfloat16, pass any type of that size.
     mode : str, default "r"
         As for `open`. ``"w+"`` and ``"x+"`` make a new file, which ends with the array.
     shape : int or tuple of int, optional
@@ -101,7 +101,7 @@ def open_array(
     Returns
     -------
     numpy.ndarray
-        The array. It alone keeps the memory, and no descriptor stays open.
+        The array. The memory lives as long as the array, and no descriptor stays open.
 
     Raises
     ------

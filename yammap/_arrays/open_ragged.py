@@ -74,16 +74,16 @@ def open_ragged(
 ) -> RaggedArray[Any]:
     r"""Open records of many lengths, which are in a file of values and one of offsets.
 
-    Both are raw files, which any program can read and write: the values of all records one
-    after the other, and offsets as 64-bit little-endian integers: where the first record
-    begins, and where each ends. Record ``i`` is
+    Both are raw files, which any program can read and write. The first holds the values of
+    all records, one after the other. The second holds offsets as 64-bit little-endian
+    integers: where the first record begins, and where each ends. Record ``i`` is
     ``values[offsets[i]:offsets[i + 1]]``. An empty file of offsets has no records.
 
     Parameters
     ----------
     values : path-like, MappedArray or ConcatenatedArray
-        The values: a raw file, or a handle, such as one of a ``.npy`` file, of values that
-        begin behind a header, or of many files (`concatenate`).
+        The values: a raw file or a handle. Pass a handle for a ``.npy`` file, for values
+        after a header, or for values in many files (`concatenate`).
     offsets : path-like or MappedArray
         Where records begin in the values: a raw file; or a handle of integers of any type.
     dtype : dtype_like, optional
@@ -117,8 +117,8 @@ def open_ragged(
         When `dtype` holds Python objects, or offsets or lengths are no integers.
     ValueError
         When the mode is unknown, or does not fit handles; when a record's first dimension
-        is not -1; or when offsets or lengths have more than one dimension, or there are not
-        as many of both. For a ``.npy`` file by its path: pass a handle of it.
+        is not -1; or when offsets or lengths have more than one dimension, or their numbers
+        differ. Also when a path leads to a ``.npy`` file: pass a handle of it instead.
 
     Examples
     --------

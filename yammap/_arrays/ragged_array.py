@@ -216,7 +216,7 @@ class RaggedArray(Generic[Scalar]):
         TypeError
             When `indices` are no integers, or `out` is read-only or not C-contiguous.
         ValueError
-            When `out` has another shape or dtype, or the offsets lead to no values.
+            When `out` has another shape or dtype, or offsets lie outside the values.
 
         Examples
         --------
@@ -345,7 +345,7 @@ class RaggedArray(Generic[Scalar]):
         Raises
         ------
         io.UnsupportedOperation, OSError, ValueError
-            As `append`. Of the records before, some or all have been written.
+            As `append`. Some or all of the earlier records have been written.
 
         Examples
         --------

@@ -82,8 +82,8 @@ class Mmap(Lockable):
     advice : int or str, optional
         A ``MADV_*`` constant for the whole mapping, or its name, as ``"random"``.
     on_fault : {"raise", "poison"}, default "raise"
-        What a bus error in an array or view does. Every later method raises it; with
-        ``"raise"``, the thread that touched the page gets a `BusError` at once as well.
+        What happens after a bus error in an array or view. Every later method raises it.
+        With ``"raise"``, Python also raises `BusError` in the thread that touched the page.
     keep_fd : bool, default True
         Keep the descriptor. Without it the size is fixed.
     engine : {"mmap", "auto", "pread"}, default "mmap"

@@ -150,8 +150,8 @@ def open(
     perm : int, default 0o666
         Permission bits of a new file, less the process's umask.
     offset, length : int, optional
-        Window into the file, in bytes, at any alignment. Without `length` it goes to the
-        end of the file and grows with it.
+        Window into the file, in bytes, at any alignment. Without `length` the window goes
+        to the end of the file and grows with the file.
     reserve : int, optional
         Address space, in bytes, to set aside for growth.
     preallocate : bool, default True
@@ -162,8 +162,8 @@ def open(
     advice : int or str, optional
         A ``MADV_*`` constant for the whole mapping, or its name, as ``"random"``.
     on_fault : {"raise", "poison"}, default "raise"
-        What a bus error in an array or view does. Every later method raises it; with
-        ``"raise"``, the thread that touched the page gets a `BusError` at once as well.
+        What happens after a bus error in an array or view. Every later method raises it.
+        With ``"raise"``, Python also raises `BusError` in the thread that touched the page.
     keep_fd : bool, default True
         Keep the descriptor. Without it the size is fixed.
     engine : {"mmap", "auto", "pread"}, default "mmap"
@@ -174,14 +174,14 @@ def open(
         copy in memory and no system call. Until `Mmap.sync` or `Mmap.close` other programs
         see zeros at the end. 0 keeps the file's size exact.
     cached : bool, optional
-        Whether records that batches read from the disk stay in the page cache, where a call
-        does not say so itself, see `Mmap.gather`.
+        Whether records that batches read from the disk stay in the page cache, for calls
+        that do not pass `cached` themselves, see `Mmap.gather`.
 
     Returns
     -------
     Mmap
-        The mapped file, positioned at the start; in mode ``"a+"`` at the end, as other
-        files are, since many writers ask `tell` whether the file is new.
+        The mapped file, positioned at the start. In mode ``"a+"`` it is positioned at the
+        end, as other files are: many writers call `tell` to see whether the file is new.
 
     Raises
     ------
@@ -257,7 +257,7 @@ def open_file(
     OSError
         When the file cannot be opened or mapped.
     ValueError
-        When `flags` are write-only: a mapping must read.
+        When `flags` are write-only: a mapping must be able to read.
 
     Examples
     --------
@@ -350,7 +350,7 @@ def anonymous(size: int, name: str = "yammap", **options: Unpack[Options]) -> Mm
     size : int
         Size in bytes; all zeros.
     name : str, default "yammap"
-        What /proc calls it.
+        The name that /proc shows for the memory.
     reserve : int, optional
         Address space to set aside for growth, as for `Mmap`.
     preallocate : bool, default False

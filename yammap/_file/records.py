@@ -61,9 +61,9 @@ class Records(Pages):
             Number of threads; each copies a part of the records.
         cached : bool, optional
             Whether records that come from the disk stay in the page cache. False reads past
-            it, where the file allows that. By default they stay as soon as pages are
-            read again, or much of a mapping that memory has room for, and always if such a
-            mapping is writable.
+            it, where the file allows that. By default they stay once the caller reads pages
+            again, or reads much of a mapping that fits into memory. If such a mapping is
+            writable, they always stay.
 
         Returns
         -------
@@ -73,7 +73,7 @@ class Records(Pages):
         Raises
         ------
         BusError
-            When the file was cut short, or cannot be read. ``record`` tells which record
+            When the file was cut short, or cannot be read. ``record`` says which record
             it was.
         TypeError
             When `offsets` are no integers, or `out` is read-only or not C-contiguous.
@@ -116,9 +116,9 @@ class Records(Pages):
             Number of threads; each copies a part of the records.
         cached : bool, optional
             Whether records that come from the disk stay in the page cache. False reads past
-            it, where the file allows that. By default they stay as soon as pages are
-            read again, or much of a mapping that memory has room for, and always if such a
-            mapping is writable.
+            it, where the file allows that. By default they stay once the caller reads pages
+            again, or reads much of a mapping that fits into memory. If such a mapping is
+            writable, they always stay.
 
         Returns
         -------
@@ -130,7 +130,7 @@ class Records(Pages):
         Raises
         ------
         BusError
-            When the file was cut short, or cannot be read. ``record`` tells which record
+            When the file was cut short, or cannot be read. ``record`` says which record
             it was.
         TypeError
             When `offsets` or `lengths` are no integers, or `out` is read-only or not
@@ -163,8 +163,8 @@ class Records(Pages):
     ) -> Batches[NDArray[Any]]:
         r"""Copy one batch of records after the other, and read the next ones meanwhile.
 
-        While the caller works on a batch, the disk reads the next ones. No thread is needed
-        for it.
+        While the caller works on a batch, the disk reads the next ones. This takes no
+        thread.
 
         Parameters
         ----------
@@ -180,9 +180,9 @@ class Records(Pages):
             for. By default each batch is a new array.
         cached : bool, optional
             Whether records that come from the disk stay in the page cache. False reads past
-            it, where the file allows that. By default they stay as soon as pages are
-            read again, or much of a mapping that memory has room for, and always if such a
-            mapping is writable.
+            it, where the file allows that. By default they stay once the caller reads pages
+            again, or reads much of a mapping that fits into memory. If such a mapping is
+            writable, they always stay.
 
         Returns
         -------
@@ -241,9 +241,9 @@ class Records(Pages):
             for. By default each batch is a new array.
         cached : bool, optional
             Whether records that come from the disk stay in the page cache. False reads past
-            it, where the file allows that. By default they stay as soon as pages are
-            read again, or much of a mapping that memory has room for, and always if such a
-            mapping is writable.
+            it, where the file allows that. By default they stay once the caller reads pages
+            again, or reads much of a mapping that fits into memory. If such a mapping is
+            writable, they always stay.
 
         Returns
         -------
@@ -286,10 +286,11 @@ class Records(Pages):
         Returns
         -------
         dict
-            ``engine``: the kind of queue that was used last, or ``"mmap"`` where none was;
-            ``reason``: why it read past the page cache, or into it; ``requests`` to the
-            kernel; ``bytes_read`` by them; ``fallbacks``: records that had to be copied in
-            another way, because the request failed.
+            ``engine``: the kind of queue that was used last, or ``"mmap"`` if none was;
+            ``reason``: why the last batch read past the page cache, or into it;
+            ``requests``: how many requests the kernel got; ``bytes_read``: how many bytes
+            they read; ``fallbacks``: how many records were copied in another way, because
+            their request failed.
 
         Raises
         ------
@@ -321,7 +322,7 @@ class Records(Pages):
         Raises
         ------
         BusError
-            When the file was cut short, or the disk is full or bad. ``record`` tells which
+            When the file was cut short, or the disk is full or bad. ``record`` says which
             record it was; those before it are written.
         io.UnsupportedOperation
             When the mapping is read-only or in append mode.

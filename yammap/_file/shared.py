@@ -82,8 +82,8 @@ class Segment(Mmap):
         Raises
         ------
         BufferError
-            When the segment would become smaller under live views of this process. Views of
-            other processes raise `BusError` where they have lost their bytes.
+            When the segment would become smaller under live views of this process. In
+            other processes, views of the bytes that were cut off raise `BusError`.
         OSError
             ``ENOSPC`` when the file system is full, and ``ENOMEM`` when the machine or a
             control group has less memory left. The segment is then as it was.
@@ -112,9 +112,9 @@ class Segment(Mmap):
     def unlink(self) -> None:
         """Remove the segment's name now: nobody can attach any more.
 
-        Who uses the segment goes on, and its memory is freed with the last of them. A
-        pickle on its way can no longer be loaded. Without this call, the name goes when the
-        last user closes the segment.
+        Present users can go on, and the memory is freed with the last of them. A pickle
+        that nobody has loaded yet can no longer be loaded. Without this call, the name is
+        removed when the last user closes the segment.
 
         Raises
         ------
@@ -139,8 +139,8 @@ class Segment(Mmap):
     def close(self, *, revoke: bool = False) -> None:
         """Stop using the segment; it is removed if nobody else uses it.
 
-        Arrays and views over it stay valid, and use the segment on until they are gone, as
-        handles do. Closing twice does nothing.
+        Arrays and views over it stay valid. Like handles, they keep the segment in use
+        until they are gone. Closing twice does nothing.
 
         Parameters
         ----------
@@ -200,15 +200,15 @@ def shared(
     """Map memory that processes share by name: a segment.
 
     A segment lives as long as somebody uses it: a mapping, an array over it or a
-    `MappedArray` of it, in any process. It is removed with its last user, also if that one
-    was killed: then by another call of `shared` in that directory. The first call of each
-    process looks for such segments, and later ones do for up to 1 % of the time.
+    `MappedArray` of it, in any process. It is removed with its last user. If that user was
+    killed, another call of `shared` in that directory removes it: the first call of each
+    process looks for such segments, and later calls spend up to 1 % of the time on it.
 
     Parameters
     ----------
     name : str, optional
-        The name of the segment: no path, and at most 200 bytes long. A new segment gets a
-        name of its own by default.
+        The name of the segment: no path, and at most 200 bytes long. By default a new
+        segment gets a random name.
     size : int, optional
         Size of a new segment, in bytes, at least 1; all zeros.
     create : bool, default False
@@ -243,7 +243,7 @@ def shared(
     TypeError
         When `name` is no str.
     ValueError
-        When the name is no name, or `size`, `mode` or `perm` do not fit.
+        When `name` cannot be a name, or `size`, `mode` or `perm` do not fit.
 
     Notes
     -----
@@ -253,9 +253,9 @@ def shared(
     segment for ten minutes.
 
     A new segment has all its memory at once, so no later access finds a full file system.
-    The memory left in the machine and in the control groups is asked for before, from 1 MiB
-    on. But others may take it meanwhile: then the kernel may still kill a process of the
-    group.
+    From 1 MiB on, `shared` first checks how much memory the machine and the control groups
+    have left. But others may take that memory meanwhile: then the kernel may still kill a
+    process of the group.
 
     Examples
     --------
