@@ -186,7 +186,7 @@ class ConcatenatedArray(Taking, Reductions):
         return contextlib.nullcontext(np.asarray(self[...]))
 
     def _writing(self) -> Any:
-        raise TypeError("no one array reaches all files: write c[...] += x, or c[a:b] = x")
+        raise TypeError("no single array spans all files: write c[...] += x, or c[a:b] = x")
 
     def _comparable(self, value: Any) -> Any:
         return value

@@ -482,7 +482,7 @@ def _require_inside(numbers: Any, starts: Any, lengths: Any, rows: int) -> None:
         i = int(np.argmax(wrong))
         raise ValueError(
             f"record {numbers[i]}, {lengths[i]} rows from {starts[i]}, is not in the "
-            f"values, which have {rows}: the offsets are of other values, or damaged"
+            f"values, which have {rows}: the offsets belong to other values, or are damaged"
         )
 
 

@@ -120,7 +120,7 @@ def _reading(fd: int) -> Iterator[Finding]:
     yield _tried(
         "cachestat(2)",
         refusal(partial(probes.cachestat, fd)),
-        "resident() and evict() can check what the kernel tells",
+        "resident() and evict() can check what mincore(2) reports",
         "resident() believes mincore(2), and does not work with engine='pread'",
         "Linux 6.5 has it; a sandbox must allow the call (number 451)",
     )
@@ -178,7 +178,7 @@ def _growing(fd: int, unnamed: bool) -> Iterator[Finding]:
 def _readahead(fd: int) -> Finding:
     found = probes.readahead(fd)
     if found is None:
-        text = "the device tells none, as those of a tmpfs or of a network"
+        text = "the device reports none, as on a tmpfs or a network filesystem"
         return Finding("readahead", "unknown", text, "")
     setting, kib = found
     text = f"{kib} KiB around each page that is missing"
@@ -207,14 +207,14 @@ def _of_kernel() -> Iterator[Finding]:
     yield _tried(
         "AIO: io_setup(2)",
         refusal(probes.io_setup),
-        "batches read past the page cache by it where there is no io_uring",
+        "without io_uring, batches read past the page cache by AIO",
         "without io_uring, batches read cold records through the page cache",
         "raise fs.aio-max-nr when fs.aio-nr has reached it; a sandbox must allow the call",
     )
     yield _tried(
         "io_uring_setup(2)",
         refusal(probes.io_uring),
-        "batches read cold records by it",
+        "batches read cold records by io_uring",
         "batches read cold records by AIO, or by hints and pread(2)",
         "sysctl kernel.io_uring_disabled=0; a sandbox must allow the call",
     )
@@ -248,7 +248,7 @@ def _huge_pages() -> Finding:
 _LIMITS = {
     "RLIMIT_AS": (
         "address space",
-        "a growable mapping sets less aside, and is mapped again when it outgrows that",
+        "a growable mapping reserves less, and is mapped again when it outgrows that",
         "ulimit -v unlimited",
     ),
     "RLIMIT_MEMLOCK": ("locked memory", "lock() takes no more than that", "ulimit -l"),

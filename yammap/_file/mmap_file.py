@@ -94,8 +94,8 @@ class Mmap(Lockable):
         in memory and no system call. Until `sync` or `close` other programs see zeros at
         the end. 0 keeps the file's size exact.
     cached : bool, optional
-        Whether records that batches read from the disk stay in the page cache, where a call
-        does not say so itself, see `gather`.
+        Whether records that batches read from the disk stay in the page cache, for calls
+        that do not pass `cached` themselves, see `gather`.
 
     Raises
     ------

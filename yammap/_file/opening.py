@@ -525,7 +525,7 @@ def _own_descriptor(fd: int, mode: str) -> Descriptor:
         without = "without" if mode == "r+" else "and"
         raise ValueError(
             f"mode {mode!r} needs os.O_RDWR {without} os.O_APPEND, and descriptor {fd} was "
-            f"opened otherwise: open it so, or use mode 'r'"
+            f"opened otherwise: open it with these flags, or use 'r'"
         )
     return own
 
