@@ -4,9 +4,9 @@
 
 Each document becomes one terminal session: its shell commands go to bash, its Python to an
 interactive `python`, line by line as if pasted, and what it says is printed must come, in
-that order. The tutorial starts in an empty directory, where its ``pip install`` gets the
-wheel; the README in a clone of the source, with the wheel installed. What runs the tests
-is left out: `.ci/run` does that on every Python.
+that order. The tutorial starts in an empty directory, and its ``pip install`` gets the
+wheel in place of a clone. The README starts in a clone, with the wheel installed. What runs
+the tests is left out: `.ci/run` does that on every Python.
 """
 
 import os
@@ -20,6 +20,7 @@ from pathlib import Path
 from documents import ROOT, examples
 
 RUNS_THE_TESTS = "pytest"
+PATH_OF_A_CLONE = "/path/to/yammap"
 
 
 def typed(document):
@@ -35,11 +36,11 @@ def typed(document):
     return "\n".join(lines), [e.printed for e in kept if e.printed]
 
 
-def go_through(document, directory, environment):
+def go_through(document, wheel, directory, environment):
     """Type it, and exit if a command fails, Python complains, or a text is not printed."""
     script, texts = typed(document)
     done = subprocess.run(
-        ["bash", "-c", script],
+        ["bash", "-c", script.replace(PATH_OF_A_CLONE, str(wheel))],
         cwd=directory,
         env=environment,
         capture_output=True,
@@ -70,11 +71,7 @@ def tutorial(wheel, work):
     directory = work / "tutorial"
     directory.mkdir()
     environment = fresh_environment(Path(sys.executable).parent)
-    # No index from here on: "yammap" is this wheel, and not what somebody else calls so.
-    download = [sys.executable, "-m", "pip", "download", "--dest", work / "wheels"]
-    subprocess.run([*download, f"{wheel}[cli]"], env=environment, check=True)
-    environment |= {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(work / "wheels")}
-    go_through(ROOT / "docs/tutorial.md", directory, environment)
+    go_through(ROOT / "docs/tutorial.md", wheel, directory, environment)
 
 
 def readme(wheel, work):
@@ -84,7 +81,7 @@ def readme(wheel, work):
     subprocess.run([work / "venv/bin/pip", "install", wheel], env=environment, check=True)
     clone = work / "yammap"
     subprocess.run(["git", "clone", "-q", ROOT, clone], check=True)
-    go_through(ROOT / "README.md", clone, environment)
+    go_through(ROOT / "README.md", wheel, clone, environment)
 
 
 def main():
