@@ -182,7 +182,7 @@ def watched(contender: Contender) -> Contender:
         return Measured(ticks.percentile() * len(work), result)
 
     within = STALL if contender.what.startswith("os.preadv(") else None
-    return replace(contender, job=job, within=within, reach=None)
+    return replace(contender, job=job, within=within, reach=None, told="")
 
 
 def work_of(number: int, count: int, span: int) -> Offsets:
