@@ -15,7 +15,7 @@ from ._report import Gain
 
 __all__ = ["chart"]
 
-LEFT, SPAN, WIDTH, STEP, TOP = 350, 280, 800, 22, 54
+LEFT, SPAN, WIDTH, STEP, TOP = 370, 280, 820, 22, 54
 ENDS = 0.18, 20.0
 TICKS = 0.25, 0.5, 1, 2, 4, 8, 16
 STYLE = """\
