@@ -93,6 +93,7 @@ cdef extern from "Python.h":
     int PY_VERSION_HEX
     void Py_XINCREF(PyObject *object)
     void Py_XDECREF(PyObject *object)
+    object PyUnicode_DecodeFSDefaultAndSize(const char *text, Py_ssize_t length)
     Py_ssize_t PyLong_AsSsize_t(object value) except? -1
     long long PyLong_AsLongLongAndOverflow(object value, int *overflow) except? -1
     bint PyIndex_Check(object value)
@@ -142,6 +143,7 @@ cdef extern from *:
 include "_linux/numbers.pxi"
 include "_sigbus/sigbus.pxi"
 include "_memory/pages.pxi"
+include "_memory/naming.pxi"
 include "_memory/region.pxi"
 include "_memory/reports.pxi"
 include "_memory/searching.pxi"
@@ -266,7 +268,10 @@ cdef class Mapping:
 
     @property
     def name(self):
-        """object: what the file was opened by: a path, or a descriptor."""
+        """object: what the file was opened by: a path, or a descriptor.
+
+        With `yammap.compat`, the path when first asked for; None if never before `close`.
+        """
         return self.memory.present_name()
 
     @property

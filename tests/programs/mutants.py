@@ -355,6 +355,13 @@ MUTANTS = [
         "core/test_threads.py::test_31_close_during_copies",
     ),
     Mutant(
+        "closing a mapping forgets the path that a view may need",
+        "_memory/generations.pxi",
+        "needed = needed or region.may_tell_of_file()",
+        "pass",
+        "memory/test_naming.py::test_a_view_names_the_file_of_a_closed_mapping",
+    ),
+    Mutant(
         "growth may move",
         "_memory/region.pxi",
         "span, 0) == MAP_FAILED",
@@ -491,8 +498,8 @@ MUTANTS = [
     ),
     Mutant(
         "regions refer to the name where the collector does not look",
-        "_memory/generations.pxi",
-        "if type(name) in (str, bytes, int) or hasattr(",
+        "_memory/naming.pxi",
+        "if kind in (str, bytes, int, PathOf) or hasattr(",
         "if name is not None or hasattr(",
         "core/test_interrupts.py::test_a_mapping_whose_name_refers_to_it_is_collected",
     ),

@@ -128,7 +128,12 @@ cdef extern from "<unistd.h>" nogil:
     int64_t lseek(int fd, int64_t offset, int whence)
     Py_ssize_t pread(int fd, void *buffer, size_t length, int64_t offset)
     Py_ssize_t pwrite(int fd, const void *buffer, size_t length, int64_t offset)
+    Py_ssize_t readlink(const char *path, char *buffer, size_t length)
     Py_ssize_t write(int fd, const void *buffer, size_t length)
+
+
+cdef extern from "<limits.h>":
+    int PATH_MAX
 
 
 cdef extern from "<string.h>" nogil:

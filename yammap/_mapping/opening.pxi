@@ -16,7 +16,7 @@ cdef int begin(Mapping m, fd, name, private, readonly, offset, length, reserve,
         raise RuntimeError("a mapping is initialised only once")
     m.extent.own(descriptor if own is None else own.take())
     try:
-        m.memory.rename(name)
+        m.memory.rename(new_path_of(m.extent.fd) if name is None else name)
         set_up(m, own, private, readonly, offset, length, reserve, preallocate)
         set_up_end(m, own, length, as_offset(ahead, "ahead"),
                    keep_fd and engine != "pread")
@@ -30,7 +30,10 @@ cdef int begin(Mapping m, fd, name, private, readonly, offset, length, reserve,
 def map_descriptor(Mapping m not None, fd, name, *, private=False, readonly=False, offset=0,
                    length=None, reserve=None, preallocate=True, on_fault="raise",
                    keep_fd=True, engine="mmap", ahead=0):
-    """As `Mapping.__init__`, which takes twice as long, since Python calls it by a dict."""
+    """As `Mapping.__init__`, which takes twice as long, since Python calls it by a dict.
+
+    A name of None is the path of the descriptor, which is found when an error needs it.
+    """
     begin(m, fd, name, private, readonly, offset, length, reserve, preallocate, on_fault,
           keep_fd, engine, ahead)
 

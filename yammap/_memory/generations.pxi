@@ -312,7 +312,8 @@ cdef class Generations:
     cdef object present_name(self):
         """What errors call the file, which another thread may be changing."""
         with cython.critical_section(self):
-            return self.name
+            name = self.name
+        return told(name)
 
     cdef object locate(self, uintptr_t address):
         """The region that an address lies in, or None."""
@@ -339,12 +340,18 @@ cdef class Generations:
         """
         cdef Region region
         cdef int code = 0
+        cdef bint needed = self.is_open()
         for region in self.older_regions:
+            needed = needed or region.may_tell_of_file()
             region.let_go_of_file()
             if revoke and code == 0:
                 code = region.zero_all(self.prot)
         if self.region is not None:
             self.region.let_go_of_file()
+        with cython.critical_section(self):
+            name = self.name
+        if type(name) is PathOf:
+            (<PathOf> name).let_go_of_file(needed)
         return code
 
     cdef int switch_to(self, Region new, int64_t length) except -1:
@@ -372,13 +379,3 @@ cdef class Generations:
         with cython.critical_section(self):
             self.grow_to(length)
             set_ordered(&self._append_limit, limit)
-
-
-cdef object label_of(object name):
-    """A name for regions: it refers to nothing, since the collector does not look there.
-
-    A type of names may say that it does not, and is kept as long as the region is.
-    """
-    if type(name) in (str, bytes, int) or hasattr(type(name), "refers_to_no_mapping"):
-        return name
-    return str.__str__(str(name))

@@ -169,6 +169,11 @@ cdef class Region:
             self.watch.name = <void *> name
         return 0
 
+    cdef bint may_tell_of_file(self) noexcept nogil:
+        """Whether a bus error may name the file after the mapping is closed."""
+        return (self.has_uncounted_holders or self.watch.count != 0
+                or atomic_load(&self.exports) != 0)
+
     cdef void let_go_of_file(self) noexcept nogil:
         """Stop using the descriptor, before it is closed."""
         if self.base != NULL:
@@ -198,7 +203,7 @@ cdef class Region:
     def _locate(self, uintptr_t address):
         """The file and the offset that an address belongs to: for arrays that travel."""
         cdef int64_t start = address - <uintptr_t> self.base
-        return (self.name, (self.device, self.inode), self.watch.offset + start,
+        return (told(self.name), (self.device, self.inode), self.watch.offset + start,
                 self.watch.fd, self.watch.flags == MAP_PRIVATE)
 
     def guard(self):

@@ -90,7 +90,7 @@ def described(unsigned long thread):
     else:
         return (EFAULT, "bus error in a view that is gone"), 0, "read"
     text = text_of_patch(&found, offset)
-    return (found.code, text, name), offset, access_of(found.writing)
+    return (found.code, text, told(name)), offset, access_of(found.writing)
 
 
 cdef str access_of(bint writing):
@@ -98,7 +98,7 @@ cdef str access_of(bint writing):
 
 
 cdef object bus_error(int code, str text, object name, int64_t offset, bint writing):
-    error = BusError(code, text, name)
+    error = BusError(code, text, told(name))
     error.offset = offset
     error.access = access_of(writing)
     return error

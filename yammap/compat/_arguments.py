@@ -108,8 +108,15 @@ def checked_length(size: int, offset: int, file_size: int) -> int:
     return size or file_size - offset
 
 
-def to_map(fileno: int | None, size: int, offset: int) -> tuple[Descriptor, str | int, int]:
-    """Return a descriptor to map, of new memory for None, its name, and the length."""
+def to_map(
+    fileno: int | None, size: int, offset: int
+) -> tuple[Descriptor, str | None, int]:
+    """Return a descriptor to map, of new memory for None, its name, and the length.
+
+    The file is opened once more. A duplicate would share its owner's write errors, which
+    the kernel reports once for each open file description, and its ``O_APPEND``, which
+    `mmap` ignores.
+    """
     if fileno is None:
         return *_new_memory(size, offset), size
     asked = ask(fileno, os.O_ACCMODE)
@@ -118,7 +125,7 @@ def to_map(fileno: int | None, size: int, offset: int) -> tuple[Descriptor, str 
     length = checked_length(size, offset, asked.size)
     if asked.flags == os.O_WRONLY:
         raise os_error(errno.EACCES, fileno)
-    return *_own_descriptor(fileno, asked), length
+    return open_again(fileno, asked), None, length
 
 
 def _new_memory(size: int, offset: int) -> tuple[Descriptor, str]:
@@ -127,16 +134,3 @@ def _new_memory(size: int, offset: int) -> tuple[Descriptor, str]:
     memory = memory_fd("mmap", os.MFD_CLOEXEC)
     os.truncate(memory.fd, offset + size)
     return memory, "memfd:mmap"
-
-
-def _own_descriptor(fileno: int, asked: Descriptor) -> tuple[Descriptor, str | int]:
-    """Open the file again, and return its name as well.
-
-    A descriptor of its own does not share its owner's write errors, which the kernel
-    reports once for each open file description, nor its ``O_APPEND``, which `mmap` ignores.
-    """
-    try:
-        name = os.readlink(f"/proc/self/fd/{fileno}")
-        return open_again(fileno, asked), name
-    except OSError:
-        return Descriptor(os.dup, fileno), fileno

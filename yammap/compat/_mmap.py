@@ -130,8 +130,9 @@ class mmap(FixedLength, Mmap):  # noqa: N801
         if flags & POPULATE:
             self.populate()
         if writable and self.readonly:
+            refusal = os_error(errno.EACCES, self.name)
             self.close()
-            raise os_error(errno.EACCES, name)
+            raise refusal
         if trackfd:
             self._free_size()
         return self
