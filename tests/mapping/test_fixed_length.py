@@ -78,7 +78,7 @@ def test_a_read_only_mapping_takes_no_byte(tmp_path):
             lambda: operator.setitem(m, slice(0, 1), None),
             lambda: operator.delitem(m, 9),
         ):
-            with pytest.raises(TypeError, match=r"can't modify a readonly memory map\.$"):
+            with pytest.raises(TypeError, match="can't modify a readonly memory map"):
                 call()
         assert m.read() == b"bytes"
 

@@ -48,13 +48,6 @@ cdef bint are_sync_flags(int flags):
     return how == 0 or how == MS_ASYNC or how == MS_SYNC
 
 
-cdef int require_writable(Mapping m) except -1:
-    m.memory.require_open()
-    if not m.memory.is_writable():
-        raise TypeError("mmap can't modify a readonly memory map.")
-    return 0
-
-
 cdef Py_ssize_t seek_within(Positioned m, Py_ssize_t offset, int whence) except -1:
     cdef Py_ssize_t base = 0, length
     m.memory.require_open()
@@ -72,7 +65,7 @@ cdef Py_ssize_t seek_within(Positioned m, Py_ssize_t offset, int whence) except 
 
 
 cdef int put_within(Positioned m, char *source, int64_t length, str refusal) except -1:
-    require_writable(m)
+    require_mutable(m)
     if m.move_hot(source, length, True, True):
         return 0
     with m._turn:
@@ -110,11 +103,11 @@ cdef class FixedLength(Positioned):
         """Do nothing: an object is ready once it is made, as one of `mmap.mmap` is."""
 
     def __setitem__(self, key, value):
-        require_writable(self)
+        require_mutable(self)
         set_item(self, key, value)
 
     def __delitem__(self, key):
-        require_writable(self)
+        require_mutable(self)
         refuse_deletion(self, key)
 
     def seek(self, pos, whence=0, /):
@@ -368,7 +361,7 @@ cdef class FixedLength(Positioned):
         cdef Py_ssize_t target = as_ssize(dest), source = as_ssize(src)
         cdef Py_ssize_t length = as_ssize(count), last = max(target, source)
         cdef Py_ssize_t size = self.memory.length()
-        require_writable(self)
+        require_mutable(self)
         if (min(target, source, length) < 0 or last > size
                 or clip(last, length, size) < length):
             raise ValueError("source, destination, or count out of range")

@@ -51,13 +51,14 @@ cdef int set_slice(Mapping m, object key, object value) except -1:
         PyBuffer_Release(&source)
 
 
-cdef int require_mutable(Mapping m) except -1:
+cdef inline int require_mutable(Mapping m) except -1:
     """With the error of `mmap` and `memoryview`, where methods say it as files do."""
     if m.memory.is_open() and m.memory.is_writable():
         return 0        # what else there is to refuse, the copy finds
     m.memory.require_open()
     if not m.memory.is_writable():
-        raise TypeError(f"mmap can't modify a readonly memory map: {m.name!r}")
+        raise TypeError("mmap can't modify a readonly memory map. Open "
+                        f"{m.name!r} for writing")
     return 0
 
 
