@@ -36,7 +36,7 @@ cdef class Files:
         self.choice = file.choice if choice is None else choice
         return True
 
-    cdef bint go_past_cache(self, int cached, const Plan *plan) except -1:
+    cdef Way way(self, int cached, const Plan *plan) except *:
         cdef Extents extents = Extents(0, False, True)
         cdef PinnedMemory each
         cdef int64_t count = len(self.pinned)
@@ -46,17 +46,15 @@ cdef class Files:
             extents.are_writable |= each.is_writable()
             extents.have_direct &= (<FileToRead> file).direct_fd != -1
         if self.choice.needs_tracers(cached, extents) and each.is_guarded():
-            channels = self.as_channels(False)
+            channels = self.as_channels(INTO_CACHE)
             with nogil:
                 look_for_tracers(&self.choice.tracers, plan, channels, count)
-        return self.choice.goes_past_cache(cached, extents)
+        return self.choice.way(cached, extents)
 
-    cdef const Channel *as_channels(self, bint past_cache) noexcept:
-        cdef bint leaves_tracers = past_cache and self.choice.leaves_tracers
+    cdef const Channel *as_channels(self, Way way) noexcept:
         cdef int64_t i
         for i in range(len(self.pinned)):
-            self.channels[i] = (<FileToRead> self.files[i]).channel(
-                self.pinned[i], past_cache, leaves_tracers)
+            self.channels[i] = (<FileToRead> self.files[i]).channel(self.pinned[i], way)
         return self.channels
 
 

@@ -18,6 +18,16 @@ cdef struct Extents:            # of all mappings that a batch reads
     bint have_direct            # descriptors past the page cache
 
 
+# How one batch reads. Threads share a `Choice`, which the next batch may make otherwise.
+cdef struct Way:
+    bint past_cache
+    bint leaves_tracers
+    bint follows_sample         # which may change it in the midst of the batch
+
+
+cdef Way INTO_CACHE = Way(False, False, False)
+
+
 cdef inline bint may_have_tracers(Extents extents) noexcept nogil:
     """Whether batches ever leave some where memory has room."""
     return extents.size > SMALL and extents.have_direct and not extents.are_writable
@@ -32,9 +42,7 @@ cdef class Choice:
     cdef int64_t room               # which it was
     cdef reuse sample
     cdef Tracers tracers
-    cdef bint leaves_tracers        # as of the last choice,
-    cdef bint follows_sample        # which the sample may change in the midst of a batch
-    cdef str why                    # for it
+    cdef str why                    # of the last choice
     cdef str kind                   # of the queue that was used last
     cdef int64_t requests, bytes_read, failures
 
@@ -51,33 +59,35 @@ cdef class Choice:
             self.look()
             return extents.size <= self.room
 
-    cdef bint goes_past_cache(self, int cached, Extents extents) except -1:
-        """Whether to read past the page cache: as the caller wants, or as is cheaper."""
+    cdef Way way(self, int cached, Extents extents) except *:
+        """Past the page cache or into it: as the caller wants, or as is cheaper."""
         with cython.critical_section(self):
-            self.leaves_tracers = self.follows_sample = False
             return self.choose(cached, extents)
 
-    cdef bint choose(self, int cached, Extents extents) except -1:
+    cdef Way choose(self, int cached, Extents extents) except *:
         """The caller is in the section."""
         if not extents.have_direct:
             self.why = "the file cannot be read past the page cache"
-            return False
+            return INTO_CACHE
         cached = self.cached if cached == -1 else cached
         if cached != -1:
             self.why = f"cached={bool(cached)}"
-            return not cached
+            return Way(not cached, False, False)
         self.look()
         reuse_begin(&self.sample, self.room // PAGE if extents.size > self.room else 0)
         if extents.size <= self.room:
             return self.choose_with_room(extents)
-        self.follows_sample = True
+        return self.choose_without_room()
+
+    cdef Way choose_without_room(self) except *:
+        """The caller is in the section."""
         if reuse_is_rare(&self.sample):
             self.why = "memory has no room for the mapping, and few pages are read again"
-            return True
+            return Way(True, False, True)
         self.why = "pages are read again, or too few were read to tell"
-        return False
+        return Way(False, False, True)
 
-    cdef bint choose_with_room(self, Extents extents) except -1:
+    cdef Way choose_with_room(self, Extents extents) except *:
         """Read past the page cache what may be wanted once only, and leave tracers.
 
         Not by a writable mapping: the disk would have to write changed pages first. The
@@ -91,8 +101,8 @@ cdef class Choice:
             self.why = "there is memory for the mapping, and pages are read again"
         else:
             self.why = "few pages are read, and few of them again"
-            self.leaves_tracers = True
-        return self.leaves_tracers
+            return Way(True, True, False)
+        return INTO_CACHE
 
     cdef int look(self) except -1:
         cdef int64_t now = coarse_nanoseconds()
@@ -103,7 +113,8 @@ cdef class Choice:
 
     cdef int count(self, const Reading *reading, str kind) except -1:
         with cython.critical_section(self):
-            self.kind = f"{kind}, {'past' if reading.past_cache else 'into'} the page cache"
+            where = "past" if reading.way.past_cache else "into"
+            self.kind = f"{kind}, {where} the page cache"
             self.requests += reading.requests
             self.bytes_read += reading.bytes_read
             self.failures += reading.failures

@@ -55,13 +55,13 @@ cdef class FileToRead:
             put_first(&self.direct_fd, pinned.open_to_read(O_DIRECT))
         return 0
 
-    cdef Channel channel(self, PinnedMemory pinned, bint past_cache, bint leaves_tracers):
+    cdef Channel channel(self, PinnedMemory pinned, Way way):
         """How a batch reads the file. Its pages are told from others' by an address."""
         cdef Channel channel
-        channel.fd = self.direct_fd if past_cache else self.cached_fd
+        channel.fd = self.direct_fd if way.past_cache else self.cached_fd
         channel.origin = pinned.origin()
-        channel.align = self.align if past_cache else 0
-        channel.tracer_fd = self.cached_fd if leaves_tracers else -1
+        channel.align = self.align if way.past_cache else 0
+        channel.tracer_fd = self.cached_fd if way.leaves_tracers else -1
         channel.salt = <uintptr_t> <void *> self << 24
         return channel
 

@@ -441,26 +441,24 @@ cdef class Batch:
         return 0
 
     cdef bint enter_queue(self) except -1:
-        cdef bint past_cache, follows_sample
+        cdef Way way
         self.files = Files.__new__(Files)
         pinned, choice = [self.pinned], None
         if self.many is not None:
             pinned, choice = self.many.pinned, self.many.choice
         if not self.files.begin(pinned, choice):
             return False
-        past_cache = self.files.go_past_cache(self.cached, &self.records)
-        follows_sample = self.files.choice.follows_sample
-        self.queue = take_queue(past_cache)
-        if self.queue is None and past_cache:
-            past_cache = follows_sample = False
-            self.queue = take_queue(past_cache)
+        way = self.files.way(self.cached, &self.records)
+        self.queue = take_queue(way.past_cache)
+        if self.queue is None and way.past_cache:
+            way = INTO_CACHE
+            self.queue = take_queue(way.past_cache)
         if self.queue is None:
             return False
         memset(&self.reading, 0, sizeof(Reading))
-        self.reading.channels = self.files.as_channels(past_cache)
-        self.reading.plan, self.reading.past_cache = &self.records, past_cache
+        self.reading.channels = self.files.as_channels(way)
+        self.reading.plan, self.reading.way = &self.records, way
         self.reading.sample = &self.files.choice.sample
-        self.reading.follows_sample = follows_sample
         self.reading.first = self.records.done
         self.begin_reading()
         return True

@@ -22,8 +22,7 @@ cdef struct Reading:
     Plan *plan
     reuse *sample
     const Channel *channels     # of each mapping
-    bint past_cache
-    bint follows_sample         # which may speak for the other way by now
+    Way way                     # which the sample may speak against by now
     int64_t first               # the record at which it began,
     int64_t next                # the record to ask for, and
     int64_t start               # where in it
@@ -213,7 +212,7 @@ cdef int read_until(Queue q, Reading *r, int64_t deadline,
         now = rough_nanoseconds()
         if r.next - first >= WINDOW_RECORDS:
             fast = time_for(r.next - first, r.bytes_read - bytes_before, FAST_RECORD)
-            if not r.past_cache and not has_read(&r.blocks) and now - before <= fast:
+            if not r.way.past_cache and not has_read(&r.blocks) and now - before <= fast:
                 r.plan.cold = not stop_asking(r)
             elif is_worse(r):
                 stop_asking(r)
@@ -232,8 +231,8 @@ cdef bint stop_asking(Reading *r) noexcept nogil:
 
 cdef inline bint is_worse(const Reading *r) noexcept nogil:
     """Whether the sample speaks for the other way by now."""
-    return r.follows_sample and r.next - r.first >= LEAST_RECORDS \
-        and reuse_is_rare(r.sample) != r.past_cache
+    return r.way.follows_sample and r.next - r.first >= LEAST_RECORDS \
+        and reuse_is_rare(r.sample) != r.way.past_cache
 
 
 cdef int drain(Queue q, Reading *r, PinnedMemory pinned) noexcept nogil:
