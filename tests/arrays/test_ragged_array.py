@@ -12,6 +12,7 @@ import yammap
 
 DTYPES = st.sampled_from(["u1", "<u2", ">i4", "f8", "i2,S3"]).map(np.dtype)
 LENGTHS = st.lists(st.integers(0, 5), max_size=8)
+GRID = np.arange(16, dtype="i4").reshape(4, 4)
 
 
 @pytest.fixture
@@ -217,6 +218,26 @@ def test_records_are_converted_as_in_an_assignment(pair):
     points.append(np.float32([[8, 9]]).tobytes() and np.float32([[8, 9]]))
     assert points.lengths.tolist() == [1, 0, 2, 1]
     assert points.take([3, 0])[0].tolist() == [[8, 9], [1, 2]]
+
+
+@pytest.mark.parametrize("record", [GRID[::2], GRID[::-1], GRID.T, np.asfortranarray(GRID)])
+def test_a_record_may_lie_apart_in_memory(pair, record):
+    points = yammap.open_ragged(*pair, "<i4", "x+", shape=(-1, 4))
+    points.append(record)
+    points.extend([record])
+    points.extend([record, record])
+    assert [each.tolist() for each in points] == [record.tolist()] * 4
+
+
+def test_a_generator_may_use_its_memory_again(words):
+    def records():
+        for number in range(3):
+            memory[:] = number
+            yield memory
+
+    memory = np.zeros(2, np.uint8)
+    words.extend(records())
+    assert [each.tolist() for each in words[-3:]] == [[0, 0], [1, 1], [2, 2]]
 
 
 def test_an_extend_that_fails_keeps_the_records_that_are_complete(words):

@@ -362,7 +362,7 @@ class RaggedArray(Generic[Scalar]):
             if group and nbytes + record.nbytes > BLOCK:
                 self._write(group)
                 group, nbytes = [], 0
-            group.append(record)
+            group.append(record.copy())  # the caller may use its memory for the next one
             nbytes += record.nbytes + 64  # and what an array takes, however small
         if group:
             self._write(group)
@@ -371,7 +371,7 @@ class RaggedArray(Generic[Scalar]):
         values = self._state.values
         if isinstance(given, bytes | bytearray | memoryview):
             given = np.frombuffer(given, values.dtype)
-        record = np.asarray(given, values.dtype)
+        record = np.asarray(given, values.dtype, order="C")
         if record.size == 0 and record.ndim == 1:
             record = record.reshape(0, *values.shape[1:])
         if record.ndim != values.ndim or record.shape[1:] != values.shape[1:]:
