@@ -51,6 +51,12 @@ def test_chunks_are_the_range(
         assert all(len(piece) == chunk for piece in pieces[:-1])
 
 
+@pytest.mark.parametrize("cached", [None, True, False])
+def test_a_chunk_may_be_larger_than_there_is_memory_for(mapped, data, cached):
+    (chunk,) = mapped.stream(1 << 70, offset=1, cached=cached)
+    assert bytes(chunk) == data[1:].tobytes()
+
+
 @pytest.mark.parametrize("mode", ["r", "r+", "c"])
 def test_a_stream_leaves_little_in_memory_and_kept_chunks_whole(path, mode):
     """Little but what is read ahead stays in memory, and a kept chunk is still right."""

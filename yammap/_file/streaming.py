@@ -110,7 +110,8 @@ def chunks_past_cache(
     block = step * max(1, _STEP // step)
     depth = _BLOCKS_AHEAD if prefetch else 0
     starts = range(positions.start, end, block)
-    buffers = buffers_for([_aligned(block) for _ in range(depth + 1)], depth)
+    size = min(block, end - positions.start)
+    buffers = buffers_for([_aligned(size) for _ in range(depth + 1)], depth)
 
     def begin(start: int) -> Any:
         length = min(block, end - start)
