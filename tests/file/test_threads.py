@@ -1,11 +1,18 @@
 """A batch in several threads, of which only the main one sees signals."""
 
-from concurrent.futures import ThreadPoolExecutor
+import gc
+import os
+import subprocess
+import sys
+import weakref
 
 import numpy as np
 import pytest
 
 import yammap
+from yammap._file import threads
+
+PAGE = 4096
 
 
 def test_ctrl_c_ends_all_threads(path, monkeypatch):
@@ -14,12 +21,14 @@ def test_ctrl_c_ends_all_threads(path, monkeypatch):
     out = np.zeros(4, np.uint8)
     parts = []
 
-    class Pool(ThreadPoolExecutor):
-        def map(self, function, batches):
-            parts.extend(batches)
+    class Copy(threads.Copy):
+        def run(self):
+            parts.append(self.part)
+
+        def finish(self):
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("concurrent.futures.ThreadPoolExecutor", Pool)
+    monkeypatch.setattr(threads, "Copy", Copy)
     with yammap.open(path) as m:
         with pytest.raises(KeyboardInterrupt):
             m.gather([0, 0, 0, 0], 1, out, threads=2)
@@ -27,3 +36,46 @@ def test_ctrl_c_ends_all_threads(path, monkeypatch):
             part.copy()
     assert len(parts) == 2
     assert not out.any()
+
+
+def test_the_first_error_is_raised_and_the_others_keep_nothing(path):
+    """Not even until the garbage collector finds them."""
+    path.write_bytes(bytes(3 * PAGE))
+    m = yammap.open(path)
+    m.array()[::PAGE].sum()
+    os.truncate(path, PAGE)
+    gc.disable()
+    try:
+        with pytest.raises(yammap.BusError, match=f"offset {2 * PAGE}"):
+            m.gather([0, 2 * PAGE, PAGE, PAGE], 16, threads=2)
+        m.close()
+        alive = weakref.ref(m)
+        del m
+        assert alive() is None
+    finally:
+        gc.enable()
+
+
+FORK_DURING_THE_FIRST_BATCH = """
+import os
+import threading
+import yammap
+
+def first_batch():
+    batch = threading.Thread(target=m.gather, args=([0, 64], 16), kwargs={"threads": 2})
+    batch.start()
+    batch.join()
+
+m = yammap.anonymous(128)
+os.register_at_fork(before=first_batch)
+if os.fork() == 0:
+    os._exit(0)
+os.wait()
+"""
+
+
+def test_a_first_batch_beside_a_fork():
+    """A lock that the batch were to import would be released by the fork's later hooks."""
+    command = [sys.executable, "-P", "-c", FORK_DURING_THE_FIRST_BATCH]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -695,8 +695,8 @@ MUTANTS = [
     Mutant(
         "threads go on after Ctrl-C",
         "_file/threads.py",
-        "                part.stop()\n",
-        "                pass\n",
+        "            part.stop()\n",
+        "            pass\n",
         "file/test_threads.py::test_ctrl_c_ends_all_threads",
     ),
     Mutant(
