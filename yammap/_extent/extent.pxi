@@ -295,11 +295,10 @@ cdef class Extent(OpenFile):
         return get_ordered(&self._step)
 
     cdef bint runs_ahead(self) noexcept nogil:
-        return self.lock_fd != -1 or self.inherited
+        return self.step() > 0 or self.inherited
 
-    cdef bint is_ahead(self) noexcept nogil:
-        """Whether the file is longer than its data now."""
-        return self.marker.size != 0
+    cdef bint has_ahead_lock(self) noexcept nogil:
+        return self.lock_fd != -1
 
     cdef bint has_size(self, int64_t size) noexcept nogil:
         return size <= self.marker.size

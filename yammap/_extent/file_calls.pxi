@@ -32,7 +32,15 @@ cdef class OpenFile:
         self.fd = self.error_fd = -1
 
     cdef void own(self, int fd) noexcept:
-        self.fd = fd
+        set_descriptor(&self.fd, fd)
+
+    cdef inline bint has_descriptor(self) noexcept nogil:
+        """Whether there is one now, without the mutex: who uses it looks again."""
+        return get_descriptor(&self.fd) != -1
+
+    cdef inline bint watches_errors(self) noexcept nogil:
+        """Whether the second descriptor is there now, without the mutex."""
+        return get_descriptor(&self.error_fd) != -1
 
     cdef void begin_at(self, int64_t origin) noexcept:
         self.origin = origin
@@ -111,14 +119,14 @@ cdef class OpenFile:
         """
         if self.error_fd != -1 or self.fd == -1 or not self.saves:
             return
-        self.error_fd = reopen(self.fd, O_RDONLY)
+        set_descriptor(&self.error_fd, reopen(self.fd, O_RDONLY))
         if self.error_fd > sysconf(_SC_OPEN_MAX) * 3 // 4:
             self.forget_errors()
 
     cdef void forget_errors(self) noexcept nogil:
         if self.error_fd != -1:
             close(self.error_fd)
-            self.error_fd = -1
+            set_descriptor(&self.error_fd, -1)
 
     cdef int first_sync_failure(self, int code) noexcept nogil:
         """The errno value of the first failed sync, which may be this one; 0 for none."""
@@ -216,5 +224,5 @@ cdef class OpenFile:
         cdef int code = 0
         if self.fd != -1:
             code = code_of(close(self.fd))
-            self.fd = -1
+            set_descriptor(&self.fd, -1)
         return code

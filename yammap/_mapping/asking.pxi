@@ -72,7 +72,7 @@ cdef int require_descriptor(Mapping m) except -1:
 
 
 cdef int refuse_without_descriptor(Mapping m) except -1:
-    if m.memory.is_open() and m.extent.fd == -1:
+    if m.memory.is_open() and not m.extent.has_descriptor():
         raise UnsupportedOperation(f"the mapping of {m.name!r} has let go of its "
                                    f"descriptor (keep_fd=False)")
     return 0

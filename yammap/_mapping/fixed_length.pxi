@@ -53,7 +53,7 @@ cdef Py_ssize_t seek_within(Positioned m, Py_ssize_t offset, int whence) except 
     m.memory.require_open()
     length = m.memory.length()
     if whence == SEEK_CUR:
-        base = m._position
+        base = m.position()
     elif whence == SEEK_END:
         base = length
     elif whence != SEEK_SET:
@@ -70,7 +70,7 @@ cdef int put_within(Positioned m, char *source, int64_t length, str refusal) exc
         return 0
     with m._turn:
         m.memory.require_open()
-        if length > m.memory.length() - m._position:
+        if length > m.memory.length() - m.position():
             raise ValueError(refusal)
         m.write_here(source, length)
     return 0
@@ -79,7 +79,7 @@ cdef int put_within(Positioned m, char *source, int64_t length, str refusal) exc
 cdef int64_t search_bounded(Positioned m, object sub, object start, object end,
                             bint backwards) except -2:
     cdef Py_buffer needle
-    cdef int64_t first = m._position if start is TELL else as_ssize(start)
+    cdef int64_t first = m.position() if start is TELL else as_ssize(start)
     cdef int64_t last = INT64_MAX if end is LENGTH else as_ssize(end)
     get_source(sub, &needle)
     try:

@@ -202,7 +202,7 @@ cdef int change_blocks(Mapping m, int mode, object offset, object length) except
     if count == 0:
         return 0
     with m.mutex:
-        if m.extent.fd != -1:
+        if m.extent.has_descriptor():
             with nogil:
                 code = m.extent.require_room_inside(count) if mode == 0 else 0
                 code = code or m.extent.change_blocks(mode, start, count)

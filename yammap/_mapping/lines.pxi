@@ -108,7 +108,7 @@ cdef class LineReader(Positioned):
             return line
         with self._turn:
             self.follow()
-            start = self._position      # handlers run in the search, and may move it
+            start = self.position()      # handlers run in the search, and may move it
             line = self.read_here(start, self.length_of_line(start, size))
             self.expect_more_lines(start)
         return line
@@ -118,9 +118,9 @@ cdef class LineReader(Positioned):
         cdef char copied[4096]      # MOST_HOT; a thread's stack may be small
         cdef Line line
         line.copied, line.count = copied, 0
-        if size == -1 and self.takes_no_turn() and find_line(self, self._position, &line):
+        if size == -1 and self.takes_no_turn() and find_line(self, self.position(), &line):
             result = PyBytes_FromStringAndSize(copied, line.count)
-            self._position += line.count
+            set_offset(&self.stored_position, self.position() + line.count)
             return result
         return None
 
@@ -136,10 +136,10 @@ cdef class LineReader(Positioned):
         self.line_sought = start
         if self.memory.mapped and former <= start <= former + READAHEAD:
             region = self.memory.enter(&s)
-            length = clip(self._position, READAHEAD // 2, s.length)
+            length = clip(self.position(), READAHEAD // 2, s.length)
             if length:
                 with nogil:
-                    warm_up(region, region.pages(self._position, length))
+                    warm_up(region, region.pages(self.position(), length))
         return 0
 
     cdef int64_t length_of_line(self, int64_t start, int64_t size) except -1:

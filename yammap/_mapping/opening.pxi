@@ -235,13 +235,13 @@ cdef int close_mapping(Mapping m, bint revoke) except -1:
     cdef int code = 0, ahead_code = 0, revoke_code = 0
     with m.mutex:
         m.memory.stop_appends()
-        if m.extent.is_ahead() or m.extent.runs_ahead():
+        if m.extent.has_ahead_lock():
             with nogil:
                 ahead_code = m.extent.stop_ahead(m.memory.length())
         m.memory.close()
         revoke_code = m.memory.let_go_of_file(revoke)
         m.memory.forget_older_regions(True)
-        if m.extent.fd != -1:
+        if m.extent.has_descriptor():
             with nogil:
                 code = m.extent.close_file()
             code = code or revoke_code or ahead_code

@@ -99,7 +99,7 @@ cdef int drop(Mapping m, object offset, object length, bint write) except -1:
     last = round_up(last) if start + count == m.memory.length() else last // PAGE * PAGE
     with m.mutex:
         if m.memory.is_open():
-            m.memory.drop(first, last, m.extent.fd == -1)
+            m.memory.drop(first, last, not m.extent.has_descriptor())
             with nogil:
                 code = m.extent.drop_page_cache(m.extent.origin - lead + first,
                                                 last - first, write)
@@ -117,7 +117,7 @@ cdef Py_ssize_t send(Mapping m, int64_t offset, int64_t length, int sink) except
     """
     cdef Py_ssize_t sent = 0
     with m.mutex:
-        if m.extent.fd != -1:
+        if m.extent.has_descriptor():
             with nogil:
                 sent = m.extent.send(offset, length, sink)
     return max(sent, 0)

@@ -56,7 +56,7 @@ cdef class Positioned(Paged):
     may have cut it or written behind its end.
     """
     cdef readonly Turn _turn            # the kernel, too, lets offsets change in turn
-    cdef readonly int64_t _position
+    cdef relaxed_offset stored_position     # changed in turn, or with the GIL
     cdef readonly bint _descriptor_is_out       # so its offset is the position
     cdef public object _unsynced_directory      # of Durable, whose slot would begin unset
 
@@ -119,7 +119,7 @@ cdef class Positioned(Paged):
                     f"the descriptor of {self.name!r} shows other bytes than the mapping, "
                     f"which is {self.kind()}")
             if not self._descriptor_is_out:
-                self.seek_descriptor(self._position, SEEK_SET)
+                self.seek_descriptor(self.position(), SEEK_SET)
                 self._descriptor_is_out = True
             return self.extent.fd
 
@@ -144,7 +144,14 @@ cdef class Positioned(Paged):
     def _rewrite(self, offset, length):
         rewrite_pages(self, offset, length)
 
-    # -- The descriptor's offset
+    # -- The position, and the descriptor's offset
+
+    cdef inline int64_t position(self) noexcept nogil:
+        return get_offset(&self.stored_position)
+
+    @property
+    def _position(self):
+        return self.position()
 
     cdef str kind(self):
         if self.extent.runs_ahead():
@@ -172,7 +179,7 @@ cdef class Positioned(Paged):
     cdef int follow(self) except -1:
         """Take the position from the descriptor, which others may have moved."""
         if self._descriptor_is_out:
-            self._position = self.seek_descriptor(0, SEEK_CUR)
+            set_offset(&self.stored_position, self.seek_descriptor(0, SEEK_CUR))
         return 0
 
     cdef inline bint takes_no_turn(self) noexcept:
@@ -189,15 +196,15 @@ cdef class Positioned(Paged):
 
         At the end of the mapping the file is asked, so that is not for here.
         """
-        cdef int64_t start = self._position
+        cdef int64_t start = self.position()
         if (not self.takes_no_turn() or length >= self.memory.length() - start
                 or not copy_hot(self, buffer, start, length, writing, callers)):
             return False
-        self._position = start + length
+        set_offset(&self.stored_position, start + length)
         return True
 
     cdef int move_to(self, int64_t position) except -1:
-        self._position = position
+        set_offset(&self.stored_position, position)
         if self._descriptor_is_out:
             self.seek_descriptor(position, SEEK_SET)
         return 0
@@ -244,7 +251,7 @@ cdef class Positioned(Paged):
         """
         self.memory.require_open()
         self.follow()
-        return self._position
+        return self.position()
 
     def seek(self, offset, whence=0, /):
         """Move the position. It may lie past the end, where `read` returns nothing.
@@ -301,7 +308,7 @@ cdef class Positioned(Paged):
         if whence == SEEK_SET:
             return offset
         if whence == SEEK_CUR:
-            return self._position + offset
+            return self.position() + offset
         if whence == SEEK_END:
             self.catch_up()
             return self.memory.length() + offset
@@ -351,7 +358,7 @@ cdef class Positioned(Paged):
                 return data
         with self._turn:
             self.follow()
-            return self.read_here(self._position, count)
+            return self.read_here(self.position(), count)
 
     cdef bytes read_here(self, int64_t start, int64_t size):
         cdef int64_t length = self.at_hand(start, size)
@@ -427,7 +434,7 @@ cdef class Positioned(Paged):
         return count
 
     cdef Py_ssize_t readinto_here(self, char *target, int64_t length) except -1:
-        cdef int64_t start = self._position
+        cdef int64_t start = self.position()
         cdef int64_t count = self.fetch(target, start, self.at_hand(start, length), True)
         self.move_to(start + count)
         return count
@@ -557,14 +564,14 @@ cdef class Positioned(Paged):
 
     cdef bint put_hot(self, char *source, int64_t length) except -1:
         """Write into hot pages with the GIL; False where that is not all there is to do."""
-        cdef int64_t start = self._position
+        cdef int64_t start = self.position()
         if self.extent.appending or not self.memory.is_writable():
             return False
         if not self.follows_file():
             return self.move_hot(source, length, True, True)
         if not self.takes_no_turn() or not store_hot(self, source, start, length):
             return False
-        self._position = start + length
+        set_offset(&self.stored_position, start + length)
         return True
 
     cdef int write_at_end(self, const char *source, int64_t length) except -1:
@@ -578,7 +585,7 @@ cdef class Positioned(Paged):
         A cut inside the last page is no fault, and what was stored behind it is in memory
         only. So the size is looked at after each write, and who writes knows it landed.
         """
-        cdef int64_t start = self._position
+        cdef int64_t start = self.position()
         require_positional(self)
         while True:
             try:
@@ -625,7 +632,7 @@ cdef class Positioned(Paged):
         with self._turn:
             self.follow()
             if size is None:
-                size = self._position
+                size = self.position()
             self.catch_up()     # what others have written behind is to be cut off, too
             self.resize(size)
             return size

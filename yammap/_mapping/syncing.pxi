@@ -10,17 +10,17 @@ cdef int sync_mapping(Mapping m, object offset, object length, bint wait) except
     warn_unless_guarded()
     if m.memory.is_private():
         return 0
-    if wait and m.extent.is_ahead():
+    if wait and m.extent.step():
         make_exact_now(m)
     if wait and count and m.memory.mapped:
         with nogil:
             code = sync_pages(pages)
         region.renew()      # the next store to a page waits for the filesystem
-    elif m.extent.fd != -1 or not wait:
+    elif m.extent.has_descriptor() or not wait:
         code = sync_file_of(m, start, count, wait)
     else:
         code = 0    # an empty mapping without a descriptor
-    if wait and m.extent.error_fd != -1:
+    if wait and m.extent.watches_errors():
         with m.mutex:
             if m.memory.is_open():
                 with nogil:
@@ -64,7 +64,9 @@ cdef int require_file(Mapping m, int64_t start, int64_t count) except -1:
 
 cdef int raise_sync_failure(Mapping m, int code) except -1:
     """Raise the first failure of a sync, which may be this one."""
-    cdef int first = m.extent.first_sync_failure(code)
+    cdef int first
+    with m.mutex:
+        first = m.extent.first_sync_failure(code)
     if first:
         reason = strerror(first).decode()
         raise OSError(first, f"{reason}: bytes written before may not be "
@@ -103,5 +105,5 @@ cdef int forgive_sync_failure(Mapping m) except -1:
         if m.memory.is_open():
             with nogil:
                 m.extent.sync_watched(0)
-    m.extent.forget_sync_failure()
+        m.extent.forget_sync_failure()
     return 0

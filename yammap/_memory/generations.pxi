@@ -319,7 +319,7 @@ cdef class Generations:
         """The region that an address lies in, or None."""
         cdef Region region
         for region in self.regions(after_close=True):
-            if 0 <= address - <uintptr_t> region.base < region.span:
+            if region.contains(address):
                 return region
         return None
 

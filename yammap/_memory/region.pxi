@@ -52,6 +52,10 @@ cdef class Region:
         """The address of a byte of the mapping."""
         return self.data + offset
 
+    cdef bint contains(self, uintptr_t address) noexcept nogil:
+        """Whether an address is the region's now; others may be changing its span."""
+        return 0 <= address - <uintptr_t> self.base < get_span(&self.span)
+
     cdef inline PageRange pages(self, int64_t offset, int64_t length) noexcept nogil:
         return pages_of(self.data, offset, length)
 
@@ -91,14 +95,16 @@ cdef class Region:
     cdef void place(self, char *base, size_t span, size_t lead) noexcept nogil:
         """Own `span` bytes from `base`, where the file is mapped."""
         self.base = base
-        self.span = self.zeros_from = span
+        self.zeros_from = span
+        set_span(&self.span, span)
         self.data = base + lead
 
     cdef bint lengthen_in_place(self, size_t span) noexcept nogil:
         """Have `span` bytes of addresses without moving; False if others are behind."""
         if mremap(self.base, self.span, span, 0) == MAP_FAILED:
             return False
-        self.span = self.zeros_from = span
+        self.zeros_from = span
+        set_span(&self.span, span)
         patch_resize(&self.watch, span)
         return True
 
@@ -158,7 +164,8 @@ cdef class Region:
         if code:
             patch_resize(&self.watch, self.span)
         else:
-            self.span = self.zeros_from = span
+            self.zeros_from = span
+            set_span(&self.span, span)
         return code
 
     cdef int rename(self, object name) except -1:
