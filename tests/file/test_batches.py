@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import yammap
-from yammap._file.batches import Batches, buffers_for
+from yammap._file.batches import Batches, Done, buffers_for
 
 PAGE = os.sysconf("SC_PAGESIZE")
 SIZE = 300 * PAGE + 77
@@ -300,6 +300,29 @@ def test_a_task_that_is_cancelled_closes_when_its_batch_is_there():
         with pytest.raises(asyncio.CancelledError):
             await task
         assert list(batches) == []
+
+    asyncio.run(main())
+
+
+def test_a_task_that_is_cancelled_leaves_its_batch_to_the_next_one():
+    in_batch, go_on = threading.Event(), threading.Event()
+
+    class Slow(Done):
+        def finish(self):
+            in_batch.set()
+            go_on.wait()
+            return super().finish()
+
+    async def main():
+        batches = Batches(Slow, [1, 2, 3], 0)
+        task = asyncio.create_task(anext(batches))
+        await asyncio.to_thread(in_batch.wait)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        go_on.set()
+        assert await anext(batches) == 1
+        assert list(batches) == [2, 3]
 
     asyncio.run(main())
 

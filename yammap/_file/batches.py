@@ -5,6 +5,7 @@ Knows the order of batches, and what begins one. It must not know what a batch c
 
 from __future__ import annotations
 
+import contextlib
 import operator
 import threading
 from collections import deque
@@ -32,7 +33,7 @@ class Begun(Protocol[_T_co]):
 
 
 class _Failed:
-    """A batch that could not begin: its turn is when the caller asks for it."""
+    """A batch that failed, or the end: its turn is when the caller asks for it."""
 
     def __init__(self, error: Exception) -> None:
         self.error = error
@@ -66,14 +67,16 @@ class Batches(Generic[_T]):
         if depth < 0:
             raise ValueError(f"depth must not be negative: {depth}")
         self._batches = _in_order(_begun(begin, iter(items)), depth)
+        self._complete: deque[Begun[_T]] = deque()  # one at most
         self._lock = threading.RLock()  # a task that is cancelled leaves its thread behind
 
     def __iter__(self) -> Batches[_T]:
         return self
 
     def __next__(self) -> _T:
-        with self._lock:
-            return next(self._batches)
+        while (batch := self._taken()) is None:
+            self._read()
+        return batch.finish()
 
     def __aiter__(self) -> Batches[_T]:
         return self
@@ -81,16 +84,32 @@ class Batches(Generic[_T]):
     async def __anext__(self) -> _T:
         import asyncio  # slow to import
 
-        # A thread waits for the disk, since an event loop must not.
-        batch = await asyncio.to_thread(next, self, _END)
-        if batch is _END:
-            raise StopAsyncIteration
-        return batch
+        # A thread waits for the disk, since an event loop must not. When the task is
+        # cancelled meanwhile, the batch is for whoever asks next.
+        while (batch := self._taken()) is None:
+            await asyncio.to_thread(self._read)
+        try:
+            return batch.finish()
+        except StopIteration:
+            raise StopAsyncIteration from None
+
+    def _read(self) -> None:
+        """Wait for the next batch, unless one is there that nobody has taken."""
+        with self._lock:
+            if not self._complete:
+                self._complete.append(_completed(self._batches))
+
+    def _taken(self) -> Begun[_T] | None:
+        """Take a batch that is there; another thread may be faster."""
+        with contextlib.suppress(IndexError):
+            return self._complete.popleft()
+        return None
 
     def close(self) -> None:
         """Ask for no more, and let go of the buffers."""
         with self._lock:
             self._batches.close()
+            self._complete.clear()
 
     def __enter__(self) -> Batches[_T]:
         return self
@@ -110,6 +129,14 @@ def _in_order(begun: Iterator[Begun[_T]], depth: int) -> Generator[_T]:
     while under_way:
         yield under_way.popleft().finish()
         under_way.extend(islice(begun, 1))
+
+
+def _completed(batches: Iterator[_T]) -> Begun[_T]:
+    """Return the next batch, or what comes in its place."""
+    try:
+        return Done(next(batches))
+    except Exception as error:
+        return _Failed(error)
 
 
 def _begun(
