@@ -10,6 +10,7 @@ drop-in as well. The exit status is 1 if one failed.
 import multiprocessing
 import multiprocessing.managers
 import multiprocessing.shared_memory as standard
+import signal
 import subprocess
 import sys
 import unittest
@@ -46,6 +47,8 @@ def put_in_place():
 
 
 if __name__ == "__main__":
+    # A shell starts what runs in the background with the signal ignored, and a test sends it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     multiprocessing.set_start_method(sys.argv[1], force=True)
     put_in_place()
     suite = unittest.defaultTestLoader.loadTestsFromTestCase(TestSharedMemory)
