@@ -444,7 +444,7 @@ cdef class Mapping:
         get_source(data, &source)
         length = source.len
         try:
-            if not overwrite_hot(self, <char *> source.buf, start, length):
+            if not overwrite_hot(self, &source, start):
                 require_positional(self)
                 store(self, <char *> source.buf, start, length)
         finally:
@@ -1346,7 +1346,7 @@ cdef inline bint copy_hot(Mapping m, char *buffer, int64_t offset, int64_t lengt
         return False
     if callers and not is_buffer_hot(buffer, length, not writing, now):
         return False
-    return (copy(memory, buffer, length, writing, now) == NULL
+    return (copy_in_force(memory, buffer, length, writing) == NULL
             and m.memory.is_undisturbed(&s))
 
 

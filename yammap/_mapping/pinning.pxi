@@ -17,7 +17,7 @@ cdef bint copy_pinned(Mapping m, char *buffer, int64_t offset, int64_t length,
     if (clip(offset, length, s.length) == length and fault_in_force(now)
             and were_touched(serial_of(region), memory, length, writing, now)
             and (not callers or is_buffer_hot(buffer, length, not writing, now))):
-        copied = copy(memory, buffer, length, writing, now) == NULL
+        copied = copy_in_force(memory, buffer, length, writing) == NULL
     pin_drop()
     return copied and m.memory.is_undisturbed(&s)
 

@@ -43,7 +43,8 @@ cdef int set_slice(Mapping m, object key, object value) except -1:
             if source.len != count:
                 raise IndexError(f"mmap slice assignment is wrong size: {source.len} "
                                  f"bytes for {count} of {m.name!r}")
-            if step == 1 and copy_hot(m, <char *> source.buf, start, count, True, True):
+            if step == 1 and copy_hot(m, <char *> source.buf, start, count, True,
+                                      may_be_mapped(&source)):
                 return 0
             if transfer_slice(m, <char *> source.buf, start, step, count, True):
                 return 0

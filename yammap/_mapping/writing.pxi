@@ -15,11 +15,11 @@ cdef int store(Mapping m, char *source, int64_t offset, int64_t length) except -
             return 0
 
 
-cdef inline bint overwrite_hot(Mapping m, char *source, int64_t offset,
-                               int64_t length) except -1:
+cdef inline bint overwrite_hot(Mapping m, Py_buffer *source, int64_t offset) except -1:
     """Write to hot pages inside the mapping; False where more is to be asked first."""
     return (m.memory.is_writable() and not m.extent.appending
-            and copy_hot(m, source, offset, length, True, True))
+            and copy_hot(m, <char *> source.buf, offset, source.len, True,
+                         may_be_mapped(source)))
 
 
 cdef bint store_inside(Mapping m, char *source, int64_t offset, int64_t length) except -1:
@@ -66,8 +66,8 @@ cdef bint store_hot(Mapping m, char *source, int64_t offset, int64_t length) exc
         with nogil:
             warm_up(region, region.pages(last, 1))
         return False
-    return (copy(region.at(offset), source, length, True, now) == NULL
-            and copy(region.at(last), &byte, 1, False, now) == NULL
+    return (copy_in_force(region.at(offset), source, length, True) == NULL
+            and copy_in_force(region.at(last), &byte, 1, False) == NULL
             and m.memory.is_undisturbed(&s))
 
 

@@ -12,6 +12,12 @@ cdef inline const void *copy(char *memory, char *buffer, int64_t length, bint wr
     """Copy one way or the other; returns the address that faulted, or NULL."""
     if not fault_in_force(now):
         return fault_carry(memory, buffer, length, writing)
+    return copy_in_force(memory, buffer, length, writing)
+
+
+cdef inline const void *copy_in_force(char *memory, char *buffer, int64_t length,
+                                      bint writing) noexcept nogil:
+    """As `copy`, for callers who know that the guard is in force."""
     if writing:
         return fault_copy(memory, buffer, length)
     return fault_copy(buffer, memory, length)
