@@ -47,7 +47,7 @@ def put_in_place():
 
 
 if __name__ == "__main__":
-    # A shell starts what runs in the background with the signal ignored, and a test sends it.
+    # A shell has programs in the background ignore the signal, which a test sends.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     multiprocessing.set_start_method(sys.argv[1], force=True)
     put_in_place()
