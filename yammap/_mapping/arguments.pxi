@@ -91,8 +91,8 @@ cdef int as_byte(object value) except -1:
 
 cdef extern from *:
     """
-    /* Asking PyObject_GetBuffer takes a tenth of a small write. There is nothing to release:
-       bytes do not change, and the caller of the method holds them. */
+    /* To ask PyObject_GetBuffer takes a tenth of a small write. There is nothing to
+       release: bytes do not change, and the caller of the method holds them. */
     static inline int take_bytes(PyObject *data, Py_buffer *source)
     {
         if (!PyBytes_CheckExact(data))
