@@ -56,6 +56,19 @@ def test_operators_give_what_arrays_give(handle, name):
     same(call(handle, handle), call(array, array))
 
 
+@pytest.mark.parametrize("name", ["eq", "ne"])
+@pytest.mark.parametrize("dtype", ["i2,f8", "V3", "U2", "M8[s]"])
+def test_arrays_of_any_dtype_are_equal_or_not(path, name, dtype):
+    call, array = getattr(operator, name), np.zeros(5, dtype)
+    array.view("u1")[::7] = 1
+    array.tofile(path)
+    handle = yammap.MappedArray(path, dtype)
+    for other in (array, array[2], array[::-1]):
+        same(call(handle, other), call(array, other))
+        same(call(other, handle), call(other, array))
+    same(call(handle, handle), call(array, array))
+
+
 @pytest.mark.parametrize(
     "call",
     [
@@ -207,6 +220,7 @@ def test_one_value_is_a_number_and_true_or_false(path):
     path.write_bytes(b"\0\1\2")
     one = yammap.MappedArray(path, shape=(), offset=2)
     assert (int(one), float(one), bool(one)) == (2, 2.0, True)
+    assert (complex(one), "abc"[one]) == (2 + 0j, "c")
     assert not yammap.MappedArray(path, shape=1)
     handle = yammap.MappedArray(path)
     assert 2 in handle

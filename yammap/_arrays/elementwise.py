@@ -5,6 +5,7 @@ Knows ufuncs and ndarrays. It must not know where the elements come from.
 
 from __future__ import annotations
 
+import operator
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from contextlib import AbstractContextManager
 
     from numpy.typing import NDArray
@@ -68,6 +70,18 @@ class Elementwise(NDArrayOperatorsMixin):
             result = getattr(ufunc, method)(*map(array_of, inputs), **options)
         return _with_targets(result, out)
 
+    # -- Equality, which arrays know of more dtypes than ufuncs do: of records, for one
+
+    def __eq__(self, other: object) -> Any:
+        return self._compared(operator.eq, other)
+
+    def __ne__(self, other: object) -> Any:
+        return self._compared(operator.ne, other)
+
+    def _compared(self, compare: Callable[[Any, Any], Any], other: object) -> Any:
+        with ExitStack() as stack:
+            return compare(*(_entered(x, stack, "_reading") for x in (self, other)))
+
     # -- One value
 
     def __bool__(self) -> bool:
@@ -81,6 +95,14 @@ class Elementwise(NDArrayOperatorsMixin):
     def __float__(self) -> float:
         with self._reading() as array:
             return float(array)
+
+    def __complex__(self) -> complex:
+        with self._reading() as array:
+            return complex(array)
+
+    def __index__(self) -> int:
+        with self._reading() as array:
+            return operator.index(array)
 
     if not TYPE_CHECKING:  # else type checkers would accept every name
 
