@@ -1,6 +1,7 @@
 """Pieces of many mappings go to their places in one buffer."""
 
 import os
+from mmap import PAGESIZE
 
 import numpy as np
 import pytest
@@ -90,11 +91,11 @@ def test_a_file_that_was_cut_names_the_record(tmp_path):
         mappings.append(yammap.open(tmp_path / str(i), "r+"))
         mappings[-1].sync()
         mappings[-1].evict()
-    os.truncate(tmp_path / "1", 4096)
+    os.truncate(tmp_path / "1", PAGESIZE)
     offsets = numbers(np.random.default_rng(1).integers(0, (1 << 20) - 100, 600))
     offsets[1:400:3] %= 4000
     which, out = numbers(range(600)) % 3, np.zeros((600, 100), np.uint8)
-    first = next(i for i in range(600) if which[i] == 1 and offsets[i] > 4096 - 100)
+    first = next(i for i in range(600) if which[i] == 1 and offsets[i] > PAGESIZE - 100)
     pieces = which, offsets, np.full(600, 100), np.arange(600) * 100, np.arange(600) + 7
     with pytest.raises(yammap.BusError, match=f"record {first + 7} of the batch") as caught:
         gather.gather_files(mappings, pieces, out, gather.new_choice(), 1, None)

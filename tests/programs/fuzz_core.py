@@ -13,6 +13,7 @@ and the program started with ``LD_PRELOAD`` naming the ``asan_with_fuzzer.so`` o
 and ``ASAN_OPTIONS=handle_sigbus=0:detect_leaks=0``.
 """
 
+import mmap
 import os
 import sys
 
@@ -21,7 +22,7 @@ import atheris
 with atheris.instrument_imports(include=["yammap"]):
     import yammap
 
-PAGE = 4096
+PAGE = mmap.PAGESIZE
 MOST = 5 * PAGE
 DEFAULTS = ["-handle_bus=0", "-max_len=400", "-timeout=20"]
 

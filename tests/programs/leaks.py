@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import gc
+import mmap
 import os
 import pickle
 import sys
@@ -20,7 +21,7 @@ import numpy as np
 
 import yammap
 
-PAGE = 4096
+PAGE = mmap.PAGESIZE
 SLACK = {"fds": 0, "maps": 2, "rss": 2048}  # KiB: the allocator keeps some
 
 

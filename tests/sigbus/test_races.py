@@ -1,5 +1,6 @@
 """The handler of bus errors under many threads, by itself: races/stress.c, built thrice."""
 
+import mmap
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ ROUNDS = {"plain": 3000, "thread": 2000, "address": 2000}
 def stress(request, tmp_path_factory):
     flags = [
         *programs.BUILDS[request.param],
+        f"-DPAGE={mmap.PAGESIZE}",
         "-I",
         HERE,
         *MORE_FLAGS.get(request.param, []),

@@ -16,6 +16,7 @@ import time
 import traceback
 import zlib
 from collections import Counter
+from mmap import PAGESIZE
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -512,16 +513,16 @@ class Driller(Actor):
         self.left = self.random.randrange(self.pages)
         on_fault = "raise" if self.raises else "poison"
         try:
-            m = yammap.create(path, self.pages * 4096, on_fault=on_fault)
+            m = yammap.create(path, self.pages * PAGESIZE, on_fault=on_fault)
             array = m.array()
             array[:] = 7
-            os.truncate(path, self.left * 4096)
+            os.truncate(path, self.left * PAGESIZE)
             self.drill(m, array)
         finally:
             path.unlink()
 
     def drill(self, m: yammap.Mmap, array: np.ndarray) -> None:
-        at = self.random.randrange(self.left * 4096, self.pages * 4096)
+        at = self.random.randrange(self.left * PAGESIZE, self.pages * PAGESIZE)
         storing = self.random.random() < 0.5
         raised = self.touch(array, at, storing)
         self.expect(raised == self.raises, f"it is {raised} that a fault was raised")
@@ -558,11 +559,11 @@ class Driller(Actor):
     def finish(self, m: yammap.Mmap, array: np.ndarray, at: int, storing: bool) -> None:
         """Mend it in one of the ways, and see that it is mended."""
         if self.random.random() < 0.5:
-            os.truncate(m.name, self.pages * 4096)
+            os.truncate(m.name, self.pages * PAGESIZE)
             self.expect(m.heal() == storing, "heal() wrote back something else")
             self.expect(m.pread(1, at) == bytes([storing]), "a healed byte is lost")
         else:
             m.heal(discard=True)
         self.expect(m.faults() == [], "healed, and there are faults")
         m.close()
-        self.expect((array[: self.left * 4096] == 7).all(), "other pages changed")
+        self.expect((array[: self.left * PAGESIZE] == 7).all(), "other pages changed")

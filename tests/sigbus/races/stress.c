@@ -7,8 +7,8 @@
  * zero or its own, and once a page is patched it is what it stored last, until that is
  * healed.
  *
- * Usage: stress SEED ROUNDS. Prints what it did; aborts when something is not as it should
- * be.
+ * Compile it with -DPAGE=, the size of a page. Usage: stress SEED ROUNDS. Prints what it
+ * did; aborts when something is not as it should be.
  */
 #define _GNU_SOURCE
 #include "_sigbus/fault.h"
@@ -27,7 +27,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { PAGES = 16, RESERVE = 16, PAGE = 4096, LENGTH = PAGES * PAGE };
+enum { PAGES = 16, RESERVE = 16, LENGTH = PAGES * PAGE };
 enum { VIEWS = 2, COPIERS = 2, FORKER = VIEWS + COPIERS, CHILD, COLUMNS };
 
 #define UNSEEN __attribute__((no_sanitize_thread, noinline))
