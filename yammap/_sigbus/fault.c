@@ -28,14 +28,12 @@ struct guard {
     const void *volatile address;   /* NULL: a signal reported a fault without its address */
 };
 
-/* initial-exec: the handler may not call __tls_get_addr(), which can allocate. */
-static _Thread_local struct guard *volatile active
-    __attribute__((tls_model("initial-exec")));
+static HANDLER_LOCAL struct guard *volatile active;
 
 /* Whether the guarded call runs for the second time, after such a signal. */
-static _Thread_local volatile int is_second __attribute__((tls_model("initial-exec")));
+static HANDLER_LOCAL volatile int is_second;
 
-_Thread_local unsigned fault_looked __attribute__((tls_model("initial-exec")));
+HANDLER_LOCAL unsigned fault_looked;
 
 /* The handler that SIGBUS had before ours, and the one that replaced ours until we put ours
  * back. */
@@ -107,7 +105,7 @@ static void call(const struct sigaction *handler, int signo, siginfo_t *info, vo
  * own do, and faulthandler's does once it is disabled. */
 static int is_vain(const siginfo_t *info)
 {
-    static _Thread_local struct attempts passed __attribute__((tls_model("initial-exec")));
+    static HANDLER_LOCAL struct attempts passed;
 
     return info->si_code > 0 && count_attempt(&passed, info->si_addr, 0) > MOST_RETURNS;
 }
@@ -127,9 +125,8 @@ static void pass(const struct sigaction *handler, int signo, siginfo_t *info, vo
  * is stale, and a fault at the same depth as the last one is a new fault. */
 static void chain(int signo, siginfo_t *info, void *context, uintptr_t here)
 {
-    static _Thread_local const siginfo_t *volatile chaining
-        __attribute__((tls_model("initial-exec")));
-    static _Thread_local volatile uintptr_t frame __attribute__((tls_model("initial-exec")));
+    static HANDLER_LOCAL const siginfo_t *volatile chaining;
+    static HANDLER_LOCAL volatile uintptr_t frame;
     int again = chaining != NULL && here < frame && (chaining == info || info->si_code <= 0);
 
     if (atomic_load(&was_displaced) && !again) {

@@ -36,6 +36,8 @@
 #ifndef YAMMAP_FAULT_H
 #define YAMMAP_FAULT_H
 
+#include "_sigbus/handler_local.h"
+
 #include <stddef.h>
 
 /* Install the SIGBUS handler. Returns 0, or -1 with errno set. */
@@ -45,7 +47,7 @@ int fault_install(void);
  * back if it was displaced once. Remembers a yes until `tick` changes, for fault_in_force(). */
 int fault_look(unsigned tick);
 
-extern _Thread_local unsigned fault_looked __attribute__((tls_model("initial-exec")));
+extern HANDLER_LOCAL unsigned fault_looked;
 
 static inline int fault_in_force(unsigned tick)
 {

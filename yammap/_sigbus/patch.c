@@ -3,6 +3,7 @@
 #include "_linux/fallbacks.h"
 #include "_sigbus/attempts.h"
 #include "_sigbus/carry.h"
+#include "_sigbus/handler_local.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -38,11 +39,10 @@ char scratch[65536];
 /* The store has a page's first content this far behind the page. No address is as high. */
 #define ORIGINALS ((off_t)1 << 60)
 
-/* initial-exec: a handler may not call __tls_get_addr(), which can allocate. */
-static _Thread_local struct attempts retried __attribute__((tls_model("initial-exec")));
+static HANDLER_LOCAL struct attempts retried;
 
 /* A thread that faults while it holds the lock may not wait for it. */
-static _Thread_local volatile int is_holder __attribute__((tls_model("initial-exec")));
+static HANDLER_LOCAL volatile int is_holder;
 
 void patch_lock(void)
 {

@@ -1,4 +1,5 @@
 #include "_sigbus/raise.h"
+#include "_sigbus/handler_local.h"
 #include "_sigbus/patch.h"
 
 #include <pthread.h>
@@ -20,7 +21,7 @@ static const struct timespec step = {.tv_nsec = 50000};
 enum { MOST_STEPS = 2000 };
 
 /* The thread was told and has not raised the exception yet: it need not wait again. */
-static _Thread_local int is_told __attribute__((tls_model("initial-exec")));
+static HANDLER_LOCAL int is_told;
 
 void raise_done(void)
 {
