@@ -1,9 +1,11 @@
 """Fixtures: a path, a raw file of either kind, and a child process to die in our place."""
 
+import ctypes
 import io
 import os
 import subprocess
 import sys
+import tempfile
 import textwrap
 import threading
 import time
@@ -38,6 +40,37 @@ if "ASAN_OPTIONS" in os.environ:
 @pytest.fixture
 def path(tmp_path):
     return tmp_path / "file.bin"
+
+
+def require_blocks(directory):
+    """Skip where blocks cannot be allocated in advance."""
+    with tempfile.TemporaryFile(dir=directory) as file:
+        if ctypes.CDLL(None).fallocate(
+            file.fileno(), 0, ctypes.c_long(0), ctypes.c_long(1)
+        ):
+            pytest.skip("no fallocate(2) here")
+
+
+def require_marks(file):
+    """Skip where a file cannot be marked as one that runs ahead of its data."""
+    try:
+        os.setxattr(file, "user.yammap.test", b"")
+    except OSError as error:
+        pytest.skip(f"no extended attributes here: {error.strerror}")
+
+
+@pytest.fixture
+def can_run_ahead(tmp_path):
+    """Skip where a file cannot run ahead of its data (`ahead=`)."""
+    require_blocks(tmp_path)
+    require_marks(tmp_path)
+
+
+@pytest.fixture
+def can_run_ahead_in_memory():
+    """The same for a file in memory, which has no extended attributes before Linux 6.6."""
+    with yammap.anonymous(1) as m:
+        require_marks(m.fileno())
 
 
 @pytest.fixture

@@ -14,6 +14,8 @@ import yammap
 
 PAGE = os.sysconf("SC_PAGESIZE")
 AHEAD = 1 << 20
+
+pytestmark = pytest.mark.usefixtures("can_run_ahead")
 MARKER = "user.yammap.ahead"
 
 

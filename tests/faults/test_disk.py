@@ -840,6 +840,19 @@ def test_a_filesystem_that_cannot_be_mapped(faulty, bad):
     """)
 
 
+def test_a_filesystem_that_refuses_shared_maps_only(failing):
+    """As 9p without a cache does."""
+    failing("""
+        mapped().close()
+        fail("mmap", 1, errno.EINVAL)
+        error = raised(OSError, yammap.open, "file", "r+")
+        assert error.errno == errno.EINVAL and "engine='auto'" in str(error), error
+        fail("mmap", 1, errno.EINVAL)
+        with yammap.open("file", "r+", engine="auto") as m:
+            assert m.engine == "pread"
+    """)
+
+
 def test_appends_that_run_ahead_fill_a_disk_to_the_end(faulty, small_tmpfs):
     faulty("""
         m = yammap.open("small/log", "w+", ahead=MIB // 2)

@@ -827,6 +827,18 @@ def test_a_file_that_a_writer_has_copied_up(faulty, tmp_path):
         """)
 
 
+def test_an_overlay_tells_what_is_in_memory_by_its_mapping_only(faulty, tmp_path):
+    with lab.overlay(tmp_path / "layers", file=b"old" * 2000):
+        faulty("""
+            m = yammap.open("layers/file")
+            m.warm()
+            assert m.resident().tolist() == [True, True]
+            with yammap.open("layers/file", engine="pread") as m:
+                error = raised(OSError, m.resident)
+                assert error.errno == errno.ENOSYS and "cachestat" in str(error), error
+        """)
+
+
 def test_a_copy_up_is_looked_for_until_it_could_be_mapped(faulty, tmp_path):
     with lab.overlay(tmp_path / "layers", file=b"old" * 2000):
         faulty("""

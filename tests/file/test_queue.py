@@ -157,7 +157,9 @@ def test_no_block_is_read_twice_for_records_in_order(written, data):
         found = cold(m).gather(np.arange(0, 4000 * 100, 100), 100, cached=False)
         assert found.tobytes() == data[: 4000 * 100].tobytes()
         if "past" in m.statistics()["engine"]:
-            assert m.statistics()["bytes_read"] <= 4000 * 100 * 1.05
+            # A request of 16 KiB begins with the block in which the one before it ended:
+            # 4 KiB where the kernel does not tell what a block is, before Linux 6.1.
+            assert m.statistics()["bytes_read"] <= 4000 * 100 * 4 / 3
 
 
 @pytest.mark.parametrize("cached", CACHED)

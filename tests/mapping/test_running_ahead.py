@@ -10,6 +10,8 @@ import yammap
 PAGE = os.sysconf("SC_PAGESIZE")
 AHEAD = 1 << 20
 
+pytestmark = pytest.mark.usefixtures("can_run_ahead")
+
 
 @pytest.fixture
 def m(path):
@@ -144,6 +146,7 @@ def test_a_file_that_was_cut_is_a_bus_error(child, length, ahead):
     """)
 
 
+@pytest.mark.usefixtures("can_run_ahead_in_memory")
 def test_in_memory():
     with yammap.anonymous(4, ahead=AHEAD) as m:
         assert m.append(b"more") == 4

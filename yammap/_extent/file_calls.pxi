@@ -165,10 +165,15 @@ cdef class OpenFile:
 
     cdef int count_cached(self, int64_t offset, int64_t length,
                           uint64_t *pages) noexcept nogil:
-        """Pages of a range that are in the page cache: cachestat(2)."""
+        """Pages of a range that are in the page cache: cachestat(2).
+
+        Overlayfs keeps them with the file below, where the call does not look.
+        """
         cdef cachestat_range asked
         cdef cachestat found
         cdef int code
+        if self.is_on(OVERLAYFS_SUPER_MAGIC):
+            return ENOSYS
         asked.off, asked.len = self.origin + offset, length
         code = code_of(syscall(SYS_cachestat, self.fd, &asked, &found, 0))
         pages[0] = found.nr_cache
@@ -186,6 +191,11 @@ cdef class OpenFile:
     cdef int64_t seek(self, int64_t offset, int whence) noexcept nogil:
         return lseek(self.fd, offset, whence)
 
+    cdef bint is_on(self, unsigned long kind) noexcept nogil:
+        """Whether the file is on a filesystem of that kind, see <linux/magic.h>."""
+        cdef file_system system
+        return fstatfs(self.fd, &system) == 0 and system.f_type == kind
+
     # -- Overlayfs
 
     cdef void learn_overlay(self) noexcept nogil:
@@ -194,9 +204,7 @@ cdef class OpenFile:
         That happens when a process writes to it. Then system calls go to the copy, and this
         descriptor maps the original for ever. Only the time of change shows it.
         """
-        cdef file_system system
-        self.overlaid = (self.reads_only and fstatfs(self.fd, &system) == 0
-                         and system.f_type == OVERLAYFS_SUPER_MAGIC)
+        self.overlaid = self.reads_only and self.is_on(OVERLAYFS_SUPER_MAGIC)
         self.changed = self.time_of_change()
 
     cdef int64_t time_of_change(self) noexcept nogil:

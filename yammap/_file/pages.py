@@ -156,12 +156,14 @@ class Pages(LineReader):
         """
         start, total = self._range(offset, length)
         self._require_memory(write=write)
+        # Before Linux 5.18, sending the holes of a tmpfs fills them with small pages.
+        in_memory = self._is_in_memory()
         with open(os.devnull, "wb", buffering=0) as sink:
             for at in range(start, start + total, _PIECE):
                 piece = min(_PIECE, start + total - at)
                 # Without this, the kernel reads in small folios, and page by page under
                 # the advice MADV_RANDOM.
-                if not self._send(at, piece, sink.fileno()):
+                if in_memory or not self._send(at, piece, sink.fileno()):
                     self.madvise(Advice.WILLNEED, at, piece)
                 self._populate(at, piece, write)
 

@@ -191,7 +191,8 @@ cdef int map_first(Mapping m, engine) except -1:
         warn_unless_guarded()
         m.extent.learn_overlay()
         code = map_file(m, region, m.memory.length())
-    if code in (ENODEV, EPERM, EACCES) and engine != "auto":
+    # 9p without a cache refuses maps that are shared and writable with EINVAL.
+    if code in (ENODEV, EINVAL, EPERM, EACCES) and engine != "auto":
         reason = strerror(code).decode()
         raise OSError(code, f"mmap(2) is refused: {reason} (the file is sealed, or its "
                       f"filesystem has no mmap; engine='auto' works without it)", m.name)

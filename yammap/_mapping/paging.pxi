@@ -123,6 +123,12 @@ cdef Py_ssize_t send(Mapping m, int64_t offset, int64_t length, int sink) except
     return max(sent, 0)
 
 
+cdef bint is_in_memory(Mapping m) except -1:
+    """Whether the file is on a tmpfs, of which there is nothing to read."""
+    with m.mutex:
+        return m.extent.is_on(TMPFS_MAGIC)
+
+
 cdef object residency(Mapping m, object offset, object length):
     """Return one byte a page: 1 if it is in memory, as mincore(2) says, else 0."""
     cdef int64_t start, count
@@ -279,6 +285,9 @@ cdef class Paged(Mapping):
 
     def _send(self, int64_t offset, int64_t length, int sink):
         return send(self, offset, length, sink)
+
+    def _is_in_memory(self):
+        return is_in_memory(self)
 
     def _mincore(self, offset, length):
         return residency(self, offset, length)
