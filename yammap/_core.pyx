@@ -1351,17 +1351,17 @@ cdef inline bint copy_hot(Mapping m, char *buffer, int64_t offset, int64_t lengt
 
 
 cdef bint find_line(Mapping m, int64_t offset, Line *line) except -1:
-    """As `copy_hot`, a line of at most MOST_HOT bytes, in its page or that and the next."""
+    """As `copy_hot`, a line of at most MOST_HOT bytes, in its part or that and the next."""
     cdef Snapshot s
     cdef Region region = m.memory.enter(&s)
     cdef char *memory = region.at(offset)
     cdef int64_t left = clip(offset, MOST_HOT, s.length)
-    cdef int64_t page = PAGE - <int64_t> (<uintptr_t> memory % PAGE)
+    cdef int64_t part = left_of_part(memory)
     cdef uint64_t now = tick()
     if not fault_in_force(now):
         return False
-    if (copy_hot_line(region, memory, min(page, left), now, line)
-            or page < left and copy_hot_line(region, memory, left, now, line)):
+    if (copy_hot_line(region, memory, min(part, left), now, line)
+            or part < left and copy_hot_line(region, memory, left, now, line)):
         return m.memory.is_undisturbed(&s)
     return False
 

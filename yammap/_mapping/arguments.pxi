@@ -13,9 +13,14 @@ cdef int64_t as_offset(object value, str what) except -1:
     return result
 
 
-cdef int64_t as_size(object value) except? -2:
+cdef object ALL = -1        # the default, which needs no conversion
+
+
+cdef inline int64_t as_size(object value) except? -2:
     """How many bytes to read: -1 for all, as for None and negative numbers."""
-    return -1 if value is None else max(-1, PyNumber_AsSsize_t(value, NULL))
+    if value is None or value is ALL:
+        return -1
+    return max(-1, PyNumber_AsSsize_t(value, NULL))
 
 
 cdef inline Py_ssize_t as_ssize(object value) except? -1:

@@ -101,11 +101,14 @@ cdef class LineReader(Positioned):
         """The next line, by the method that a subclass may have for it."""
         return self.readline() if self.has_own_lines else self.next_line(-1)
 
-    cdef bytes next_line(self, int64_t size):
+    @cython.final
+    cdef inline bytes next_line(self, int64_t size):
         cdef bytes line = self.next_line_hot(size)
+        return self.next_line_cold(size) if line is None else line
+
+    cdef bytes next_line_cold(self, int64_t size):
+        cdef bytes line
         cdef int64_t start
-        if line is not None:
-            return line
         with self._turn:
             self.follow()
             start = self.position()      # handlers run in the search, and may move it
@@ -113,6 +116,7 @@ cdef class LineReader(Positioned):
             self.expect_more_lines(start)
         return line
 
+    @cython.final
     cdef bytes next_line_hot(self, int64_t size):
         """Read a line that is in one or two hot pages; None where it is not."""
         cdef char copied[4096]      # MOST_HOT; a thread's stack may be small

@@ -40,6 +40,11 @@ cdef uint64_t OF_BUFFERS = 0        # no region has this serial number
 cdef uint64_t STORED = 0xd1b54a32d192ed03ULL
 
 
+cdef inline int64_t left_of_part(const char *address) noexcept nogil:
+    """How many bytes there are from an address to the end of its part of a page."""
+    return (1 << PART) - <int64_t> (<uintptr_t> address & ((1 << PART) - 1))
+
+
 cdef inline uint64_t page_key(uint64_t serial, uintptr_t page, bint writing) noexcept nogil:
     return page + serial + (STORED if writing else 0)
 
