@@ -32,15 +32,15 @@ cdef class OpenFile:
         self.fd = self.error_fd = -1
 
     cdef void own(self, int fd) noexcept:
-        set_descriptor(&self.fd, fd)
+        set_number(&self.fd, fd)
 
     cdef inline bint has_descriptor(self) noexcept nogil:
         """Whether there is one now, without the mutex: who uses it looks again."""
-        return get_descriptor(&self.fd) != -1
+        return get_number(&self.fd) != -1
 
     cdef inline bint watches_errors(self) noexcept nogil:
         """Whether the second descriptor is there now, without the mutex."""
-        return get_descriptor(&self.error_fd) != -1
+        return get_number(&self.error_fd) != -1
 
     cdef void begin_at(self, int64_t origin) noexcept:
         self.origin = origin
@@ -119,23 +119,26 @@ cdef class OpenFile:
         """
         if self.error_fd != -1 or self.fd == -1 or not self.saves:
             return
-        set_descriptor(&self.error_fd, reopen(self.fd, O_RDONLY))
+        set_number(&self.error_fd, reopen(self.fd, O_RDONLY))
         if self.error_fd > sysconf(_SC_OPEN_MAX) * 3 // 4:
             self.forget_errors()
 
     cdef void forget_errors(self) noexcept nogil:
         if self.error_fd != -1:
             close(self.error_fd)
-            set_descriptor(&self.error_fd, -1)
+            set_number(&self.error_fd, -1)
 
     cdef int first_sync_failure(self, int code) noexcept nogil:
-        """The errno value of the first failed sync, which may be this one; 0 for none."""
-        if code > 0 and self.sync_failure == 0:
-            self.sync_failure = code
-        return self.sync_failure
+        """The errno value of the first failed sync, which may be this one; 0 for none.
+
+        Without the mutex: of two that fail at the same time, either may be the first.
+        """
+        if code > 0 and get_number(&self.sync_failure) == 0:
+            set_number(&self.sync_failure, code)
+        return get_number(&self.sync_failure)
 
     cdef void forget_sync_failure(self) noexcept nogil:
-        self.sync_failure = 0
+        set_number(&self.sync_failure, 0)
 
     cdef int sync_watched(self, int code) noexcept nogil:
         """Return `code`, or else an error that others have taken from the first one."""
@@ -232,5 +235,5 @@ cdef class OpenFile:
         cdef int code = 0
         if self.fd != -1:
             code = code_of(close(self.fd))
-            set_descriptor(&self.fd, -1)
+            set_number(&self.fd, -1)
         return code

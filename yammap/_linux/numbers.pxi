@@ -14,8 +14,8 @@ cdef extern from "_linux/words.h" nogil:
     uint64_t add_word "relaxed_add"(uint64_t *word, uint64_t value)
     unsigned long get_total "relaxed_load"(const unsigned long *total)
     void set_total "relaxed_store"(unsigned long *total, unsigned long value)
-    int get_descriptor "relaxed_load"(const int *fd)
-    void set_descriptor "relaxed_store"(int *fd, int value)
+    int get_number "relaxed_load"(const int *number)
+    void set_number "relaxed_store"(int *number, int value)
     size_t get_span "relaxed_load"(const size_t *span)
     void set_span "relaxed_store"(size_t *span, size_t value)
     ctypedef struct relaxed_offset:

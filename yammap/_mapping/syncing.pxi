@@ -64,9 +64,7 @@ cdef int require_file(Mapping m, int64_t start, int64_t count) except -1:
 
 cdef int raise_sync_failure(Mapping m, int code) except -1:
     """Raise the first failure of a sync, which may be this one."""
-    cdef int first
-    with m.mutex:
-        first = m.extent.first_sync_failure(code)
+    cdef int first = m.extent.first_sync_failure(code)
     if first:
         reason = strerror(first).decode()
         raise OSError(first, f"{reason}: bytes written before may not be "
