@@ -2,8 +2,10 @@
 
 import gc
 import os
+import signal
 import subprocess
 import sys
+import threading
 import weakref
 
 import numpy as np
@@ -15,6 +17,29 @@ from yammap._file import threads
 PAGE = 4096
 
 
+class Part:
+    """A part whose copy may send a signal, and goes on until somebody stops it."""
+
+    def __init__(self, sends=0, lasts=False):
+        self.sends, self.lasts, self.log = sends, lasts, []
+        self.stopped = threading.Event()
+
+    def check(self):
+        pass
+
+    def copy(self):
+        self.log.append("begin")
+        if self.sends:
+            signal.pthread_kill(threading.main_thread().ident, self.sends)
+        if self.lasts:
+            self.stopped.wait()
+            sum(range(10_000))  # for whoever does not wait
+        self.log.append("end")
+
+    def stop(self):
+        self.stopped.set()
+
+
 def test_ctrl_c_ends_all_threads(path, monkeypatch):
     """It comes while they are waited for, by the only thread that sees signals."""
     path.write_bytes(b"x")
@@ -24,6 +49,8 @@ def test_ctrl_c_ends_all_threads(path, monkeypatch):
     class Copy(threads.Copy):
         def run(self):
             parts.append(self.part)
+            self.part = Part()
+            super().run()
 
         def finish(self):
             raise KeyboardInterrupt
@@ -36,6 +63,27 @@ def test_ctrl_c_ends_all_threads(path, monkeypatch):
             part.copy()
     assert len(parts) == 2
     assert not out.any()
+
+
+@pytest.fixture
+def raising_handler():
+    def handler(number, frame):
+        raise ZeroDivisionError
+
+    before = signal.signal(signal.SIGUSR1, handler)
+    yield
+    signal.signal(signal.SIGUSR1, before)
+
+
+def test_a_handler_that_raises_while_threads_start_leaves_none(
+    raising_handler, eager_switching
+):
+    for _ in range(50):
+        parts = [Part(sends=signal.SIGUSR1, lasts=True), Part(lasts=True), Part(lasts=True)]
+        with pytest.raises(ZeroDivisionError):
+            threads.copy_in_threads(parts)
+        for part in parts:
+            assert part.log in ([], ["begin", "end"])
 
 
 def test_the_first_error_is_raised_and_the_others_keep_nothing(path):
