@@ -354,6 +354,20 @@ def refusing(code, *names):
     return "; ".join(f"refuse(errno.{code}, {numbers[name]})" for name in names)
 
 
+def test_a_lock_that_is_refused_though_nobody_has_one(faulty):
+    """As on NFS under flock(2); no file runs ahead then, and none waits for ever."""
+    faulty(f"""
+        setlk = 37
+        refuse(errno.EAGAIN, {NUMBERS[platform.machine()]["fcntl"]}, 1, [setlk])
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            m = yammap.open("log", "w+", ahead=MIB)
+        assert os.strerror(errno.ENOLCK) in str(told[0].message)
+        m.append(b"record")
+        assert content("log") == b"record"
+    """)
+
+
 @pytest.mark.parametrize("code", ["EPERM", "ENOSYS"])
 def test_private_changes_are_read_where_the_thread_blocks_the_signal(faulty, code):
     """Then the kernel copies, through a pipe. What the file has is not what was changed."""

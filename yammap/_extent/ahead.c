@@ -14,7 +14,7 @@
 static const char NAME[] = "user.yammap.ahead";
 static const struct ahead_trailer NONE;
 
-enum { CHUNK = 4096 };
+enum { CHUNK = 4096, MOST_GONE = 1000 };
 
 static int code_of(long result)
 {
@@ -33,26 +33,29 @@ static struct flock range_of(short type, off_t length)
                           .l_len = length};
 }
 
-/* Whether the lock that is in the way is one for trimming, or gone. */
-static int is_passing(int fd, off_t length)
+/* Whether the lock that is in the way is one for trimming, or `gone`, which is counted. */
+static int is_passing(int fd, off_t length, int *gone)
 {
     struct flock range = range_of(F_WRLCK, length);
 
-    return fcntl(fd, F_OFD_GETLK, &range) == 0
-           && (range.l_type == F_UNLCK
-               || (range.l_start == LOCKED && range.l_len == TRIMMING));
+    if (fcntl(fd, F_OFD_GETLK, &range))
+        return 0;
+    if (range.l_type == F_UNLCK)
+        return ++*gone < MOST_GONE;
+    return range.l_start == LOCKED && range.l_len == TRIMMING;
 }
 
-/* F_OFD_SETLKW would wait for an appender, too, and for a lock of the whole file. */
+/* F_OFD_SETLKW would wait for an appender, too, and for a lock of the whole file. NFS does not
+ * tell of that one when it is flock(2) of this machine. */
 static int set_lock(int fd, off_t length)
 {
     static const struct timespec millisecond = {.tv_nsec = 1000000};
     struct flock range = range_of(F_WRLCK, length);
-    int code;
+    int code, gone = 0;
 
     while ((code = code_of(fcntl(fd, F_OFD_SETLK, &range))) == EAGAIN || code == EACCES) {
-        if (!is_passing(fd, length))
-            return EBUSY;
+        if (!is_passing(fd, length, &gone))
+            return gone == MOST_GONE ? ENOLCK : EBUSY;
         nanosleep(&millisecond, NULL);
     }
     return code;
