@@ -82,7 +82,7 @@ FILESYSTEMS = {
     "btrfs": (["btrfs-progs"], on_loop("btrfs", "mkfs.btrfs -q")),
     "f2fs": (["f2fs-tools"], on_loop("f2fs", "mkfs.f2fs -q")),
     "vfat": (["dosfstools"], on_loop("vfat", "mkfs.vfat")),
-    "exfat": (["exfatprogs"], on_loop("exfat", "mkfs.exfat -q")),
+    "exfat": (["exfatprogs"], on_loop("exfat", "mkfs.exfat")),
     "ntfs3": (["ntfs-3g"], on_loop("ntfs3", "mkntfs -q -F -f")),
     "nfs": (["e2fsprogs", "nfs-kernel-server"], NFS),
     "9p": ([], SHARED.format(cache="mmap")),
@@ -167,16 +167,24 @@ def kernel(work: Path, flavour: str, suite: str) -> Path:
         (lists / "partial").mkdir(parents=True, exist_ok=True)
         apt = sources_of(suite, arch_of(flavour), lists)
         run("apt-get", *apt, "-qq", "update")
-        name = "user-mode-linux"
-        if flavour != "uml":
-            depends = ["apt-cache", *apt, "depends", f"linux-image-{flavour}"]
-            lines = subprocess.check_output(depends, text=True).splitlines()
-            name = next(line.split()[-1] for line in lines if "Depends:" in line)
-        run("apt-get", *apt, "-qq", "download", name, cwd=lists)
-        (package,) = lists.glob(f"{name}_*.deb")
-        run("dpkg-deb", "-x", package, place)
-        package.unlink()
+        names = ["user-mode-linux"] if flavour == "uml" else packages_of(flavour, apt)
+        run("apt-get", *apt, "-qq", "download", *names, cwd=lists)
+        for package in lists.glob("*.deb"):
+            run("dpkg-deb", "-x", package, place)
+            package.unlink()
     return place
+
+
+def packages_of(flavour: str, apt: list[str]) -> list[str]:
+    """Return the packages that have the kernel: up to Linux 6 one, and three since."""
+
+    def needed(package: str, *kinds: str) -> list[str]:
+        depends = ["apt-cache", *apt, "depends", package]
+        words = subprocess.check_output(depends, text=True).split()
+        return [word for word in words if word.startswith(kinds)]
+
+    newest = needed(f"linux-image-{flavour}", "linux-image-")[-1]
+    return [newest, *needed(newest, "linux-binary-", "linux-modules-")]
 
 
 def sources_of(suite: str, arch: str, lists: Path) -> list[str]:

@@ -368,6 +368,20 @@ def test_a_lock_that_is_refused_though_nobody_has_one(faulty):
     """)
 
 
+def test_sparse_growth_without_fallocate_keeps_what_another_appended(faulty):
+    """As on exFAT."""
+    faulty(f"""
+        m = yammap.open("log", "w+", preallocate=False)
+        {refusing("EOPNOTSUPP", "fallocate")}
+        with open("log", "ab") as file:
+            file.write(b"x" * 1000)
+        m.resize(500)
+        assert content("log") == b"x" * 1000
+        m.resize(2000)
+        assert content("log") == b"x" * 1000 + bytes(1000)
+    """)
+
+
 @pytest.mark.parametrize("code", ["EPERM", "ENOSYS"])
 def test_private_changes_are_read_where_the_thread_blocks_the_signal(faulty, code):
     """Then the kernel copies, through a pipe. What the file has is not what was changed."""

@@ -194,14 +194,20 @@ cdef class Extent(OpenFile):
         """Let the file have `end` bytes or more.
 
         By fallocate(2) of the last one: ftruncate(2) would cut off what another process
-        has appended since we looked.
+        has appended since we looked. Without fallocate(2), as on exFAT, we look once more.
         """
+        cdef file_stat status
         if end <= length:
             return 0
         cdef int code = self.have_blocks(0, end - 1, 1)
-        if code == EOPNOTSUPP and not self.preallocate:
-            return self.cut(end)
-        return 0 if code == EOPNOTSUPP else code    # zeros have been written
+        if code != EOPNOTSUPP:
+            return code
+        if self.preallocate:
+            return 0        # zeros have been written
+        code = code_of(fstat(self.fd, &status))
+        if code or status.st_size - self.origin >= end:
+            return code
+        return self.cut(end)
 
     cdef int append_zeros(self, int64_t length) noexcept nogil:
         """Without fallocate(2): writing zeros allocates blocks as well.
