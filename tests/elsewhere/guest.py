@@ -215,8 +215,8 @@ def image(root: Path, kernel: Path, work: Path, disk: str, tests: list[str]) -> 
     for name in MODULES:
         if (modules / "kernel" / name).exists():
             shutil.copytree(modules / "kernel" / name, target / "kernel" / name)
-    for name in "modules.order", "modules.builtin", "modules.builtin.modinfo":
-        shutil.copy(modules / name, target)
+    for table in modules.glob("modules.*"):
+        shutil.copy(table, target)
     shutil.rmtree(root / "tree", ignore_errors=True)
     shutil.copytree(TREE / "tests", root / "tree/tests")
     shutil.copy(TREE / "pyproject.toml", root / "tree")
