@@ -513,7 +513,7 @@ MUTANTS = [
     Mutant(
         "a small write into hot pages does not ask whether the file was cut",
         "_mapping/writing.pxi",
-        "            and copy(region.at(last), &byte, 1, False, now) == NULL\n",
+        "            and copy_in_force(region.at(last), &byte, 1, False) == NULL\n",
         "",
         "mapping/test_positions.py::test_a_hot_write_behind_a_cut_is_in_the_file",
     ),
@@ -597,7 +597,7 @@ MUTANTS = [
     Mutant(
         "a failed sync is forgotten",
         "_extent/file_calls.pxi",
-        "self.sync_failure = code",
+        "set_number(&self.sync_failure, code)",
         "pass",
         "faults/test_disk.py::test_21_a_failed_sync_stays_failed",
     ),
