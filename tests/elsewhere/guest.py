@@ -237,7 +237,7 @@ def machine(arch: str, kernel: Path, image: Path, shared: Path) -> list[str]:
             str(program), "mem=4G", f"initrd={image}", "con=null", "con0=null,fd:1",
             "quiet", "panic=-1",
         ]  # fmt: skip
-    (binary,) = (kernel / "boot").glob("vmlinuz-*")
+    (binary,) = kernel.glob("**/vmlinuz*")
     return [
         *QEMU[arch], "-m", "4G", "-smp", "2", "-nographic", "-no-reboot",
         "-virtfs", f"local,path={shared},mount_tag=host,security_model=passthrough",
