@@ -1,4 +1,4 @@
-"""The system calls of opening, closing and appending: these, and no more (strace(1))."""
+"""The system calls of opening, closing, appending and syncing: no others (strace(1))."""
 
 import lab
 import pytest
@@ -48,16 +48,23 @@ CALLS = {
     # The descriptor's offset tells where the record is.
     "lines.append(b'record')": "write lseek",
     "data.append(b'record')": "pwrite",
+    # The path is asked for by an error only.
+    "compat.mmap(fd, 0).close()": (f"fcntl stat open fgetxattr stat {GUARD} mmap {LET_GO}"),
+    "data.sync()": f"{GUARD} msync stat",
+    "drop_in.flush()": f"{GUARD} msync stat",
+    "drop_in.flush(0, 4096)": f"{GUARD} msync stat",
 }
 
 SOURCE = """
 import gc, os, yammap
+from yammap import compat
 
 for name, size in ("file", 1 << 16), ("odd", 1000), ("lines", 0), ("data", 0):
     with open(name, "wb") as file:
         file.write(bytes(size))
 fd = os.open("file", os.O_RDWR)
 lines, data = yammap.open("lines", "a+"), yammap.open("data", "r+")
+drop_in = compat.mmap(fd, 0)
 gc.disable()
 for call in {calls}:
     code = compile(call, call, "eval")

@@ -362,6 +362,13 @@ MUTANTS = [
         "memory/test_naming.py::test_a_view_names_the_file_of_a_closed_mapping",
     ),
     Mutant(
+        "the drop-in flushes nothing to the disk",
+        "compat/_mmap.py",
+        "self._flush_with(MS_SYNC, offset, size)",
+        "self._flush_with(0, offset, size)",
+        "faults/test_call_counts.py",
+    ),
+    Mutant(
         "growth may move",
         "_memory/region.pxi",
         "span, 0) == MAP_FAILED",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, SupportsIndex
 from .._core import LENGTH, FixedLength, map_descriptor
 from .._errors import BusError
 from .._file.mmap_file import Mmap
-from .._linux.flags import MADV_DONTNEED, MADV_FREE, MADV_REMOVE, MapFlag
+from .._linux.flags import MADV_DONTNEED, MADV_FREE, MADV_REMOVE, MS_SYNC, MapFlag
 from ._arguments import (
     ACCESS_COPY,
     ACCESS_DEFAULT,
@@ -291,7 +291,7 @@ class mmap(FixedLength, Mmap):  # noqa: N801
         >>> from yammap import compat as mmap
         >>> mmap.mmap(-1, 10).flush()
         """
-        self._flush_with(0, offset, size)
+        self._flush_with(MS_SYNC, offset, size)
 
     def _flush_with(self, flags: int, offset: SupportsIndex, size: SupportsIndex) -> None:
         writes = self._access not in (ACCESS_READ, ACCESS_COPY)
