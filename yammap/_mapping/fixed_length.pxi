@@ -21,8 +21,10 @@ cdef Default default(str text):
     return result
 
 
-TELL = None if PY_VERSION_HEX >= 0x030E0000 else default("tell()")
-LENGTH = None if PY_VERSION_HEX >= 0x030E0000 else default("len()")
+# Not variables of the module, which since Python 3.12 each use looks up in a dict.
+cdef object TELL = None if PY_VERSION_HEX >= 0x030E0000 else default("tell()")
+cdef object LENGTH = None if PY_VERSION_HEX >= 0x030E0000 else default("len()")
+globals()["LENGTH"] = LENGTH    # for the class in Python
 
 
 cdef Py_ssize_t as_count(object size) except? -1:
