@@ -4,12 +4,12 @@ import contextlib
 import os
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 import yammap
+from yammap._file import threads
 from yammap._file.gather import take_rows
 
 PAGE = os.sysconf("SC_PAGESIZE")
@@ -88,12 +88,12 @@ def test_an_index_that_changes_after_the_check(mapped, bad, monkeypatch):
     """The position of a record ahead, which is fetched unchecked, is beyond all numbers."""
     index, out = np.zeros(40, np.int64), np.zeros((40, 16), np.uint8)
 
-    class Pool(ThreadPoolExecutor):
-        def map(self, function, batches):
+    class Copy(threads.Copy):
+        def __init__(self, part):
+            super().__init__(part)
             index[20:] = bad
-            return super().map(function, batches)
 
-    monkeypatch.setattr("concurrent.futures.ThreadPoolExecutor", Pool)
+    monkeypatch.setattr(threads, "Copy", Copy)
     with pytest.raises(IndexError, match=str(bad)):
         take_rows(mapped, index, out, place=(10, 0, 16), threads=2, cached=None)
     index[:] = 0
