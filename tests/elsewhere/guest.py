@@ -19,6 +19,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 TREE = Path(__file__).resolve().parents[2]
@@ -126,7 +127,7 @@ def run(*command: str, **options: object) -> None:
     subprocess.run([*map(str, command)], check=True, **options)
 
 
-def unpacked_root(work: Path, arch: str, more: list[str]) -> Path:
+def unpacked_root(work: Path, arch: str, more: Sequence[str] = ()) -> Path:
     """Return a directory with Debian 12, whose packages are unpacked and not set up."""
     root = work / "-".join(["root", arch, *more])
     if not root.exists():
