@@ -29,12 +29,15 @@ class Part:
 
     def copy(self):
         self.log.append("begin")
+        self.send()
+        while self.lasts and not self.stopped.wait(1):
+            self.send()  # the first came just before the main thread began to wait
+        sum(range(10_000))  # for whoever does not wait
+        self.log.append("end")
+
+    def send(self):
         if self.sends:
             signal.pthread_kill(threading.main_thread().ident, self.sends)
-        if self.lasts:
-            self.stopped.wait()
-            sum(range(10_000))  # for whoever does not wait
-        self.log.append("end")
 
     def stop(self):
         self.stopped.set()
