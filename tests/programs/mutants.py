@@ -364,7 +364,7 @@ MUTANTS = [
     Mutant(
         "the drop-in flushes nothing to the disk",
         "compat/_mmap.py",
-        "self._flush_with(_SYNC, offset, size)",
+        "self._flush_with(MS_SYNC, offset, size)",
         "self._flush_with(0, offset, size)",
         "faults/test_call_counts.py::test_no_other_system_calls_are_made",
     ),

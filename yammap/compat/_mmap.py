@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
 __all__ = ["mmap"]
 
-_SYNC = int(MS_SYNC)  # an operation on a member of an enum takes as long as a system call
 _ACCESS = "ACCESS_DEFAULT", "ACCESS_READ", "ACCESS_WRITE", "ACCESS_COPY"
 
 
@@ -292,7 +291,7 @@ class mmap(FixedLength, Mmap):  # noqa: N801
         >>> from yammap import compat as mmap
         >>> mmap.mmap(-1, 10).flush()
         """
-        self._flush_with(_SYNC, offset, size)
+        self._flush_with(MS_SYNC, offset, size)
 
     def _flush_with(self, flags: int, offset: SupportsIndex, size: SupportsIndex) -> None:
         writes = self._access not in (ACCESS_READ, ACCESS_COPY)
