@@ -19,6 +19,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import guest
+
 TREE = Path(__file__).resolve().parents[2]
 
 # The stable suite: its mirrors keep the files of a source as long as they list them.
@@ -77,31 +79,13 @@ def unpacked_source(place: Path) -> Path:
     shutil.rmtree(place, ignore_errors=True)
     lists = place / "lists"
     (lists / "partial").mkdir(parents=True)
-    apt = ["apt-get", *sources_of(lists), "-qq"]
+    apt = ["apt-get", *guest.sources_of(SUITE, "amd64", lists, ["deb-src"]), "-qq"]
     run(*apt, "update")
     run(*apt, "source", "--download-only", SOURCE, cwd=place)
     (archive,) = place.glob("*.orig.tar.xz")
     shutil.unpack_archive(archive, place)
     (unpacked,) = place.glob("Python-*")
     return unpacked
-
-
-def sources_of(lists: Path) -> list[str]:
-    """Return options by which apt sees the sources of the suite, and nothing else."""
-    targets = ["apt-get", "indextargets", "--format", "$(SITE)", "Label: Debian"]
-    site = subprocess.check_output(targets, text=True).split()[0]
-    keys = "/usr/share/keyrings/debian-archive-keyring.gpg"
-    sources = lists.with_suffix(".list")  # apt cleans the directory of the lists
-    sources.write_text(f"deb-src [signed-by={keys}] {site} {SUITE} main\n")
-    options = {
-        "Dir::Etc::SourceList": sources,
-        "Dir::Etc::SourceParts": "/dev/null",
-        "Dir::State::Lists": lists,
-        "Dir::Cache::pkgcache": "",
-        "Dir::Cache::srcpkgcache": "",
-        "APT::Sandbox::User": "root",
-    }
-    return [f"-o{name}={value}" for name, value in options.items()]
 
 
 def environment(work: Path) -> Path:

@@ -188,13 +188,16 @@ def packages_of(flavour: str, apt: list[str]) -> list[str]:
     return [newest, *needed(newest, "linux-binary-", "linux-modules-")]
 
 
-def sources_of(suite: str, arch: str, lists: Path) -> list[str]:
-    """Return options by which apt sees one suite for one architecture."""
+def sources_of(
+    suite: str, arch: str, lists: Path, kinds: Sequence[str] = ("deb",)
+) -> list[str]:
+    """Return options by which apt sees one suite for one architecture: its `kinds`."""
     targets = ["apt-get", "indextargets", "--format", "$(SITE)", "Label: Debian"]
     site = subprocess.check_output(targets, text=True).split()[0]
     keys = "/usr/share/keyrings/debian-archive-keyring.gpg"
     sources = lists.with_suffix(".list")  # apt cleans the directory of the lists
-    sources.write_text(f"deb [arch={arch} signed-by={keys}] {site} {suite} main\n")
+    place = f"[arch={arch} signed-by={keys}] {site} {suite} main"
+    sources.write_text("".join(f"{kind} {place}\n" for kind in kinds))
     options = {
         "Dir::Etc::SourceList": sources,
         "Dir::Etc::SourceParts": "/dev/null",

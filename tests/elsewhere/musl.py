@@ -56,9 +56,7 @@ def fetch(place: Path) -> None:
     """Unpack the sources, and the suite's musl."""
     lists = place / "lists"
     (lists / "partial").mkdir(parents=True)
-    apt = guest.sources_of(SUITE, "amd64", lists)
-    described = lists.with_suffix(".list").read_text()
-    lists.with_suffix(".list").write_text(described + f"deb-src{described[3:]}")
+    apt = guest.sources_of(SUITE, "amd64", lists, ("deb", "deb-src"))
     guest.run("apt-get", *apt, "-qq", "update")
     names = ["python3.13", "libffi", "zlib"]
     guest.run("apt-get", *apt, "-qq", "source", "--tar-only", *names, cwd=place)
